@@ -1,0 +1,1 @@
+//! The control protocol: message types and client.

@@ -1,0 +1,1 @@
+//! The fleet state machine: decides who starts, drains, backs off. Pure.

@@ -1,0 +1,1 @@
+//! The driver: collects events, calls the core, carries out effects.

@@ -1,0 +1,1 @@
+//! Parent of every worker, safe-box of every descriptor.

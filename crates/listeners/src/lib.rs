@@ -1,0 +1,1 @@
+//! An app's listening sockets: groups, selection, stealing.

@@ -1,0 +1,1 @@
+//! Byte-exact lines from pipes to files.

@@ -1,0 +1,1 @@
+//! Node.js's IPC channel and cluster protocol, sans-io.

@@ -1,0 +1,1 @@
+//! A fake kernel and a scenario language for the core.

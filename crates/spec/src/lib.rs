@@ -1,0 +1,1 @@
+//! What the user asked for: flags and files to a validated AppSpec.

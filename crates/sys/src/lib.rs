@@ -1,0 +1,1 @@
+//! The only unsafe: processes, descriptors, sockets, BPF, /proc.
