@@ -1,1 +1,9 @@
 //! The only unsafe: processes, descriptors, sockets, BPF, /proc.
+//!
+//! Everything here is mechanism: one system call or one small group of them behind a safe signature, with
+//! descriptors as `OwnedFd`/`BorrowedFd` and everything close-on-exec. Invariants: nothing here knows what an
+//! app or a worker is; nothing here decides a policy; nothing here keeps global state.
+
+pub mod bpf;
+pub mod net;
+pub mod seccomp;

@@ -1,0 +1,1 @@
+//! The bind interception filter and its notifications.
