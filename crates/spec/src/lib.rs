@@ -1,1 +1,30 @@
-//! What the user asked for: flags and files to a validated AppSpec.
+//! What the user asked for: flags and files to a validated [`AppSpec`].
+//!
+//! An `AppSpec` says everything about one app in the user's own terms: it is what the CLI sends to the daemon, what
+//! the daemon keeps on disk, and what a configuration file contains. Its doc comments are the JSON Schema's
+//! descriptions and the manual's text.
+//!
+//! Everything here is pure. What has to be looked up on the machine (does this file exist, where is `node`) is asked
+//! of `Facts`, so that every decision can be tested without a machine. This crate does not know that processes,
+//! sockets or a daemon exist.
+
+mod app;
+mod choices;
+mod error;
+mod instances;
+mod limits;
+mod listen;
+mod logging;
+mod program;
+mod quantity;
+mod signal;
+
+pub use app::AppSpec;
+pub use choices::{Balance, Drain, ExecMode, LogType, Runtime};
+pub use error::SpecError;
+pub use instances::{INSTANCES_MAX, Instances, InstancesChange};
+pub use limits::{Account, LimitValue, Resource, ResourceLimit};
+pub use listen::{Listen, ListenAddress};
+pub use logging::Rotation;
+pub use quantity::{Bytes, Millis, Share};
+pub use signal::{Signal, Umask};

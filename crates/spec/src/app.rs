@@ -1,0 +1,211 @@
+//! [`AppSpec`]: all that one app was asked to be.
+
+use crate::{
+    Account, Balance, Drain, ExecMode, Instances, Listen, LogType, Millis, Resource, ResourceLimit, Rotation,
+    Runtime, Share, Signal, Umask,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One app: what to run, how often, and how to treat it.
+///
+/// Exactly one of `script` and `command` is set after resolving. Times are milliseconds unless they carry a unit
+/// (`1600`, `1.5s`, `2m`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AppSpec {
+    /// The app's name. Default: the script's file name without its extension.
+    pub name: String,
+    /// A group of apps that commands can address together. Default: `default`.
+    pub namespace: String,
+
+    /// The file to run: a script, or a program. Absolute once resolved.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "exec")]
+    pub script: Option<String>,
+    /// A command line for `/bin/sh -c`, for what a script and its arguments cannot say (`a && b`, `$PORT`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Arguments of the script. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// The program that runs the script; `none` runs the script itself. Default: by extension or `#!` line.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "exec_interpreter")]
+    pub interpreter: Option<String>,
+    /// Arguments of the interpreter, before the script. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty", alias = "node_args")]
+    pub interpreter_args: Vec<String>,
+    /// The directory to run in. Default: where the command was typed.
+    pub cwd: String,
+
+    /// The environment of whoever typed the command, which workers inherit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub inherited_env: BTreeMap<String, String>,
+    /// Inherited variables whose name contains one of these are left out. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filter_env: Vec<String>,
+    /// Variables that are set for the app; they win over inherited ones.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Sets `PORT`. Default: not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// A variable that counts up: the first instance gets its value, the next one more. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub increment_var: Option<String>,
+    /// The variable that carries an instance's number. Default: `NODE_APP_INSTANCE`.
+    pub instance_var: String,
+
+    /// How many workers: a number, `max` (one a processor), or -1 (one less than processors). Default: 1.
+    pub instances: Instances,
+    /// `fork` or `cluster`. Default: `cluster` for a Node.js script that does not fork workers by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec_mode: Option<ExecMode>,
+    /// How workers share a listening address. Default: `auto`.
+    pub runtime: Runtime,
+    /// Which worker gets a new connection. Default: `auto`.
+    pub balance: Balance,
+    /// The instances' shares for `balance: weighted`, in order; those without one have 1. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<u32>,
+    /// Addresses to open before the first worker starts, handed over as `LISTEN_FDS`. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<Listen>,
+
+    /// Start the app when it is added. Default: true.
+    pub autostart: bool,
+    /// Start a worker again when it ends. Default: true.
+    pub autorestart: bool,
+    /// Give up after so many unstable restarts in a row. Default: 16.
+    pub max_restarts: u32,
+    /// A worker that ends sooner than this after its start counts as unstable. Default: 1 s.
+    pub min_uptime: Millis,
+    /// Wait so long before each restart. Default: 0.
+    pub restart_delay: Millis,
+    /// Wait so long before the first restart, 1.5 times longer before each next one, up to 15 s; 0 is off.
+    /// Default: 0.
+    pub exp_backoff_restart_delay: Millis,
+    /// Exit codes after which a worker is not started again. Default: none.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub stop_exit_codes: BTreeSet<u8>,
+
+    /// The signal that asks a worker to stop. Default: `SIGINT`.
+    pub kill_signal: Signal,
+    /// A worker that has not stopped after so long is killed. Default: 1600 ms.
+    pub kill_timeout: Millis,
+    /// Signal all processes that a worker has started too. Default: true.
+    pub treekill: bool,
+    /// Ask a Node.js worker to stop by the message `shutdown` instead of a signal. Default: false.
+    pub shutdown_with_message: bool,
+
+    /// A worker is ready when it says so (`process.send('ready')`), not when it listens. Default: false.
+    pub wait_ready: bool,
+    /// A worker that is not ready after so long is taken as ready by a start, as failed by a reload. Default: 3 s.
+    pub listen_timeout: Millis,
+    /// How many workers more than `instances` a reload may run at once, as a number or a percentage. Default: 1.
+    pub max_surge: Share,
+    /// How many workers fewer than `instances` a reload may leave, as a number or a percentage. Default: 0.
+    pub max_unavailable: Share,
+    /// How an old worker gives up its connections in a reload. Default: `migrate`.
+    pub drain: Drain,
+    /// Load skep's drain code into Node.js workers (`NODE_OPTIONS=--require`). Default: true.
+    pub preload: bool,
+
+    /// Run as this user, a number or a name; needs root. Default: who typed the command.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "user")]
+    pub uid: Option<Account>,
+    /// Run as this group. Default: the user's.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "group")]
+    pub gid: Option<Account>,
+    /// The file mode creation mask, as octal text (`0027`). Default: that of whoever started skep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub umask: Option<Umask>,
+    /// Limits on resources: `{ "nofile": 65536 }`. Default: those of whoever started skep.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rlimits: BTreeMap<Resource, ResourceLimit>,
+    /// The scheduling priority, from -20 (first) to 19 (last). Default: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i8>,
+
+    /// The file for standard output. Default: `<home>/logs/<name>-out.log`, with the instance's id unless merged.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "output")]
+    pub out_file: Option<String>,
+    /// The file for standard error. Default: `<home>/logs/<name>-error.log`.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "error")]
+    pub error_file: Option<String>,
+    /// A file for both. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "log")]
+    pub log_file: Option<String>,
+    /// All instances write to one file. Default: false.
+    pub merge_logs: bool,
+    /// `raw` or `json`. Default: `raw`.
+    pub log_type: LogType,
+    /// Put the time in front of each line, in this format (day.js tokens: `YYYY-MM-DD HH:mm:ss`). Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_date_format: Option<String>,
+    /// Write no log files. Default: false.
+    pub disable_logs: bool,
+    /// When log files are put aside. Default: never.
+    pub rotate: Rotation,
+    /// A file that holds the worker's process id. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "pid")]
+    pub pid_file: Option<String>,
+}
+
+impl Default for AppSpec {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            namespace: "default".to_owned(),
+            script: None,
+            command: None,
+            args: Vec::new(),
+            interpreter: None,
+            interpreter_args: Vec::new(),
+            cwd: String::new(),
+            inherited_env: BTreeMap::new(),
+            filter_env: Vec::new(),
+            env: BTreeMap::new(),
+            port: None,
+            increment_var: None,
+            instance_var: "NODE_APP_INSTANCE".to_owned(),
+            instances: Instances::Count(1),
+            exec_mode: None,
+            runtime: Runtime::Auto,
+            balance: Balance::Auto,
+            weights: Vec::new(),
+            listen: Vec::new(),
+            autostart: true,
+            autorestart: true,
+            max_restarts: 16,
+            min_uptime: Millis(1_000),
+            restart_delay: Millis(0),
+            exp_backoff_restart_delay: Millis(0),
+            stop_exit_codes: BTreeSet::new(),
+            kill_signal: Signal::INT,
+            kill_timeout: Millis(1_600),
+            treekill: true,
+            shutdown_with_message: false,
+            wait_ready: false,
+            listen_timeout: Millis(3_000),
+            max_surge: Share::Count(1),
+            max_unavailable: Share::Count(0),
+            drain: Drain::Migrate,
+            preload: true,
+            uid: None,
+            gid: None,
+            umask: None,
+            rlimits: BTreeMap::new(),
+            nice: None,
+            out_file: None,
+            error_file: None,
+            log_file: None,
+            merge_logs: false,
+            log_type: LogType::Raw,
+            log_date_format: None,
+            disable_logs: false,
+            rotate: Rotation::default(),
+            pid_file: None,
+        }
+    }
+}
