@@ -1,0 +1,62 @@
+//! Debian packages: installed by root when missing, asked for otherwise.
+
+use std::process::Command;
+use std::sync::Once;
+
+use anyhow::{Result, bail};
+
+use crate::{paths, sh};
+
+/// Program and the package that brings it.
+pub(crate) type Wanted = (&'static str, &'static str);
+
+/// A C compiler for the static C server, which is also Rust's linker.
+pub(crate) const FOR_TESTS: [Wanted; 1] = [("gcc", "gcc")];
+/// The load generator of the benchmarks.
+pub(crate) const FOR_BENCH: [Wanted; 1] = [("wrk", "wrk")];
+
+/// Installs the packages of the programs that are not in `PATH`.
+pub(crate) fn ensure(wanted: &[Wanted]) -> Result<()> {
+    let missing: Vec<&str> = wanted
+        .iter()
+        .filter(|(program, _)| paths::which(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
+/// `apt-get install`, after one `apt-get update` a run.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    if paths::which("apt-get").is_none() {
+        bail!("missing: {list}. This machine has no apt-get; install their like by hand");
+    }
+    if !is_root() {
+        bail!("missing: {list}. Run `sudo apt-get install {list}` and try again");
+    }
+    static UPDATED: Once = Once::new();
+    UPDATED.call_once(|| {
+        // A stale list is no failure by itself: the install below says what is wrong.
+        if let Err(error) = sh::output(&mut apt_get(&["update"])) {
+            eprintln!("tools: {error:#}");
+        }
+    });
+    eprintln!("tools: apt-get install {list}");
+    let mut command = apt_get(&["install", "--yes", "--no-install-recommends"]);
+    sh::output(command.args(packages))?;
+    Ok(())
+}
+
+fn apt_get(args: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    // Another apt-get on this machine is waited for, not failed on.
+    command
+        .args(["--quiet", "-o", "DPkg::Lock::Timeout=300"])
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+fn is_root() -> bool {
+    sh::output(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
+}
