@@ -5,5 +5,12 @@
 //! app or a worker is; nothing here decides a policy; nothing here keeps global state.
 
 pub mod bpf;
+pub mod clock;
+pub mod fdpass;
 pub mod net;
+pub mod pidfd;
+pub mod pipe;
 pub mod seccomp;
+pub mod spawn;
+pub mod unix;
+pub mod wait;

@@ -1,0 +1,88 @@
+//! A process by descriptor: no reuse of its number can make us signal a stranger.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// A handle to one process; readable (poll) when that process has ended.
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// Opens the process that has the number `pid` now.
+    ///
+    /// # Errors
+    /// `ESRCH` when there is none, `ENOSYS` before Linux 5.3, `EMFILE` when descriptors have run out.
+    pub fn open(pid: i32) -> io::Result<Self> {
+        let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(PidFd(rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
+    }
+
+    /// Takes a pidfd that the kernel gave elsewhere (`clone3`, `SO_PEERPIDFD`).
+    #[must_use]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        PidFd(fd)
+    }
+
+    /// Sends `signal` to exactly this process.
+    ///
+    /// # Errors
+    /// `ESRCH` when it has ended, `EPERM` when we may not, `EINVAL` for a number that is no signal.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        let signal = Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(rustix::process::pidfd_send_signal(&self.0, signal)?)
+    }
+
+    /// Whether the process has ended (it may not be reaped yet).
+    ///
+    /// # Errors
+    /// Whatever `poll` says.
+    pub fn has_ended(&self) -> io::Result<bool> {
+        self.poll(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+    }
+
+    /// Waits (blocking) until the process has ended.
+    ///
+    /// # Errors
+    /// Whatever `poll` says.
+    pub fn wait(&self) -> io::Result<()> {
+        while !self.poll(None)? {}
+        Ok(())
+    }
+
+    fn poll(&self, timeout: Option<&Timespec>) -> io::Result<bool> {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, timeout))?;
+        Ok(ready > 0)
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_signal_reaches_the_process_and_the_handle_becomes_readable() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "read line"]).stdin(std::process::Stdio::piped());
+        let mut child = command.spawn().expect("sh starts");
+        let handle = PidFd::open(child.id().cast_signed()).expect("open");
+        assert!(!handle.has_ended().expect("poll"));
+        handle.signal(libc::SIGKILL).expect("signal");
+        handle.wait().expect("wait");
+        assert!(handle.has_ended().expect("poll"));
+        child.wait().expect("reap");
+        let error = handle.signal(libc::SIGTERM).expect_err("gone");
+        assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
+    }
+}
