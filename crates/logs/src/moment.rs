@@ -11,9 +11,9 @@ pub struct Moment {
 
 impl Moment {
     /// The printed time in `zone`.
-    pub(crate) fn zoned(self, zone: &jiff::tz::TimeZone) -> jiff::Zoned {
+    pub(crate) fn zoned(self, zone: &jiff::tz::TimeZone) -> jiff::ZonedDateTime {
         jiff::Timestamp::from_nanosecond(i128::from(self.unix_ns))
             .expect("an i64 of nanoseconds spans 1677..2262, inside jiff's range")
-            .to_zoned(zone.clone())
+            .to_zoned_datetime(zone.clone())
     }
 }
