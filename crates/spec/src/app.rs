@@ -145,7 +145,7 @@ pub struct AppSpec {
     pub log_date_format: Option<String>,
     /// Write no log files. Default: false.
     pub disable_logs: bool,
-    /// When log files are put aside. Default: never.
+    /// When log files are put aside, and how much of the old ones is kept. Default: at 10 MiB, 100 MiB in all.
     pub rotate: Rotation,
     /// A file that holds the worker's process id. Default: none.
     #[serde(skip_serializing_if = "Option::is_none", alias = "pid")]

@@ -1,0 +1,216 @@
+//! The table of routes: the server matches requests with it, the OpenAPI document is written from it.
+
+use crate::{ErrorBody, ErrorCode};
+use std::fmt;
+
+/// What a request asks for. The parameter of its path, where there is one, is in [`Found::parameter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// All apps.
+    ListApps,
+    /// The apps that a target means.
+    ShowApps,
+    /// Add an app.
+    CreateApp,
+    /// Start what is not running.
+    StartApps,
+    /// Stop.
+    StopApps,
+    /// Restart in place.
+    RestartApps,
+    /// Replace each worker by a new one, without a pause in service.
+    ReloadApps,
+    /// Stop and forget.
+    DeleteApps,
+    /// Set the restart counters to zero; errored slots may start again.
+    ResetApps,
+    /// Change the number of workers.
+    ScaleApp,
+    /// Send a signal to workers.
+    SignalApps,
+    /// Send a message to one Node.js worker.
+    MessageWorker,
+    /// Read logs.
+    Logs,
+    /// Read events.
+    Events,
+    /// What the daemon says of itself.
+    ShowDaemon,
+    /// Stop all workers, the daemon and the keeper.
+    StopDaemon,
+    /// Start again what ran when skep was last stopped.
+    Resurrect,
+    /// The OpenAPI document.
+    OpenApi,
+}
+
+/// An HTTP method that is in use here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Changes.
+    Post,
+}
+
+impl Method {
+    /// As it stands in a request.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct RouteSpec {
+    /// What it asks for.
+    pub route: Route,
+    /// The method.
+    pub method: Method,
+    /// The path; at most one segment is a parameter in braces.
+    pub path: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+}
+
+const fn get(route: Route, path: &'static str, summary: &'static str) -> RouteSpec {
+    RouteSpec { route, method: Method::Get, path, summary }
+}
+
+const fn post(route: Route, path: &'static str, summary: &'static str) -> RouteSpec {
+    RouteSpec { route, method: Method::Post, path, summary }
+}
+
+/// Every route there is.
+pub const ROUTES: &[RouteSpec] = &[
+    get(Route::ListApps, "/v1/apps", "All apps, by id."),
+    get(Route::ShowApps, "/v1/apps/{target}", "The apps that the targets mean."),
+    post(Route::CreateApp, "/v1/apps", "Adds an app and starts it."),
+    post(Route::StartApps, "/v1/apps/{target}/start", "Starts what is not running."),
+    post(Route::StopApps, "/v1/apps/{target}/stop", "Stops workers; the apps stay known."),
+    post(Route::RestartApps, "/v1/apps/{target}/restart", "Restarts in place, all workers at once."),
+    post(
+        Route::ReloadApps,
+        "/v1/apps/{target}/reload",
+        "Replaces workers one after the other without a pause.",
+    ),
+    post(Route::DeleteApps, "/v1/apps/{target}/delete", "Stops apps and forgets them."),
+    post(Route::ResetApps, "/v1/apps/{target}/reset", "Sets restart counters to zero."),
+    post(Route::ScaleApp, "/v1/apps/{target}/scale", "Changes the number of workers."),
+    post(Route::SignalApps, "/v1/apps/{target}/signal", "Sends a signal to workers."),
+    post(Route::MessageWorker, "/v1/workers/{worker}/message", "Sends any JSON value to a Node.js worker."),
+    get(Route::Logs, "/v1/logs/{target}", "The last lines of log, and the next ones with follow=true."),
+    get(Route::Events, "/v1/events", "What has happened lately, and what happens next with follow=true."),
+    get(Route::ShowDaemon, "/v1/daemon", "What the daemon says of itself."),
+    post(Route::StopDaemon, "/v1/daemon/stop", "Stops all workers, the daemon and the keeper."),
+    post(Route::Resurrect, "/v1/daemon/resurrect", "Starts again what ran when skep was last stopped."),
+    get(Route::OpenApi, "/v1/openapi.json", "This document."),
+];
+
+/// A request that the table knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// What it asks for.
+    pub route: Route,
+    /// The path's parameter, percent-encoded as it came (see [`crate::decode_targets`]).
+    pub parameter: Option<&'a str>,
+}
+
+/// Matches `path` (without its query) against `pattern`; gives the parameter.
+fn matches<'a>(pattern: &str, path: &'a str) -> Option<Option<&'a str>> {
+    let mut parameter = None;
+    let mut wanted = pattern.split('/');
+    let mut given = path.split('/');
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(parameter),
+            (Some(name), Some(value)) if name.starts_with('{') && !value.is_empty() => {
+                parameter = Some(value)
+            }
+            (Some(a), Some(b)) if a == b => {}
+            (Some(_), Some(_)) | (Some(_), None) | (None, Some(_)) => return None,
+        }
+    }
+}
+
+/// The route of a request; `path` is without its query.
+pub fn find<'a>(method: &str, path: &'a str) -> Result<Found<'a>, ErrorBody> {
+    let mut allowed = Vec::new();
+    for spec in ROUTES {
+        if let Some(parameter) = matches(spec.path, path) {
+            if spec.method.as_str() == method {
+                return Ok(Found { route: spec.route, parameter });
+            }
+            allowed.push(spec.method.as_str());
+        }
+    }
+    if allowed.is_empty() {
+        return Err(ErrorBody::new(ErrorCode::UnknownRoute, format!("there is no {path}"))
+            .with_hint("GET /v1/openapi.json describes all there is"));
+    }
+    Err(ErrorBody::new(ErrorCode::MethodNotAllowed, format!("{method} is not possible on {path}"))
+        .with_hint(format!("use {}", allowed.join(" or "))))
+}
+
+impl Route {
+    /// Its line in the table.
+    pub fn spec(self) -> &'static RouteSpec {
+        ROUTES.iter().find(|spec| spec.route == self).expect("every route has a line: tested")
+    }
+
+    /// The path of a request, with `parameter` (encoded already) in its place.
+    pub fn path(self, parameter: &str) -> String {
+        let path = self.spec().path;
+        match (path.find('{'), path.find('}')) {
+            (Some(open), Some(close)) => format!("{}{parameter}{}", &path[..open], &path[close + 1..]),
+            _ => path.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn requests_find_their_route_and_its_parameter() {
+        let found = |route, parameter| Ok(Found { route, parameter });
+        assert_eq!(find("GET", "/v1/apps"), found(Route::ListApps, None));
+        assert_eq!(find("POST", "/v1/apps"), found(Route::CreateApp, None));
+        assert_eq!(find("GET", "/v1/apps/web,api%20v2"), found(Route::ShowApps, Some("web,api%20v2")));
+        assert_eq!(find("POST", "/v1/apps/web/reload"), found(Route::ReloadApps, Some("web")));
+        assert_eq!(find("GET", "/v1/openapi.json"), found(Route::OpenApi, None));
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_refused_with_a_hint() {
+        assert_eq!(find("GET", "/").unwrap_err().code, ErrorCode::UnknownRoute);
+        assert_eq!(find("GET", "/v1/apps/").unwrap_err().code, ErrorCode::UnknownRoute);
+        assert_eq!(find("GET", "/v1/apps/web/reload/x").unwrap_err().code, ErrorCode::UnknownRoute);
+        let error = find("DELETE", "/v1/apps").unwrap_err();
+        assert_eq!(
+            (error.code, error.hint.as_deref()),
+            (ErrorCode::MethodNotAllowed, Some("use GET or POST"))
+        );
+    }
+
+    #[test]
+    fn each_line_of_the_table_finds_itself() {
+        let mut seen = HashSet::new();
+        for spec in ROUTES {
+            assert!(seen.insert(spec.route), "{:?} stands twice", spec.route);
+            let path = spec.route.path("x");
+            assert_eq!(find(spec.method.as_str(), &path).unwrap().route, spec.route);
+        }
+    }
+}
