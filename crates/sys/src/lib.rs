@@ -7,6 +7,7 @@
 pub mod bpf;
 pub mod clock;
 pub mod fdpass;
+pub mod memfd;
 pub mod net;
 pub mod pidfd;
 pub mod pipe;

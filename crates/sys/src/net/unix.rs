@@ -68,10 +68,7 @@ impl fmt::Display for UnixName {
 /// # Errors
 /// EADDRINUSE (someone listens, or the path is not a socket), ENOENT/ENOTDIR (no such directory), EACCES,
 /// ENAMETOOLONG (a file name over 100 bytes or an abstract name over 107), EPERM (chown).
-pub fn unix_bound(
-    name: &UnixName,
-    access: UnixAccess,
-) -> Result<(OwnedFd, Option<UnixIdentity>), NetError> {
+pub fn unix_bound(name: &UnixName, access: UnixAccess) -> Result<(OwnedFd, Option<UnixIdentity>), NetError> {
     let path = match name {
         UnixName::Abstract(_) => {
             let fd = stream_socket()?;
@@ -143,11 +140,8 @@ fn with_address(path: &Path, act: impl FnOnce(&SocketAddrUnix) -> Result<(), Err
         Err(Errno::NAMETOOLONG) => {
             let name = path.file_name().ok_or(Errno::INVAL)?;
             let parent = path.parent().unwrap_or(Path::new("/"));
-            let directory = rustix::fs::open(
-                parent,
-                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?;
+            let directory =
+                rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
             let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
             act(&SocketAddrUnix::new(short)?)
         }
