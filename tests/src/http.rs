@@ -1,0 +1,1 @@
+//! One request on a connection of its own, blocking: for tests that look at an answer instead of counting.
