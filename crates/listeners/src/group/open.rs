@@ -1,0 +1,197 @@
+//! Opening an address, and a further socket on it.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use skep_core::SlotId;
+use skep_sys::net::{
+    DualStack, LocalAddress, NetError, Sharing, UnixAccess, UnixIdentity, UnixName, listen, local_address,
+    tcp_bound, udp_bound, unix_bound,
+};
+
+use super::{Form, Group, Place, Slot};
+use crate::steal::{PlaceId, Rule};
+use crate::{Address, Balance, ListenError, Options, SLOTS_MAX};
+
+/// A bound socket on its way into a group.
+struct Opened {
+    socket: OwnedFd,
+    form: Form,
+    local: LocalAddress,
+    identity: Option<UnixIdentity>,
+}
+
+// === impl Group ===
+
+impl Group {
+    /// Opens an address that nobody else listens on. From now on clients can connect; they wait until a worker
+    /// accepts.
+    ///
+    /// `SO_REUSEPORT` would let a second program of the same user in, so a socket without it is bound first.
+    ///
+    /// # Errors
+    /// See [`ListenError`]; its `errno()` is what the kernel said.
+    pub fn open(address: &Address, options: &Options) -> Result<Self, ListenError> {
+        let wrap = |error| ListenError::new(address, error);
+        let opened = match address {
+            Address::Tcp { host, port, v6only } => first_of(&host.candidates(*port, *v6only), |at| {
+                open_inet(at, *v6only, options, tcp_bound, true)
+            }),
+            Address::Udp { host, port, v6only } => first_of(&host.candidates(*port, *v6only), |at| {
+                open_inet(at, *v6only, options, udp_bound, false)
+            }),
+            Address::Unix { path, mode, owner } => {
+                let access = UnixAccess { mode: *mode, owner: *owner };
+                open_unix(&UnixName::Path(path.clone()), access, options)
+            }
+            Address::Abstract { name } => {
+                open_unix(&UnixName::Abstract(name.clone()), UnixAccess::default(), options)
+            }
+        }
+        .map_err(wrap)?;
+        Ok(Self {
+            address: resolved(address, &opened.local),
+            local: opened.local,
+            options: *options,
+            form: opened.form,
+            places: vec![Place { id: PlaceId(0), socket: opened.socket, leaving: opened.form != Form::One }],
+            slots: Vec::new(),
+            identity: opened.identity,
+            rule: Rule::default(),
+            avoid: Vec::new(),
+            turn: 0,
+            watch: None,
+            changed: true,
+        })
+    }
+
+    /// The socket of a slot, opened if the slot is new: non-blocking, listening, ready to be handed to a worker.
+    /// A new slot is not live.
+    ///
+    /// # Errors
+    /// EMFILE, or [`ListenError::TooManySlots`].
+    pub fn socket(&mut self, slot: SlotId) -> Result<BorrowedFd<'_>, ListenError> {
+        let place = match self.slots.iter().find(|s| s.id == slot) {
+            Some(known) => known.place,
+            None => self.add(slot)?,
+        };
+        let place = self.place(place).expect("every slot has a place: add makes it and only retire removes it");
+        Ok(place.socket.as_fd())
+    }
+
+    fn add(&mut self, slot: SlotId) -> Result<PlaceId, ListenError> {
+        if self.slots.len() >= SLOTS_MAX {
+            return Err(ListenError::TooManySlots { address: Box::new(self.address.clone()), slot });
+        }
+        let place = match self.form {
+            Form::One => PlaceId(0),
+            Form::Each(at) => match self.places.iter_mut().find(|place| place.leaving) {
+                Some(spare) => {
+                    spare.leaving = false;
+                    spare.id
+                }
+                None => self.open_place(at)?,
+            },
+        };
+        let new = Slot { id: slot, place, live: false, weight: 1, load: 0 };
+        let at = self.slots.partition_point(|s| s.id < slot);
+        self.slots.insert(at, new);
+        self.changed = true;
+        Ok(place)
+    }
+
+    fn open_place(&mut self, at: SocketAddr) -> Result<PlaceId, ListenError> {
+        let v6only = matches!(self.address, Address::Tcp { v6only: true, .. } | Address::Udp { v6only: true, .. });
+        let socket = match self.address {
+            Address::Udp { .. } => udp_bound(at, Sharing::Group, stack(v6only)),
+            Address::Tcp { .. } | Address::Unix { .. } | Address::Abstract { .. } => {
+                tcp_bound(at, Sharing::Group, stack(v6only)).and_then(|socket| {
+                    listen(&socket, self.options.backlog())?;
+                    Ok(socket)
+                })
+            }
+        }
+        .map_err(|error| ListenError::new(&self.address, error))?;
+        let used = |id: u32| self.places.iter().any(|place| place.id.0 == id);
+        let id = (0..).map(PlaceId).find(|id| !used(id.0)).expect("fewer places than numbers");
+        self.places.push(Place { id, socket, leaving: false });
+        Ok(id)
+    }
+}
+
+/// Dual-stack addresses fall back to IPv4 only where the machine has no IPv6.
+fn first_of(
+    candidates: &[SocketAddr],
+    open: impl Fn(SocketAddr) -> Result<Opened, NetError>,
+) -> Result<Opened, NetError> {
+    let (last, before) = candidates.split_last().expect("every host has a candidate");
+    for at in before {
+        match open(*at) {
+            Err(error) if no_such_family(&error) => {}
+            other => return other,
+        }
+    }
+    open(*last)
+}
+
+fn no_such_family(error: &NetError) -> bool {
+    let errno = Errno::from_raw_os_error(error.errno());
+    matches!(errno, Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT)
+}
+
+fn stack(v6only: bool) -> DualStack {
+    if v6only { DualStack::V6Only } else { DualStack::Both }
+}
+
+fn open_inet(
+    at: SocketAddr,
+    v6only: bool,
+    options: &Options,
+    bound: fn(SocketAddr, Sharing, DualStack) -> Result<OwnedFd, NetError>,
+    listens: bool,
+) -> Result<Opened, NetError> {
+    let stack = stack(v6only);
+    let alone = bound(at, Sharing::Alone, stack)?;
+    let one = matches!(options.balance, Balance::Shared | Balance::Ipc);
+    let (socket, local) = if one {
+        let local = local_address(&alone).map_err(bind_error)?;
+        (alone, local)
+    } else {
+        // With port 0 the probe has found the port; giving it back for an instant is the price of SO_REUSEPORT.
+        let LocalAddress::Inet(at) = local_address(&alone).map_err(bind_error)? else {
+            return Err(bind_error(std::io::ErrorKind::InvalidData.into()));
+        };
+        drop(alone);
+        (bound(at, Sharing::Group, stack)?, LocalAddress::Inet(at))
+    };
+    if listens {
+        listen(&socket, options.backlog())?;
+    }
+    let LocalAddress::Inet(resolved) = local else {
+        return Err(bind_error(std::io::ErrorKind::InvalidData.into()));
+    };
+    let form = if one { Form::One } else { Form::Each(resolved) };
+    Ok(Opened { socket, form, local, identity: None })
+}
+
+fn open_unix(name: &UnixName, access: UnixAccess, options: &Options) -> Result<Opened, NetError> {
+    let (socket, identity) = unix_bound(name, access)?;
+    listen(&socket, options.backlog())?;
+    // Not getsockname: a long path was bound through a shorter one.
+    Ok(Opened { socket, form: Form::One, local: LocalAddress::Unix(name.clone()), identity })
+}
+
+fn bind_error(source: std::io::Error) -> NetError {
+    NetError { step: skep_sys::net::Step::Bind, source }
+}
+
+fn resolved(address: &Address, local: &LocalAddress) -> Address {
+    let mut address = address.clone();
+    if let Address::Tcp { port, .. } | Address::Udp { port, .. } = &mut address
+        && let Some(real) = local.port()
+    {
+        *port = real;
+    }
+    address
+}
