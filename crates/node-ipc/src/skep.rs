@@ -1,0 +1,108 @@
+//! `NODE_SKEP`: our own words on a worker's channel, between this crate and `npm/skep/preload.cjs`.
+//!
+//! Node delivers any `cmd` that starts with `NODE_` as `internalMessage`, which neither its own code nor an app heeds;
+//! so these lines are invisible to apps and harmless where the preload is absent. `P` is the primary, `W` the worker.
+//!
+//! ```text
+//! W> {"cmd":"NODE_SKEP","act":"hello","v":1,"pid":4711,"node":"22.23.3","cluster":true}
+//!        The preload is in place; sent before the app's first line runs. Without `cluster` (plain fork mode) Node
+//!        itself says nothing at start, so this is the `online` of such a worker.
+//! W> {"cmd":"NODE_SKEP","act":"listening","server":S}      W> {"cmd":"NODE_SKEP","act":"closed","server":S}
+//!        Fork mode only (a cluster worker says it in Node's own words). S names a server by its bound address:
+//!        {"address":"::","port":3000} or {"path":"/abs/path.sock"}.
+//! P> {"cmd":"NODE_SKEP","act":"drain","mode":"migrate"|"close","graceMs":2000}
+//!        Stop accepting, let go of idle connections, end when the last one has ended. Repeating it is harmless,
+//!        save that connections sent and not yet acknowledged then count as handed over.
+//! W> {"cmd":"NODE_SKEP","act":"draining","servers":1,"connections":12}
+//!        The drain was begun with so many servers and open connections.
+//! W> {"cmd":"NODE_HANDLE","type":"net.Native","msg":{"cmd":"NODE_SKEP","act":"conn","id":7,"server":S}} + fd
+//!        An idle connection of server S, for another worker. P answers NODE_HANDLE_ACK and owns it from there; the
+//!        worker's copy is closed on the ACK. After a NACK the worker keeps it and goes on serving it.
+//! P> {"cmd":"NODE_HANDLE","type":"net.Native","msg":{"cmd":"NODE_CLUSTER","act":"newconn","key":K,"seq":9,"idle":true}} + fd
+//!        Node's own message; `idle` asks the preload to end the connection after the server's keepAliveTimeout if no
+//!        byte arrives on it, as the worker that it came from would have done.
+//! P> {"cmd":"NODE_HANDLE","type":"net.Native","msg":{"cmd":"NODE_SKEP","act":"newconn","server":S,"seq":9,"idle":true}} + fd
+//! W> {"cmd":"NODE_SKEP","act":"accepted","ack":9,"accepted":true|false}
+//!        The same for a fork-mode worker, where Node has no word for it.
+//! W: EOF  The drain is complete: every server closed, every connection ended.
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+/// The `cmd` of every message in this module.
+pub const CMD: &str = "NODE_SKEP";
+
+/// How a worker lets go of its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainMode {
+    /// Idle plain-HTTP connections are handed to the successor; the client notices nothing. TLS and HTTP/2 as in
+    /// [`DrainMode::Close`].
+    Migrate,
+    /// Responses carry `Connection: close` (HTTP/2: GOAWAY); idle connections are ended after the grace.
+    Close,
+}
+
+/// How long an idle connection that can not migrate is left open for its next request, which then learns by
+/// `Connection: close` to reconnect. Clients that think longer see an ordinary keep-alive end.
+pub const GRACE_MS_DEFAULT: u32 = 2_000;
+
+/// A server by the address it is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum BoundServer {
+    /// TCP: what `server.address()` says.
+    Ip {
+        /// The local address, `::` for unspecified.
+        address: String,
+        /// The real port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Path {
+        /// What the app gave to `listen()`, made absolute.
+        path: String,
+    },
+}
+
+/// What the preload says about itself at start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Version of this protocol; 1.
+    #[serde(rename = "v")]
+    pub version: u32,
+    /// The worker's process id, as it sees it (a pid namespace may differ).
+    pub pid: u32,
+    /// `process.versions.node`.
+    pub node: String,
+    /// True for a cluster worker, false in plain fork mode.
+    pub cluster: bool,
+}
+
+/// From the preload.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "act", rename_all = "snake_case")]
+pub(crate) enum FromPreload {
+    Hello(Hello),
+    Listening { server: BoundServer },
+    Closed { server: BoundServer },
+    Draining { servers: u32, connections: u32 },
+    Conn { server: BoundServer },
+    Accepted { ack: u64, accepted: bool },
+}
+
+/// To the preload.
+#[derive(Debug, Serialize)]
+#[serde(tag = "act", rename_all = "snake_case")]
+pub(crate) enum ToPreload<'a> {
+    Drain {
+        mode: DrainMode,
+        #[serde(rename = "graceMs")]
+        grace_ms: u32,
+    },
+    Newconn {
+        server: &'a BoundServer,
+        seq: u64,
+        idle: bool,
+    },
+}
