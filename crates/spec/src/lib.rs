@@ -5,26 +5,37 @@
 //! descriptions and the manual's text.
 //!
 //! Everything here is pure. What has to be looked up on the machine (does this file exist, where is `node`) is asked
-//! of `Facts`, so that every decision can be tested without a machine. This crate does not know that processes,
+//! of [`Facts`], so that every decision can be tested without a machine. This crate does not know that processes,
 //! sockets or a daemon exist.
 
 mod app;
 mod choices;
+mod command_line;
 mod error;
+mod facts;
 mod instances;
+mod interpreter;
 mod limits;
 mod listen;
 mod logging;
+mod name;
 mod program;
 mod quantity;
+mod resolve;
+mod runtime;
 mod signal;
+mod validate;
 
 pub use app::AppSpec;
 pub use choices::{Balance, Drain, ExecMode, LogType, Runtime};
 pub use error::SpecError;
+pub use facts::{Entry, Facts};
 pub use instances::{INSTANCES_MAX, Instances, InstancesChange};
 pub use limits::{Account, LimitValue, Resource, ResourceLimit};
 pub use listen::{Listen, ListenAddress};
 pub use logging::Rotation;
+pub use name::{Clash, Existing, settle_clash};
 pub use quantity::{Bytes, Millis, Share};
+pub use resolve::{RawStart, Resolved, resolve};
+pub use runtime::RuntimeChoice;
 pub use signal::{Signal, Umask};

@@ -25,6 +25,12 @@ pub struct Rotation {
 
 impl Default for Rotation {
     fn default() -> Self {
-        Self { max_size: Bytes(10 << 20), retain: 30, total_size: Bytes(100 << 20), every_seconds: None, compress: true }
+        Self {
+            max_size: Bytes(10 << 20),
+            retain: 30,
+            total_size: Bytes(100 << 20),
+            every_seconds: None,
+            compress: true,
+        }
     }
 }

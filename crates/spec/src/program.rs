@@ -10,7 +10,7 @@ const SHELL: &str = "/bin/sh";
 
 impl AppSpec {
     /// The argument vector to execute; its first entry is the program (an absolute path once resolved).
-    /// Empty when neither a script nor a command is set, which validation refuses.
+    /// Empty when neither a script nor a command is set, which [`AppSpec::validate`] refuses.
     pub fn argv(&self) -> Vec<String> {
         if let Some(command) = &self.command {
             let mut line = command.clone();
