@@ -6,12 +6,18 @@
 
 pub mod bpf;
 pub mod clock;
+pub mod cpus;
+pub mod durable;
 pub mod fdpass;
+pub mod lock;
 pub mod memfd;
 pub mod net;
 pub mod pidfd;
 pub mod pipe;
+pub mod proc;
+pub mod process;
 pub mod seccomp;
+pub mod signal;
 pub mod spawn;
 pub mod unix;
 pub mod wait;

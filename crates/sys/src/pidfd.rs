@@ -1,10 +1,10 @@
 //! A process by descriptor: no reuse of its number can make us signal a stranger.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags};
 
 /// A handle to one process; readable (poll) when that process has ended.
 #[derive(Debug)]
@@ -31,8 +31,13 @@ impl PidFd {
     /// # Errors
     /// `ESRCH` when it has ended, `EPERM` when we may not, `EINVAL` for a number that is no signal.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
-        let signal = Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(rustix::process::pidfd_send_signal(&self.0, signal)?)
+        let fd = self.0.as_raw_fd();
+        // (A raw call: the wrapper of rustix knows no realtime signals.)
+        // SAFETY: the descriptor is open; the kernel reads nothing from the null siginfo.
+        let result = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), 0)
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Whether the process has ended (it may not be reaped yet).

@@ -112,6 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::zombie_processes, reason = "reaped by the functions under test")]
     fn a_zombie_is_seen_again_and_again_until_it_is_reaped() {
         let child = Command::new("/bin/sh").args(["-c", "exit 7"]).spawn().expect("sh starts");
         let pid = child.id().cast_signed();
@@ -129,6 +130,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::zombie_processes, reason = "reaped by the function under test")]
     fn a_death_by_signal_is_not_an_exit_code() {
         let child = Command::new("/bin/sh").args(["-c", "kill -9 $$"]).spawn().expect("sh starts");
         let status = reap_blocking(child.id().cast_signed()).expect("reap");

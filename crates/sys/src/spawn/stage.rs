@@ -1,6 +1,7 @@
 //! The steps between fork and exec, so that a failure can say which one it was.
 
 use std::fmt;
+use std::io;
 
 /// The step of a start that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +89,29 @@ impl fmt::Display for Stage {
         })
     }
 }
+
+/// A start that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// The step.
+    pub stage: Stage,
+    /// Why.
+    pub errno: i32,
+}
+
+impl Failure {
+    pub(super) fn of(stage: Stage, error: &io::Error) -> Self {
+        Failure { stage, errno: error.raw_os_error().unwrap_or(libc::EINVAL) }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} failed: {}", self.stage, io::Error::from_raw_os_error(self.errno))
+    }
+}
+
+impl std::error::Error for Failure {}
 
 #[cfg(test)]
 mod tests {

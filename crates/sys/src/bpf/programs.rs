@@ -1,0 +1,233 @@
+//! The eBPF programs.
+//!
+//! All of them: pick an index from the table, note the choice in `load[index]`, select that socket. Whatever
+//! is missing or out of range ends in `SK_PASS` without a selection: the kernel then uses its own hash.
+
+use std::os::fd::BorrowedFd;
+
+use super::asm::Alu::{AddK, AddX, LeftShiftK, ModX, MoveK, MoveX, Mul32K, RightShift32K, SubX, Xor32X};
+use super::asm::Helper::{MapLookup, SelectReuseport, SkbLoadBytesRelative};
+use super::asm::If::{BelowX, EqualK, GreaterK, NotBelowK, NotBelowX, NotEqualK};
+use super::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
+use super::asm::Width::{U32, U64};
+use super::asm::{Asm, Insn, Label, Reg};
+use super::steer::TABLE_MAX;
+use super::{HASH_MULTIPLIER, HASH_SHIFT, IP_BUCKETS};
+
+/// What a program decides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The table's entries in turn.
+    RoundRobin,
+    /// The table's entry with the lowest load; among equals, in turn.
+    LeastLoaded,
+    /// The table's entry for the client address's bucket.
+    SourceIp,
+}
+
+/// The maps of one program.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Maps<'a> {
+    /// One value: `u32 count, u32 0, u32 index[TABLE_MAX]`.
+    pub(super) table: BorrowedFd<'a>,
+    /// `u64` counters: [`TURN`] and the loads from [`LOADS`] on.
+    pub(super) counters: BorrowedFd<'a>,
+    /// Sockets by index.
+    pub(super) sockets: BorrowedFd<'a>,
+}
+
+/// Counter of choices made.
+pub(super) const TURN: u32 = 0;
+/// First counter of the loads.
+pub(super) const LOADS: u32 = 1;
+/// Where the table's entries start, in bytes.
+pub(super) const TABLE_HEAD_BYTES: i16 = 8;
+/// Most entries that the least-loaded program compares: the verifier walks every round of its loop, and a
+/// thousand of them come near its limit of pending branches (8192).
+pub(super) const COMPARED_MAX: usize = 256;
+
+// Stack slots, below the frame pointer.
+const KEY: i16 = -4;
+const ADDRESS: i16 = -24;
+const START: i16 = -32;
+const BEST_LOAD: i16 = -40;
+const BEST: i16 = -48;
+
+// Offsets in `struct sk_reuseport_md`.
+const CTX_ETH_PROTOCOL: i16 = 20;
+const CTX_HASH: i16 = 32;
+/// Ethernet types as they stand in the frame.
+const ETH_P_IP: i32 = 0x0800u16.to_be() as i32;
+const ETH_P_IPV6: i32 = 0x86DDu16.to_be() as i32;
+/// Offsets of the source address in the headers.
+const IPV4_SOURCE: i32 = 12;
+const IPV6_SOURCE: i32 = 8;
+/// `BPF_HDR_START_NET`.
+const FROM_NETWORK_HEADER: i32 = 1;
+const SK_PASS: i32 = 1;
+
+/// How the turn is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counting {
+    /// One atomic instruction (Linux 5.12): exact.
+    Fetch,
+    /// Read, then add: two processors may use the same turn.
+    ReadThenAdd,
+}
+
+/// Assembles a program.
+pub(super) fn assemble(kind: Kind, maps: Maps<'_>, counting: Counting) -> Vec<Insn> {
+    let mut asm = Asm::default();
+    let pass = asm.label();
+    asm.alu(MoveX, R6, R1); // context
+    asm.store_k(U32, R10, KEY, 0);
+    map_value(&mut asm, maps.table, pass);
+    asm.alu(MoveX, R7, R0); // table
+    asm.load(U32, R8, R7, 0); // count
+    asm.jump_if_k(EqualK, R8, 0, pass);
+    asm.jump_if_k(GreaterK, R8, TABLE_MAX as i32, pass);
+    match kind {
+        Kind::RoundRobin => {
+            turn(&mut asm, maps.counters, counting, pass);
+            entry(&mut asm, R1, pass);
+        }
+        Kind::LeastLoaded => least(&mut asm, maps, counting, pass),
+        Kind::SourceIp => {
+            asm.jump_if_k(NotEqualK, R8, IP_BUCKETS as i32, pass);
+            address_bucket(&mut asm);
+            entry(&mut asm, R1, pass);
+        }
+    }
+    select(&mut asm, maps, pass);
+    asm.here(pass);
+    asm.alu_k(MoveK, R0, SK_PASS);
+    asm.exit();
+    asm.finish()
+}
+
+/// `r0 = &map[*(u32 *)(fp + KEY)]`
+fn map_value(asm: &mut Asm, map: BorrowedFd<'_>, missing: Label) {
+    asm.map(R1, map);
+    asm.alu(MoveX, R2, R10);
+    asm.alu_k(AddK, R2, i32::from(KEY));
+    asm.call(MapLookup);
+    asm.jump_if_k(EqualK, R0, 0, missing);
+}
+
+/// `r1 = turn++ % r8`
+fn turn(asm: &mut Asm, counters: BorrowedFd<'_>, counting: Counting, pass: Label) {
+    asm.store_k(U32, R10, KEY, TURN as i32);
+    map_value(asm, counters, pass);
+    match counting {
+        Counting::Fetch => {
+            asm.alu_k(MoveK, R1, 1);
+            asm.atomic_fetch_add(R0, 0, R1);
+        }
+        Counting::ReadThenAdd => {
+            asm.load(U64, R1, R0, 0);
+            asm.alu_k(MoveK, R2, 1);
+            asm.atomic_add(R0, 0, R2);
+        }
+    }
+    asm.alu(ModX, R1, R8);
+}
+
+/// `*(u32 *)(fp + KEY) = table.index[position]`. Clobbers R2 and `position`.
+fn entry(asm: &mut Asm, position: Reg, pass: Label) {
+    asm.jump_if_k(NotBelowK, position, TABLE_MAX as i32, pass); // the verifier does not see it from `%`
+    asm.alu_k(LeftShiftK, position, 2);
+    asm.alu(MoveX, R2, R7);
+    asm.alu(AddX, R2, position);
+    asm.load(U32, position, R2, TABLE_HEAD_BYTES);
+    asm.store(U32, R10, KEY, position);
+}
+
+/// `r1 = bucket(source address)`, or of the kernel's hash where the packet cannot be read (a migration).
+fn address_bucket(asm: &mut Asm) {
+    let (v6, no_address, hash) = (asm.label(), asm.label(), asm.label());
+    let load_source = |asm: &mut Asm, offset, bytes| {
+        asm.alu(MoveX, R1, R6);
+        asm.alu_k(MoveK, R2, offset);
+        asm.alu(MoveX, R3, R10);
+        asm.alu_k(AddK, R3, i32::from(ADDRESS));
+        asm.alu_k(MoveK, R4, bytes);
+        asm.alu_k(MoveK, R5, FROM_NETWORK_HEADER);
+        asm.call(SkbLoadBytesRelative);
+        asm.jump_if_k(NotEqualK, R0, 0, no_address);
+    };
+    asm.load(U32, R1, R6, CTX_ETH_PROTOCOL);
+    asm.jump_if_k(EqualK, R1, ETH_P_IPV6, v6);
+    asm.jump_if_k(NotEqualK, R1, ETH_P_IP, no_address);
+    load_source(asm, IPV4_SOURCE, 4);
+    asm.load(U32, R1, R10, ADDRESS);
+    asm.from_big_endian32(R1);
+    asm.jump(hash);
+    asm.here(v6);
+    load_source(asm, IPV6_SOURCE, 16);
+    asm.load(U32, R1, R10, ADDRESS);
+    for word in 1..4 {
+        asm.load(U32, R2, R10, ADDRESS + 4 * word);
+        asm.alu(Xor32X, R1, R2);
+    }
+    asm.from_big_endian32(R1);
+    asm.jump(hash);
+    asm.here(no_address);
+    asm.load(U32, R1, R6, CTX_HASH);
+    asm.here(hash);
+    asm.alu_k(Mul32K, R1, HASH_MULTIPLIER as i32);
+    asm.alu_k(RightShift32K, R1, HASH_SHIFT as i32);
+}
+
+/// `*(u32 *)(fp + KEY) =` the entry with the lowest load, beginning at the turn.
+fn least(asm: &mut Asm, maps: Maps<'_>, counting: Counting, pass: Label) {
+    let (again, in_range, worse, done) = (asm.label(), asm.label(), asm.label(), asm.label());
+    turn(asm, maps.counters, counting, pass);
+    asm.store(U64, R10, START, R1);
+    asm.alu_k(MoveK, R1, -1); // sign-extended: the greatest u64
+    asm.store(U64, R10, BEST_LOAD, R1);
+    asm.store(U64, R10, BEST, R1);
+    asm.alu_k(MoveK, R9, 0);
+    asm.here(again);
+    asm.jump_if(NotBelowX, R9, R8, done);
+    asm.jump_if_k(NotBelowK, R9, COMPARED_MAX as i32, done);
+    asm.load(U64, R1, R10, START);
+    asm.alu(AddX, R1, R9);
+    asm.jump_if(BelowX, R1, R8, in_range);
+    asm.alu(SubX, R1, R8);
+    asm.here(in_range);
+    entry(asm, R1, pass);
+    asm.alu_k(AddK, R1, LOADS as i32);
+    asm.store(U32, R10, KEY, R1);
+    map_value(asm, maps.counters, worse);
+    asm.load(U64, R1, R0, 0);
+    asm.load(U64, R2, R10, BEST_LOAD);
+    asm.jump_if(NotBelowX, R1, R2, worse);
+    asm.store(U64, R10, BEST_LOAD, R1);
+    asm.load(U32, R1, R10, KEY);
+    asm.alu_k(AddK, R1, -(LOADS as i32));
+    asm.store(U64, R10, BEST, R1);
+    asm.here(worse);
+    asm.alu_k(AddK, R9, 1);
+    asm.jump(again);
+    asm.here(done);
+    asm.load(U64, R1, R10, BEST);
+    asm.store(U32, R10, KEY, R1);
+}
+
+/// Counts the choice and selects the socket whose index is at KEY.
+fn select(asm: &mut Asm, maps: Maps<'_>, pass: Label) {
+    asm.load(U32, R9, R10, KEY);
+    asm.alu(MoveX, R1, R9);
+    asm.alu_k(AddK, R1, LOADS as i32);
+    asm.store(U32, R10, KEY, R1);
+    map_value(asm, maps.counters, pass);
+    asm.alu_k(MoveK, R1, 1);
+    asm.atomic_add(R0, 0, R1);
+    asm.store(U32, R10, KEY, R9);
+    asm.alu(MoveX, R1, R6);
+    asm.map(R2, maps.sockets);
+    asm.alu(MoveX, R3, R10);
+    asm.alu_k(AddK, R3, i32::from(KEY));
+    asm.alu_k(MoveK, R4, 0);
+    asm.call(SelectReuseport);
+}

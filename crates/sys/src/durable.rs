@@ -1,0 +1,92 @@
+//! Writing a file so that after a crash or a power cut there is either the old content or the new one.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Replaces `path` by a file that holds `bytes`, with these permission bits: a temporary file beside it, fsync,
+/// rename, fsync of the directory. When this returns `Ok` the new content survives a power cut; when it fails
+/// the old content is untouched and the temporary file is removed.
+///
+/// Two writers at once must be kept apart by a lock of their own; the last rename wins.
+///
+/// # Errors
+/// Whatever the file system says (`ENOSPC`, `EACCES`, `EROFS`, `EIO`…).
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = beside(path)?;
+    let written = write_whole(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, path));
+    if let Err(error) = written {
+        // The reason that counts is the first one; a left-over is overwritten next time.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(error);
+    }
+    sync_directory_of(path)
+}
+
+/// Makes the directory entry of `path` (a rename, a removal) survive a power cut.
+///
+/// # Errors
+/// Whatever opening or `fsync` says, but `EINVAL`: some file systems know no fsync of directories.
+pub fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    match File::open(directory)?.sync_all() {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        other => other,
+    }
+}
+
+fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    // A left-over of a crashed writer may have other permissions; start afresh.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    temporary.push(".new");
+    Ok(path.with_file_name(temporary))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_new_content_replaces_the_old_and_nothing_is_left_over() {
+        let directory = tempfile::tempdir().expect("dir");
+        let path = directory.path().join("state.json");
+        replace(&path, b"one", 0o600).expect("first");
+        std::fs::write(directory.path().join(".state.json.new"), "left over").expect("write");
+        replace(&path, b"two", 0o600).expect("second");
+        assert_eq!(std::fs::read(&path).expect("read"), b"two");
+        assert_eq!(std::fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn a_failure_leaves_the_old_content() {
+        let directory = tempfile::tempdir().expect("dir");
+        let path = directory.path().join("a").join("state.json");
+        assert_eq!(replace(&path, b"x", 0o600).expect_err("no dir").kind(), io::ErrorKind::NotFound);
+        // A directory in the way of the rename.
+        let path = directory.path().join("b");
+        std::fs::create_dir(&path).expect("mkdir");
+        assert!(replace(&path, b"x", 0o600).is_err());
+        assert!(path.is_dir());
+        assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 1);
+    }
+}
