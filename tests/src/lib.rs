@@ -2,7 +2,22 @@
 //! the strict client that counts every request that was not answered completely and correctly.
 //!
 //! It knows skep only from outside, as a user does: the command line, the API on the Unix socket, the ports and the
-//! process table. It never sleeps: it waits for events, for a process or for a socket, with a limit that only a
-//! failure reaches.
+//! process table. It never sleeps and never asserts on time: it waits for events, for a process or for a socket, with
+//! a limit that only a failure reaches.
 
+mod deadline;
+mod events;
+pub mod http;
+mod ports;
+pub mod process;
+mod skep;
 pub mod strict;
+mod tools;
+mod view;
+
+pub use deadline::{Deadline, LIMIT};
+pub use events::Events;
+pub use ports::{Port, is_free};
+pub use skep::{Outcome, Skep, Start};
+pub use tools::{Node, fixture, fixtures, node, nodes, root, tool};
+pub use view::{App, Daemon, Event, Listener, Slot};

@@ -1,0 +1,80 @@
+//! The process table, from outside.
+
+use std::fs;
+use std::io;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+use crate::deadline::LIMIT;
+
+/// Sends a signal to one process.
+///
+/// # Errors
+/// When there is no such process.
+pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+    kill_process(as_pid(pid), signal).map_err(io::Error::from)
+}
+
+/// SIGKILL.
+///
+/// # Panics
+/// When there is no such process: the test's picture of the world is wrong.
+pub fn kill(pid: u32) {
+    signal(pid, Signal::KILL).unwrap_or_else(|error| panic!("cannot kill process {pid}: {error}"));
+}
+
+/// Whether it runs: a zombie does not.
+pub fn is_alive(pid: u32) -> bool {
+    state(pid).is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+/// Waits until a process has ended.
+///
+/// # Panics
+/// When it does not within the limit.
+pub fn wait_gone(pid: u32) {
+    let Ok(pidfd) = pidfd_open(as_pid(pid), PidfdFlags::empty()) else { return };
+    let limit = Timespec { tv_sec: LIMIT.as_secs().cast_signed(), tv_nsec: 0 };
+    let ready = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)).expect("poll on a pidfd works");
+    assert!(ready == 1, "process {pid} lives: {}", command_line(pid));
+}
+
+/// Its parent's pid.
+pub fn parent(pid: u32) -> Option<u32> {
+    stat(pid)?.split(' ').nth(1)?.parse().ok()
+}
+
+/// What it was started as.
+pub fn command_line(pid: u32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned()
+}
+
+/// Every process whose environment holds this `NAME=value`, ours excepted. (What it was started with: the kernel
+/// does not see later changes.)
+pub fn with_environment(entry: &str) -> Vec<u32> {
+    let Ok(folder) = fs::read_dir("/proc") else { return Vec::new() };
+    folder
+        .filter_map(|item| item.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != std::process::id() && is_alive(*pid))
+        .filter(|pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|item| item == entry.as_bytes())
+        })
+        .collect()
+}
+
+fn state(pid: u32) -> Option<char> {
+    stat(pid)?.chars().next()
+}
+
+/// `/proc/<pid>/stat` behind the name, which may hold anything.
+fn stat(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(text.rsplit_once(") ")?.1.to_owned())
+}
+
+fn as_pid(pid: u32) -> Pid {
+    Pid::from_raw(pid.cast_signed()).expect("no process has pid 0")
+}
