@@ -1,16 +1,18 @@
 //! The control protocol: message types, the table of routes, the OpenAPI document and a client.
 //!
 //! HTTP/1.1 with JSON over a Unix socket. Commands answer with NDJSON: one [`Progress`] a line while the command is
-//! under way. The types here are the only description of the protocol; `openapi` writes it out for others.
+//! under way. The types here are the only description of the protocol; [`openapi`] writes it out for others.
 //!
 //! Invariants: field names carry their units (`uptime_ms`); what is unknown is absent, never zero; a client ignores
 //! fields that it does not know, so that a daemon may be newer than its client.
 //!
 //! This crate does not know how a worker is started, nor where the socket is.
 
+pub mod client;
 mod error;
 mod event;
 mod log;
+mod openapi;
 mod progress;
 mod request;
 mod route;
@@ -20,6 +22,7 @@ mod view;
 pub use error::{ErrorBody, ErrorCode, ErrorEnvelope};
 pub use event::{Event, EventKind};
 pub use log::{LogLine, Stream};
+pub use openapi::openapi;
 pub use progress::{Done, Failed, Progress};
 pub use request::{
     Act, AppsQuery, CreateApp, Detail, EventsQuery, LOG_LINES_DEFAULT, LogsQuery, ScaleApp, SendSignal,

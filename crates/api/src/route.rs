@@ -134,7 +134,7 @@ fn matches<'a>(pattern: &str, path: &'a str) -> Option<Option<&'a str>> {
         match (wanted.next(), given.next()) {
             (None, None) => return Some(parameter),
             (Some(name), Some(value)) if name.starts_with('{') && !value.is_empty() => {
-                parameter = Some(value)
+                parameter = Some(value);
             }
             (Some(a), Some(b)) if a == b => {}
             (Some(_), Some(_)) | (Some(_), None) | (None, Some(_)) => return None,

@@ -1,0 +1,193 @@
+//! The OpenAPI 3.1 document, written from the table of routes and the types' own schemas.
+
+use crate::{
+    Act, AppView, AppsQuery, CreateApp, DaemonView, ErrorEnvelope, Event, EventsQuery, LogLine, LogsQuery,
+    Progress, ROUTES, Route, RouteSpec, ScaleApp, SendSignal,
+};
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
+
+/// What a route takes and gives.
+struct Shape {
+    query: Option<Schema>,
+    body: Option<Schema>,
+    /// A JSON value.
+    json: Option<Schema>,
+    /// One JSON value a line.
+    lines: Option<Schema>,
+}
+
+/// The shape of each route. A new route does not compile until it has one.
+fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
+    let none = Shape { query: None, body: None, json: None, lines: None };
+    let mut of = |body: fn(&mut SchemaGenerator) -> Schema| Shape {
+        body: Some(body(schemas)),
+        lines: Some(schemas.subschema_for::<Progress>()),
+        ..Shape { query: None, body: None, json: None, lines: None }
+    };
+    match route {
+        Route::CreateApp => of(SchemaGenerator::subschema_for::<CreateApp>),
+        Route::ScaleApp => of(SchemaGenerator::subschema_for::<ScaleApp>),
+        Route::StartApps
+        | Route::StopApps
+        | Route::RestartApps
+        | Route::ReloadApps
+        | Route::DeleteApps
+        | Route::ResetApps
+        | Route::Resurrect => of(SchemaGenerator::subschema_for::<Act>),
+        Route::SignalApps => of(SchemaGenerator::subschema_for::<SendSignal>),
+        Route::ListApps | Route::ShowApps => Shape {
+            query: Some(AppsQuery::json_schema(schemas)),
+            json: Some(Vec::<AppView>::json_schema(schemas)),
+            ..none
+        },
+        Route::MessageWorker => {
+            Shape { body: Some(Schema::from(true)), lines: Some(schemas.subschema_for::<Progress>()), ..none }
+        }
+        Route::Logs => Shape {
+            query: Some(LogsQuery::json_schema(schemas)),
+            lines: Some(schemas.subschema_for::<LogLine>()),
+            ..none
+        },
+        Route::Events => Shape {
+            query: Some(EventsQuery::json_schema(schemas)),
+            lines: Some(schemas.subschema_for::<Event>()),
+            ..none
+        },
+        Route::ShowDaemon => Shape { json: Some(schemas.subschema_for::<DaemonView>()), ..none },
+        Route::StopDaemon => Shape { json: Some(json_object()), ..none },
+        Route::OpenApi => Shape { json: Some(json_object()), ..none },
+    }
+}
+
+fn json_object() -> Schema {
+    schemars::json_schema!({ "type": "object" })
+}
+
+/// The whole document.
+pub fn openapi() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut schemas = settings.into_generator();
+    let mut paths = Map::new();
+    for spec in ROUTES {
+        let operation = operation(spec, &mut schemas);
+        let entry = paths.entry(spec.path).or_insert_with(|| json!({}));
+        entry[spec.method.as_str().to_ascii_lowercase()] = operation;
+    }
+    let errors = schemas.subschema_for::<ErrorEnvelope>();
+    let definitions = schemas.take_definitions(true);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "skep",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The control protocol of skep: HTTP/1.1 on the Unix socket <home>/skep.sock. \
+                Whoever may open the socket may do everything; its mode is 0600.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": definitions,
+            "responses": { "Error": {
+                "description": "What went wrong, and what to do about it.",
+                "content": { "application/json": { "schema": errors } },
+            }},
+        },
+    })
+}
+
+fn operation(spec: &RouteSpec, schemas: &mut SchemaGenerator) -> Value {
+    let shape = shape(spec.route, schemas);
+    let mut parameters = Vec::new();
+    if let (Some(open), Some(close)) = (spec.path.find('{'), spec.path.find('}')) {
+        let name = &spec.path[open + 1..close];
+        let description = match name {
+            "target" => {
+                "Names, ids, namespaces, /patterns/ or all; several are separated by commas. Each is \
+                percent-encoded, its own commas and slashes too."
+            }
+            _ => "A worker's id.",
+        };
+        parameters.push(json!({
+            "name": name, "in": "path", "required": true, "description": description,
+            "schema": { "type": if name == "target" { "string" } else { "integer" } },
+        }));
+    }
+    if let Some(query) = shape.query {
+        let properties = query.get("properties").and_then(Value::as_object);
+        for (name, schema) in properties.into_iter().flatten() {
+            parameters.push(json!({ "name": name, "in": "query", "required": false, "schema": schema }));
+        }
+    }
+    let mut content = Map::new();
+    if let Some(schema) = shape.json {
+        content.insert("application/json".into(), json!({ "schema": schema }));
+    }
+    if let Some(schema) = shape.lines {
+        content.insert("application/x-ndjson".into(), json!({ "schema": schema }));
+    }
+    let mut operation = json!({
+        "operationId": format!("{:?}", spec.route),
+        "summary": spec.summary,
+        "parameters": parameters,
+        "responses": {
+            "200": { "description": "Accepted or done.", "content": content },
+            "default": { "$ref": "#/components/responses/Error" },
+        },
+    });
+    if let Some(body) = shape.body {
+        operation["requestBody"] = json!({ "content": { "application/json": { "schema": body } } });
+    }
+    operation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(map) => {
+                found.extend(map.get("$ref").and_then(Value::as_str));
+                map.values().for_each(|value| references(value, found));
+            }
+            Value::Array(list) => list.iter().for_each(|value| references(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn the_document_knows_every_route_and_no_other() {
+        let document = openapi();
+        let paths = document["paths"].as_object().unwrap();
+        for spec in ROUTES {
+            let operation = &paths[spec.path][spec.method.as_str().to_ascii_lowercase()];
+            assert_eq!(operation["summary"], spec.summary, "{} {}", spec.method, spec.path);
+        }
+        let operations: usize = paths.values().map(|path| path.as_object().unwrap().len()).sum();
+        assert_eq!(operations, ROUTES.len());
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = openapi();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 20, "only {} references", found.len());
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn a_fields_doc_comment_is_its_description() {
+        let document = openapi();
+        let description = document.pointer("/components/schemas/AppSpec/properties/kill_timeout/description");
+        let text = description.unwrap().as_str().unwrap();
+        assert!(text.contains("killed") && text.contains("1600 ms"), "{text}");
+    }
+}
