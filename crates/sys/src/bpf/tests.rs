@@ -1,1 +1,293 @@
+//! Real sockets, real programs. eBPF needs CAP_BPF: without it these tests check the reason instead.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+
+use super::classic::{Key, Program, Range, detach};
+use super::{IP_BUCKETS, Kind, Steer, ip_bucket};
+use crate::net::{Accepted, DualStack, LocalAddress, Sharing, accept, listen, local_address, tcp_bound};
+
+fn group(n: usize, host: &str) -> (Vec<OwnedFd>, SocketAddr) {
+    let mut at: SocketAddr = format!("{host}:0").parse().unwrap();
+    let sockets = (0..n)
+        .map(|_| {
+            let socket = tcp_bound(at, Sharing::Group, DualStack::Both).unwrap();
+            listen(&socket, 4096).unwrap();
+            let LocalAddress::Inet(real) = local_address(&socket).unwrap() else { panic!("not inet") };
+            at = real;
+            socket
+        })
+        .collect();
+    (sockets, at)
+}
+
+fn client(from: IpAddr, to: SocketAddr) -> OwnedFd {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let fd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&fd, &SocketAddr::new(from, 0)).unwrap();
+    connect(&fd, &to).unwrap();
+    fd
+}
+
+fn connect_many(n: usize, to: SocketAddr) -> Vec<std::net::TcpStream> {
+    (0..n).map(|_| std::net::TcpStream::connect(to).unwrap()).collect()
+}
+
+fn drain(socket: &OwnedFd) -> usize {
+    std::iter::from_fn(|| match accept(socket.as_fd()).unwrap() {
+        Accepted::Connection(fd) => Some(fd),
+        Accepted::Empty => None,
+        Accepted::Blocking => panic!("our sockets are non-blocking"),
+    })
+    .count()
+}
+
+fn counts(sockets: &[OwnedFd]) -> Vec<usize> {
+    sockets.iter().map(drain).collect()
+}
+
+/// A program at work on the group, or `None` after checking that the refusal has a reason in words.
+fn steer(kind: Kind, sockets: &[OwnedFd]) -> Option<Steer> {
+    match Steer::load(kind) {
+        Ok((steer, program)) => {
+            Steer::attach(&program, sockets[0].as_fd()).unwrap();
+            for (index, socket) in sockets.iter().enumerate() {
+                steer.put_socket(index as u32, socket.as_fd()).unwrap();
+            }
+            Some(steer)
+        }
+        Err(error) => {
+            assert!(error.to_string().contains("not permitted"), "{error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn round_robin_is_exact() {
+    for n in [10, 100, 1000] {
+        let (sockets, at) = group(4, "127.0.0.1");
+        let Some(steer) = steer(Kind::RoundRobin, &sockets) else { return };
+        steer.set_table(&[0, 1, 2, 3]).unwrap();
+        let _clients = connect_many(n, at);
+        let mut counts = counts(&sockets);
+        counts.sort_unstable();
+        assert!(counts[3] - counts[0] <= 1, "{counts:?}");
+    }
+}
+
+#[test]
+fn entries_of_the_round_robin_table_are_weights_and_what_is_missing_gets_nothing() {
+    let (sockets, at) = group(4, "127.0.0.1");
+    let Some(steer) = steer(Kind::RoundRobin, &sockets) else { return };
+    steer.set_table(&[0, 2, 0, 2, 2]).unwrap();
+    let _clients = connect_many(100, at);
+    assert_eq!(counts(&sockets), [40, 0, 60, 0]);
+    // An empty table: the kernel's hash.
+    steer.set_table(&[]).unwrap();
+    let _more = connect_many(100, at);
+    assert_eq!(counts(&sockets).iter().sum::<usize>(), 100);
+}
+
+#[test]
+fn an_index_without_a_socket_falls_back_to_the_hash() {
+    let (sockets, at) = group(2, "127.0.0.1");
+    let Some(steer) = steer(Kind::RoundRobin, &sockets) else { return };
+    steer.set_table(&[7, 5000]).unwrap();
+    let _clients = connect_many(50, at);
+    assert_eq!(counts(&sockets).iter().sum::<usize>(), 50);
+}
+
+#[test]
+fn least_loaded_fills_up_the_valleys() {
+    let (sockets, at) = group(4, "127.0.0.1");
+    let Some(steer) = steer(Kind::LeastLoaded, &sockets) else { return };
+    steer.set_table(&[0, 1, 2]).unwrap();
+    steer.set_load(0, 1000).unwrap();
+    let _clients = connect_many(200, at);
+    assert_eq!(counts(&sockets), [0, 100, 100, 0]);
+    assert_eq!(steer.load_of(1).unwrap(), 100);
+    steer.set_load(0, 0).unwrap();
+    let _more = connect_many(100, at);
+    assert_eq!(counts(&sockets), [100, 0, 0, 0]);
+}
+
+#[test]
+fn least_loaded_loads_with_the_greatest_table() {
+    let (sockets, at) = group(1, "127.0.0.1");
+    let Some(steer) = steer(Kind::LeastLoaded, &sockets) else { return };
+    let table: Vec<u32> = (0..steer.entries_max() as u32).collect();
+    steer.set_table(&table).unwrap();
+    let _clients = connect_many(3, at);
+    assert_eq!(counts(&sockets), [3]);
+}
+
+/// Table that sends bucket `b` to socket `b % 4`.
+fn by_bucket() -> Vec<u32> {
+    (0..IP_BUCKETS as u32).map(|b| b % 4).collect()
+}
+
+fn addresses() -> impl Iterator<Item = IpAddr> {
+    (1..=60).map(|n| IpAddr::V4(Ipv4Addr::new(127, 0, n / 16, n)))
+}
+
+#[test]
+fn both_kinds_of_program_send_a_client_address_where_its_bucket_says() {
+    for classic in [false, true] {
+        // "[::]" receives IPv4 packets too.
+        for host in ["127.0.0.1", "0.0.0.0", "[::]"] {
+            let (sockets, at) = group(4, host);
+            if classic {
+                let ranges: Vec<Range> =
+                    by_bucket().into_iter().map(|position| Range { width: 1, position }).collect();
+                Program::new(Key::SourceIp, &ranges).unwrap().attach(sockets[0].as_fd()).unwrap();
+            } else {
+                let Some(steer) = steer(Kind::SourceIp, &sockets) else { continue };
+                steer.set_table(&by_bucket()).unwrap();
+            }
+            let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), at.port());
+            for from in addresses() {
+                let _client = client(from, to);
+                let mut expected = [0; 4];
+                expected[ip_bucket(from) % 4] = 1;
+                assert_eq!(counts(&sockets), expected, "classic {classic}, {host}, from {from}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_ipv6_client_goes_to_its_bucket_too() {
+    for classic in [false, true] {
+        let (sockets, at) = group(4, "[::]");
+        if classic {
+            let ranges: Vec<Range> =
+                by_bucket().into_iter().map(|position| Range { width: 1, position }).collect();
+            Program::new(Key::SourceIp, &ranges).unwrap().attach(sockets[0].as_fd()).unwrap();
+        } else {
+            let Some(steer) = steer(Kind::SourceIp, &sockets) else { continue };
+            steer.set_table(&by_bucket()).unwrap();
+        }
+        let from: IpAddr = "::1".parse().unwrap();
+        let _clients: Vec<OwnedFd> = (0..5).map(|_| client(from, SocketAddr::new(from, at.port()))).collect();
+        let mut expected = [0; 4];
+        expected[ip_bucket(from) % 4] = 5;
+        assert_eq!(counts(&sockets), expected, "classic {classic}");
+    }
+}
+
+#[test]
+fn neighbouring_addresses_spread_over_the_buckets() {
+    let used: std::collections::BTreeSet<usize> = addresses().map(ip_bucket).collect();
+    assert!(used.len() > 40, "{}", used.len());
+}
+
+#[test]
+fn classic_random_follows_the_weights() {
+    let (sockets, at) = group(4, "127.0.0.1");
+    let ranges = [(1, 0), (1, 1), (2, 2), (0, 3)].map(|(width, position)| Range { width, position });
+    Program::new(Key::Random, &ranges).unwrap().attach(sockets[0].as_fd()).unwrap();
+    let _clients = connect_many(1000, at);
+    let counts = counts(&sockets);
+    assert_eq!(counts.iter().sum::<usize>(), 1000);
+    assert_eq!(counts[3], 0);
+    // 250 expected with a standard deviation of 14; 500 with 16: ten of them is never.
+    assert!((110..390).contains(&counts[0]) && (340..660).contains(&counts[2]), "{counts:?}");
+}
+
+#[test]
+fn classic_flow_spreads_and_keeps_to_its_range() {
+    let (sockets, at) = group(3, "[::]");
+    let ranges = [(128, 0), (128, 2)].map(|(width, position)| Range { width, position });
+    Program::new(Key::Flow, &ranges).unwrap().attach(sockets[0].as_fd()).unwrap();
+    let _v4 = connect_many(200, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), at.port()));
+    let counts4 = counts(&sockets);
+    assert!(counts4[0] > 40 && counts4[1] == 0 && counts4[2] > 40, "{counts4:?}");
+    let _v6 = connect_many(200, SocketAddr::new("::1".parse().unwrap(), at.port()));
+    let counts6 = counts(&sockets);
+    assert!(counts6[0] > 40 && counts6[1] == 0 && counts6[2] > 40, "{counts6:?}");
+}
+
+#[test]
+fn a_classic_tree_of_a_thousand_ranges_finds_each_of_them() {
+    let ranges: Vec<Range> = (0..1000).map(|position| Range { width: 1, position }).collect();
+    let program = Program::new(Key::Random, &ranges).unwrap();
+    let (sockets, at) = group(2, "127.0.0.1");
+    // Positions beyond the group fall back to the hash: nothing is lost.
+    program.attach(sockets[0].as_fd()).unwrap();
+    let _clients = connect_many(50, at);
+    assert_eq!(counts(&sockets).iter().sum::<usize>(), 50);
+    assert!(Program::new(Key::Random, &[]).is_none());
+    assert!(Program::new(Key::SourceIp, &ranges).is_none(), "buckets must be 256");
+}
+
+#[test]
+fn a_classic_program_can_be_replaced_and_removed() {
+    let (sockets, at) = group(2, "127.0.0.1");
+    for position in [0, 1] {
+        let one = [Range { width: 1, position }];
+        Program::new(Key::Cpu, &one).unwrap().attach(sockets[1].as_fd()).unwrap();
+        let _clients = connect_many(20, at);
+        let mut expected = [0, 0];
+        expected[position as usize] = 20;
+        assert_eq!(counts(&sockets), expected);
+    }
+    detach(sockets[0].as_fd()).unwrap();
+    assert!(detach(sockets[0].as_fd()).is_err());
+    let _clients = connect_many(100, at);
+    assert!(counts(&sockets).iter().all(|n| *n > 0));
+}
+
+#[test]
+fn the_queue_of_a_socket_that_closes_migrates_to_the_table() {
+    let (mut sockets, at) = group(3, "127.0.0.1");
+    let Some(steer) = steer(Kind::RoundRobin, &sockets) else { return };
+    steer.set_table(&[2]).unwrap();
+    let clients = connect_many(20, at);
+    steer.set_table(&[0, 1]).unwrap();
+    drop(sockets.pop());
+    assert_eq!(counts(&sockets), [10, 10]);
+    drop(clients);
+}
+
+#[test]
+fn maps_outlive_their_owner_through_their_descriptors() {
+    let (sockets, at) = group(2, "127.0.0.1");
+    let Some(steer) = steer(Kind::RoundRobin, &sockets) else { return };
+    steer.set_table(&[0]).unwrap();
+    let kept = steer.descriptors().map(|fd| fd.try_clone_to_owned().unwrap());
+    drop(steer);
+    let steer = Steer::from_descriptors(Kind::RoundRobin, kept);
+    steer.set_table(&[1]).unwrap();
+    let _clients = connect_many(10, at);
+    assert_eq!(counts(&sockets), [0, 10]);
+}
+
+/// Runs `act` in a thread that has given up root: credentials belong to threads in the kernel.
+fn unprivileged<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                // SAFETY: three integers; changes this thread only, which ends here.
+                unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+                act()
+            })
+            .join()
+            .unwrap()
+    })
+}
+
+#[test]
+fn without_privileges_ebpf_says_why_not_and_classic_works() {
+    unprivileged(|| {
+        let error = super::capability().unwrap_err();
+        assert_eq!(error.to_string(), "bpf(2) is not permitted here (needs CAP_BPF)");
+        let (sockets, at) = group(2, "127.0.0.1");
+        let one = [Range { width: 1, position: 1 }];
+        Program::new(Key::Random, &one).unwrap().attach(sockets[0].as_fd()).unwrap();
+        let _clients = connect_many(30, at);
+        assert_eq!(counts(&sockets), [0, 30]);
+    });
+}
