@@ -27,15 +27,31 @@
 //! // afterwards: while let Some(event) = capture.next_event() { .. }
 //! ```
 
+mod admit;
 mod capture;
+mod compression;
+mod crash;
+mod dayjs;
 mod error;
 mod event;
+mod file;
+mod follow;
 mod format;
+mod housekeeping;
+mod journal;
+mod json;
+mod kit;
 mod moment;
+mod pipe;
+mod pump;
+mod rotated;
 mod safe;
 mod spec;
 mod stream;
 mod tail;
+#[cfg(test)]
+mod tests;
+mod transact;
 
 pub use capture::{Capture, Progress};
 pub use error::LogsError;
@@ -43,6 +59,7 @@ pub use event::{Event, Notice};
 pub use format::{DateFormat, Format};
 pub use moment::Moment;
 pub use safe::Safe;
+pub use spec::{FILE_MODE, FULL_PATIENCE_NS, ROTATE_BYTES, ROTATED_COUNT, ROTATED_TOTAL_BYTES};
 pub use spec::{FileSpec, Framing, Rotation, WhenFull};
 pub use stream::{Chunk, Keep, Source, Stream, StreamId, SubscriptionId};
 pub use tail::{Line, Tail, TailSource, merge};
