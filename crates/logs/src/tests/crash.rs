@@ -189,7 +189,7 @@ fn a_raw_file_of_its_own_survives_any_crash_byte_for_byte() {
 
 #[test]
 fn a_merged_raw_file_survives_any_crash_line_for_line() {
-    let file = spec("all.log", &Format::Raw, &[0, 1]);
+    let file = spec("all.log", &Format::Raw);
     check(
         &history(false),
         &[vec![file.clone()], vec![file]],
@@ -200,7 +200,7 @@ fn a_merged_raw_file_survives_any_crash_line_for_line() {
 
 #[test]
 fn prefixed_lines_survive_any_crash() {
-    let file = spec("all.log", &time_format(), &[0, 1]);
+    let file = spec("all.log", &time_format());
     check(
         &history(false),
         &[vec![file.clone()], vec![file]],
@@ -212,20 +212,17 @@ fn prefixed_lines_survive_any_crash() {
 #[test]
 fn json_lines_survive_any_crash() {
     let json = Format::Json(None);
-    let file = spec("all.log", &json, &[0, 1]);
+    let file = spec("all.log", &json);
     check(&history(false), &[vec![file.clone()], vec![file]], &[("all.log", &json, &[0, 1])], Rig::new);
 }
 
 #[test]
 fn a_file_and_a_combined_file_both_survive_any_crash() {
     let json = Format::Json(None);
-    let combined = spec("all.log", &json, &[0, 1]);
+    let combined = spec("all.log", &json);
     check(
         &history(false),
-        &[
-            vec![spec("a.log", &Format::Raw, &[0]), combined.clone()],
-            vec![spec("b.log", &time_format(), &[1]), combined],
-        ],
+        &[vec![spec("a.log", &Format::Raw), combined.clone()], vec![spec("b.log", &time_format()), combined]],
         &[("a.log", &Format::Raw, &[0]), ("b.log", &time_format(), &[1]), ("all.log", &json, &[0, 1])],
         Rig::new,
     );
@@ -234,7 +231,7 @@ fn a_file_and_a_combined_file_both_survive_any_crash() {
 #[test]
 fn rotation_survives_any_crash() {
     let rotation = Rotation { max_bytes: 3_000, ..Rotation::default() };
-    let file = FileSpec { rotation: Some(rotation), ..spec("all.log", &Format::Raw, &[0, 1]) };
+    let file = FileSpec { rotation: Some(rotation), ..spec("all.log", &Format::Raw) };
     check(
         &history(false),
         &[vec![file.clone()], vec![file]],
