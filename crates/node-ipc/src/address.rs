@@ -107,7 +107,11 @@ impl Query {
             index: raw.index,
             address,
             backlog: backlog.filter(|backlog| *backlog > 0).unwrap_or(BACKLOG_DEFAULT).min(i32::MAX as u32),
-            data: raw.data.map(serde_json::value::RawValue::get).filter(|data| *data != "null").map(str::to_owned),
+            data: raw
+                .data
+                .map(serde_json::value::RawValue::get)
+                .filter(|data| *data != "null")
+                .map(str::to_owned),
         })
     }
 }

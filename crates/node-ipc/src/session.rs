@@ -35,6 +35,10 @@ pub struct SessionState {
     exiting: bool,
     hello: Option<Hello>,
     servers: Servers,
+    /// A drain was asked for.
+    draining: bool,
+    /// Servers closed since then; their idle connections come after.
+    departed: Servers,
     mid_line: MidLine,
 }
 
@@ -203,6 +207,8 @@ impl<F> Session<F> {
         if self.state.hello.is_none() {
             return false;
         }
+        self.state.draining = true;
+        self.revision += 1;
         self.queue(outgoing::drain(mode, grace_ms), None);
         true
     }

@@ -7,12 +7,12 @@
 //! W> {"cmd":"NODE_SKEP","act":"hello","v":1,"pid":4711,"node":"22.23.3","cluster":true}
 //!        The preload is in place; sent before the app's first line runs. Without `cluster` (plain fork mode) Node
 //!        itself says nothing at start, so this is the `online` of such a worker.
-//! W> {"cmd":"NODE_SKEP","act":"listening","server":S}      W> {"cmd":"NODE_SKEP","act":"closed","server":S}
+//! W> {"cmd":"NODE_SKEP","act":"listening","server":S}
 //!        Fork mode only (a cluster worker says it in Node's own words). S names a server by its bound address:
-//!        {"address":"::","port":3000} or {"path":"/abs/path.sock"}.
+//!        {"address":"::","port":3000} or {"path":"/abs/path.sock"}. That it was closed is not said: watching for it
+//!        would show in the app; a connection sent to it comes back with `accepted:false`.
 //! P> {"cmd":"NODE_SKEP","act":"drain","mode":"migrate"|"close","graceMs":2000}
-//!        Stop accepting, let go of idle connections, end when the last one has ended. Repeating it is harmless,
-//!        save that connections sent and not yet acknowledged then count as handed over.
+//!        Stop accepting, let go of idle connections, end when the last one has ended. Repeating it changes nothing.
 //! W> {"cmd":"NODE_SKEP","act":"draining","servers":1,"connections":12}
 //!        The drain was begun with so many servers and open connections.
 //! W> {"cmd":"NODE_HANDLE","type":"net.Native","msg":{"cmd":"NODE_SKEP","act":"conn","id":7,"server":S}} + fd
@@ -85,7 +85,6 @@ pub struct Hello {
 pub(crate) enum FromPreload {
     Hello(Hello),
     Listening { server: BoundServer },
-    Closed { server: BoundServer },
     Draining { servers: u32, connections: u32 },
     Conn { server: BoundServer },
     Accepted { ack: u64, accepted: bool },

@@ -48,7 +48,9 @@ impl<F> Session<F> {
                 let Some(fd) = fd else { return };
                 match parse_value(message) {
                     Ok(Incoming::Preload(FromPreload::Conn { server })) => {
-                        let key = self.state.servers.bound_to(&server).map(|server| server.key.clone());
+                        let known = self.state.servers.bound_to(&server);
+                        let known = known.or_else(|| self.state.departed.bound_to(&server));
+                        let key = known.map(|server| server.key.clone());
                         told.handovers.push(Handover { fd, key, server });
                     }
                     Ok(_) | Err(_) => {
@@ -141,8 +143,11 @@ impl<F> Session<F> {
     }
 
     fn closes(&mut self, key: &str, events: &mut Vec<Event<F>>) {
-        if self.state.servers.remove(key).is_some() {
+        if let Some(server) = self.state.servers.remove(key) {
             self.revision += 1;
+            if self.state.draining {
+                self.state.departed.push(server);
+            }
             events.push(Event::Closed { key: key.to_owned() });
         }
     }
@@ -185,6 +190,7 @@ impl<F> Session<F> {
             FromPreload::Listening { server } => {
                 let key = forked_key(&server);
                 self.state.servers.remove(&key);
+                self.state.servers.make_room();
                 let port = match &server {
                     BoundServer::Ip { port, .. } => Some(*port),
                     BoundServer::Path { .. } => None,
@@ -197,7 +203,6 @@ impl<F> Session<F> {
                 events.extend(listening(&server).map(Event::Listening));
                 self.change(|state| state.servers.push(server));
             }
-            FromPreload::Closed { server } => self.closes(&forked_key(&server), events),
             FromPreload::Draining { servers, connections } => {
                 events.push(Event::Draining { servers, connections });
             }

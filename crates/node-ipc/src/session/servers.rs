@@ -74,6 +74,10 @@ enum Fit {
     Exact,
 }
 
+/// How many servers of a fork-mode worker are remembered. It does not tell of their end, so a program that opens one
+/// random port after another would grow our state for ever; no service listens on so many at once.
+const FORKED_SERVERS_MAX: usize = 64;
+
 /// All servers of a worker, in the order of their `listen()` calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -95,6 +99,13 @@ impl Servers {
     pub(crate) fn remove(&mut self, key: &str) -> Option<Server> {
         let at = self.0.iter().position(|server| server.key == key)?;
         Some(self.0.remove(at))
+    }
+
+    /// Forgets the oldest server when there are too many.
+    pub(crate) fn make_room(&mut self) {
+        if self.0.len() >= FORKED_SERVERS_MAX {
+            self.0.remove(0);
+        }
     }
 
     /// The server that was asked for with this `seq` and is not yet listening.
