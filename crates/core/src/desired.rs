@@ -1,6 +1,6 @@
 //! What must survive a reboot: the users' wishes, nothing that can be observed.
 
-use crate::{AppId, Policy, Revision, SlotId};
+use crate::{AppId, OpId, Policy, Revision, SlotId};
 use serde::{Deserialize, Serialize};
 
 /// The durable state of the fleet. Written to disk at each [`crate::Effect::Persist`].
@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Desired {
     /// Grows with each change, so that a newer one is told from an older.
     pub version: u64,
-    /// Every app that is not being deleted.
+    /// The command that made this version; none if an event did.
+    pub changed_by: Option<OpId>,
+    /// Every app that is not being deleted, by number.
     pub apps: Vec<DesiredApp>,
     /// No worker had this number or a higher one; reserved in blocks, so that a spawn need not touch the disk.
     pub worker_floor: u32,
@@ -69,7 +71,7 @@ pub struct DesiredSlot {
 
 impl Default for Desired {
     fn default() -> Self {
-        Self { version: 0, apps: Vec::new(), worker_floor: 1, next_app: 1, next_slot: 0 }
+        Self { version: 0, changed_by: None, apps: Vec::new(), worker_floor: 1, next_app: 1, next_slot: 0 }
     }
 }
 

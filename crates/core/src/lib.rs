@@ -3,18 +3,44 @@
 //! [`Fleet`] is a pure state machine. Events and the time go in, effects and the next deadline come out. It does not
 //! know that Linux, files, clocks, sockets or JSON exist; the same events at the same times always give the same
 //! effects, so that any run can be replayed and any bug becomes a test without a process.
+//!
+//! The shape of one turn: an event or a command changes facts and wishes (`apply`, `update`, `ready`, `exit`,
+//! `inventory`); then one pass over everything (`App::settle`) does whatever is missing between what is and what is
+//! wished for. The pass is idempotent, so a lost event is healed by the next one.
+//!
+//! Who owns what: a fleet its apps, an app its slots and at most one rollout, a slot its workers. A worker on its way
+//! out never comes back. Ops only watch.
 
+mod app;
+mod apply;
+mod chance;
 mod command;
 mod desired;
 mod effect;
 mod event;
+mod exit;
 mod fleet;
 mod id;
+mod inventory;
+mod look;
 mod notice;
+mod op;
 mod outcome;
+mod pick;
 mod policy;
+mod ready;
+mod restart;
+mod restore;
+mod rollout;
+mod scale;
+mod slot;
+mod stray;
+mod throttle;
 mod time;
+mod turn;
+mod update;
 mod view;
+mod worker;
 
 pub use command::{Cause, Command, Target, UpdateHow};
 pub use desired::{Desired, DesiredApp, DesiredSlot, Fallback};

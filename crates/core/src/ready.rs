@@ -1,0 +1,136 @@
+//! How workers become ready, or do not in time. Readiness belongs to one worker.
+
+use crate::app::App;
+use crate::slot::{Seat, Slot};
+use crate::turn::Turn;
+use crate::worker::{Due, Phase, Role, starting_time};
+use crate::{AppId, Failure, Notice, Policy, ReadyHow, Reason, WorkerId};
+
+/// Something that a worker said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    Listening,
+    Announced,
+    Drained,
+}
+
+// === impl App ===
+
+impl App {
+    /// The worker's process is there.
+    pub(crate) fn spawned(&mut self, turn: &mut Turn<'_>, id: WorkerId, pid: u32) {
+        let Self { id: app, policy, slots, .. } = self;
+        for slot in slots {
+            let place = slot.place(*app);
+            if let Some(worker) = slot.worker_mut(id) {
+                worker.spawned(turn, place, policy, pid);
+            }
+        }
+    }
+
+    /// Notes what a worker said; the pass that follows draws the conclusion.
+    pub(crate) fn heard(&mut self, turn: &mut Turn<'_>, id: WorkerId, word: Word) {
+        let Some(worker) = self.slots.iter_mut().find_map(|slot| slot.worker_mut(id)) else { return };
+        match word {
+            Word::Listening => {
+                worker.said.listening = true;
+                turn.dirty |= !self.listened;
+                self.listened = true;
+            }
+            Word::Announced => worker.said.announced = true,
+            Word::Drained => worker.drained(turn.now),
+        }
+    }
+
+    /// Workers that have said enough are ready.
+    pub(crate) fn settle_ready(&mut self, turn: &mut Turn<'_>) {
+        let Self { id: app, policy, slots, .. } = self;
+        for slot in slots {
+            let proofs = slot.workers().filter_map(|worker| Some((worker.id, worker.proof(policy)?)));
+            for (id, how) in proofs.collect::<Vec<_>>() {
+                slot.worker_ready(turn, *app, id, how);
+            }
+        }
+    }
+
+    /// Serves every deadline that has come.
+    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+        let Self { id: app, policy, slots, listened, .. } = self;
+        let mut failed = None;
+        for slot in slots {
+            if matches!(slot.seat, Seat::Waiting { until } if until <= turn.now) {
+                slot.seat = Seat::Empty;
+            }
+            let due: Vec<_> = slot
+                .workers()
+                .filter(|worker| worker.deadline().is_some_and(|at| at <= turn.now))
+                .map(|worker| worker.id)
+                .collect();
+            for id in due {
+                let failure = slot.worker_due(turn, *app, policy, *listened, id);
+                failed = failed.or(failure);
+            }
+        }
+        if let Some(failure) = failed {
+            self.abort_rollout(turn, failure);
+        }
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    pub(crate) fn worker_mut(&mut self, id: WorkerId) -> Option<&mut crate::worker::Worker> {
+        self.workers_mut().find(|worker| worker.id == id)
+    }
+
+    fn worker_ready(&mut self, turn: &mut Turn<'_>, app: AppId, id: WorkerId, how: ReadyHow) {
+        let slot = self.id;
+        let Some(worker) = self.worker_mut(id) else { return };
+        if let Phase::Starting { pid, .. } = worker.phase {
+            worker.phase = Phase::Ready { pid, how };
+            turn.fx.notice(Notice::Ready { app, slot, worker: id, how });
+        }
+        if self.is_ready() {
+            self.trouble = None;
+        }
+    }
+
+    /// Serves a worker's deadline. Returns what fails a rollout.
+    fn worker_due(
+        &mut self,
+        turn: &mut Turn<'_>,
+        app: AppId,
+        policy: &Policy,
+        listened: bool,
+        id: WorkerId,
+    ) -> Option<Failure> {
+        let (slot, place) = (self.id, self.place(app));
+        let worker = self.worker_mut(id)?;
+        let role = worker.role;
+        let failure = |reason| Failure { app, slot, worker: Some(id), reason };
+        match worker.due(turn, place, policy, listened) {
+            Due::Handled => None,
+            Due::Alive => {
+                self.worker_ready(turn, app, id, ReadyHow::Alive);
+                None
+            }
+            Due::NotReady => {
+                let after = starting_time(policy);
+                turn.fx.notice(Notice::NotReady { app, slot, worker: id, after });
+                let failure = failure(Reason::NotReady { after });
+                if self.current().is_some_and(|current| current.id == id) {
+                    self.trouble = Some(failure.clone());
+                }
+                match role {
+                    Role::Regular => None,
+                    Role::Trial => Some(failure),
+                }
+            }
+            Due::Unkillable => {
+                self.trouble = Some(failure(Reason::Unkillable));
+                None
+            }
+        }
+    }
+}

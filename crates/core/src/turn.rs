@@ -1,0 +1,90 @@
+//! One turn of the machine: the time, the effects so far, and what all apps share.
+
+use crate::chance::Chance;
+use crate::throttle::Throttle;
+use crate::{AppId, Effects, Failure, Now, OpId, SlotId, WorkerId};
+use serde::{Deserialize, Serialize};
+
+/// Worker numbers are promised to the disk in blocks of this size: a write each thousand spawns, and a thousand
+/// numbers of two thousand million lost at a reboot.
+const WORKER_BLOCK: u32 = 1000;
+
+/// What one call of `handle` carries through the apps.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Now,
+    pub(crate) fx: &'a mut Effects,
+    pub(crate) shared: Shared,
+    /// Something that [`crate::Desired`] contains changed.
+    pub(crate) dirty: bool,
+    /// The command of this turn.
+    pub(crate) by: Option<OpId>,
+    /// Rollouts that ended in this turn.
+    pub(crate) endings: Vec<Ending>,
+}
+
+/// How a rollout ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) app: AppId,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// What all apps share: numbers, allowance, chance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shared {
+    pub(crate) numbers: Numbers,
+    pub(crate) throttle: Throttle,
+    pub(crate) chance: Chance,
+}
+
+/// The next numbers, and the version of what is desired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Numbers {
+    pub(crate) app: u32,
+    pub(crate) slot: u32,
+    pub(crate) worker: u32,
+    /// The disk knows that numbers below this one may be in use.
+    pub(crate) worker_floor: u32,
+    pub(crate) version: u64,
+    /// The command that made this version.
+    pub(crate) version_by: Option<OpId>,
+}
+
+// === impl Turn ===
+
+impl<'a> Turn<'a> {
+    pub(crate) fn new(now: Now, fx: &'a mut Effects, shared: Shared) -> Self {
+        Self { now, fx, shared, dirty: false, by: None, endings: Vec::new() }
+    }
+
+    pub(crate) fn next_app(&mut self) -> AppId {
+        let numbers = &mut self.shared.numbers;
+        numbers.app += 1;
+        AppId(numbers.app - 1)
+    }
+
+    pub(crate) fn next_slot(&mut self) -> SlotId {
+        let numbers = &mut self.shared.numbers;
+        numbers.slot += 1;
+        SlotId(numbers.slot - 1)
+    }
+
+    pub(crate) fn next_worker(&mut self) -> WorkerId {
+        let numbers = &mut self.shared.numbers;
+        if numbers.worker >= numbers.worker_floor {
+            numbers.worker_floor = numbers.worker + WORKER_BLOCK;
+            self.dirty = true;
+        }
+        numbers.worker += 1;
+        WorkerId(numbers.worker - 1)
+    }
+}
+
+// === impl Numbers ===
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self { app: 1, slot: 0, worker: 1, worker_floor: 1, version: 0, version_by: None }
+    }
+}

@@ -1,0 +1,311 @@
+//! One process: `Spawning → Starting → Ready → Draining → Stopping`, then gone. From `Draining` on there is no way back.
+
+use crate::turn::Turn;
+use crate::{
+    AppId, Drain, Effect, Notice, Now, Policy, ReadyHow, ReadyRule, Revision, SIGKILL, SlotId, Span, WorkerId,
+};
+use serde::{Deserialize, Serialize};
+
+/// A spawn that was not answered after this long is asked for again. A keeper answers within milliseconds; only a lost
+/// message takes longer, and asking twice does no harm.
+const SPAWN_AGAIN: Span = Span::from_secs(5);
+
+/// A worker that has nothing left to serve may take so long to end by itself (its own clean-up) before the polite stop.
+const DRAINED_GRACE: Span = Span::from_millis(300);
+
+/// The pause after the first `SIGKILL`; it doubles up to [`KILL_PAUSE_MAX`]. An exit follows a kill within
+/// milliseconds unless the process hangs in the kernel, which no signal mends.
+const KILL_PAUSE: Span = Span::from_secs(1);
+const KILL_PAUSE_MAX: Span = Span::from_secs(32);
+
+/// After so many kills (31 s) whoever waits is told that the process hangs in the kernel. Killing goes on.
+const KILLS_UNTIL_HOPELESS: u32 = 6;
+
+/// Where a worker belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) app: AppId,
+    pub(crate) slot: SlotId,
+    pub(crate) index: u32,
+}
+
+/// One process, from the wish for it to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    pub(crate) revision: Revision,
+    pub(crate) role: Role,
+    pub(crate) phase: Phase,
+    /// When its process began, or was asked for as long as there is none.
+    pub(crate) started: Now,
+    pub(crate) said: Said,
+}
+
+/// Whether a rollout's fate hangs on this worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Role {
+    Regular,
+    /// Its readiness moves the rollout under way, its failure ends it.
+    Trial,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Phase {
+    Spawning {
+        replaces: Option<WorkerId>,
+        ask_again: Now,
+    },
+    Starting {
+        pid: u32,
+        /// When it must be ready; none once that moment has passed in vain.
+        until: Option<Now>,
+    },
+    Ready {
+        pid: u32,
+        how: ReadyHow,
+    },
+    Draining {
+        pid: u32,
+        successor: Option<WorkerId>,
+        until: Now,
+    },
+    Stopping {
+        /// None: it was told to stop before it was there.
+        pid: Option<u32>,
+        until: Now,
+        kills: u32,
+    },
+}
+
+/// What the worker itself has said, in any order, even before we knew its pid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Said {
+    pub(crate) listening: bool,
+    pub(crate) announced: bool,
+}
+
+/// What a due deadline of a worker means to those above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Nothing: the worker dealt with it.
+    Handled,
+    /// It lived long enough to count as ready.
+    Alive,
+    /// It was not ready in time.
+    NotReady,
+    /// It survives `SIGKILL`.
+    Unkillable,
+}
+
+// === impl Worker ===
+
+impl Worker {
+    /// Asks for a new process.
+    pub(crate) fn spawn(
+        turn: &mut Turn<'_>,
+        place: Place,
+        revision: Revision,
+        replaces: Option<WorkerId>,
+        role: Role,
+    ) -> Self {
+        let id = turn.next_worker();
+        let phase = Phase::Spawning { replaces, ask_again: turn.now + SPAWN_AGAIN };
+        let worker = Self { id, revision, role, phase, started: turn.now, said: Said::default() };
+        worker.ask(turn, place, replaces);
+        worker
+    }
+
+    /// A process that was found running.
+    pub(crate) fn adopted(id: WorkerId, revision: Revision, pid: u32, now: Now) -> Self {
+        let phase = Phase::Ready { pid, how: ReadyHow::Adopted };
+        Self { id, revision, role: Role::Regular, phase, started: now, said: Said::default() }
+    }
+
+    fn ask(&self, turn: &mut Turn<'_>, place: Place, replaces: Option<WorkerId>) {
+        let Place { app, slot, index } = place;
+        turn.fx.push(Effect::Spawn { worker: self.id, app, slot, index, revision: self.revision, replaces });
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match self.phase {
+            Phase::Spawning { .. } => None,
+            Phase::Starting { pid, .. } | Phase::Ready { pid, .. } | Phase::Draining { pid, .. } => Some(pid),
+            Phase::Stopping { pid, .. } => pid,
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready { .. })
+    }
+
+    /// It is on its way out.
+    pub(crate) fn is_ending(&self) -> bool {
+        match self.phase {
+            Phase::Draining { .. } | Phase::Stopping { .. } => true,
+            Phase::Spawning { .. } | Phase::Starting { .. } | Phase::Ready { .. } => false,
+        }
+    }
+
+    /// Its process runs and is not on its way out.
+    pub(crate) fn is_launched(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. } | Phase::Ready { .. })
+    }
+
+    pub(crate) fn uptime(&self, now: Now) -> Span {
+        match self.phase {
+            Phase::Spawning { .. } | Phase::Stopping { pid: None, .. } => Span::ZERO,
+            Phase::Starting { .. }
+            | Phase::Ready { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. } => now.since(self.started),
+        }
+    }
+
+    /// Its process is there.
+    pub(crate) fn spawned(&mut self, turn: &mut Turn<'_>, place: Place, policy: &Policy, pid: u32) {
+        match self.phase {
+            Phase::Spawning { .. } => {
+                self.started = turn.now;
+                self.phase = Phase::Starting { pid, until: Some(turn.now + starting_time(policy)) };
+            }
+            Phase::Stopping { pid: None, kills, .. } => {
+                // The stop may have gone to nobody: say it again.
+                self.started = turn.now;
+                let signal = if kills == 0 { policy.stop_signal } else { SIGKILL };
+                self.phase = Phase::Stopping { pid: Some(pid), until: turn.now + policy.kill_timeout, kills };
+                turn.fx.push(Effect::Signal { worker: self.id, signal, tree: policy.kill_tree });
+            }
+            Phase::Starting { .. }
+            | Phase::Ready { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { pid: Some(_), .. } => return,
+        }
+        turn.fx.notice(Notice::Spawned { app: place.app, slot: place.slot, worker: self.id, pid });
+    }
+
+    /// What it said makes it ready.
+    pub(crate) fn proof(&self, policy: &Policy) -> Option<ReadyHow> {
+        let Phase::Starting { .. } = self.phase else { return None };
+        match policy.ready {
+            ReadyRule::Listening | ReadyRule::Spawned => self.said.listening.then_some(ReadyHow::Listening),
+            ReadyRule::Announced => self.said.announced.then_some(ReadyHow::Announced),
+        }
+    }
+
+    /// Gives a worker that was late another whole `listen_timeout`, because somebody asks anew.
+    pub(crate) fn wait_anew(&mut self, now: Now, policy: &Policy) {
+        if let Phase::Starting { until: until @ None, .. } = &mut self.phase {
+            *until = Some(now + starting_time(policy));
+        }
+    }
+
+    /// Asks it to finish what it has; at once to stop where there is nothing to finish.
+    pub(crate) fn drain(
+        &mut self,
+        turn: &mut Turn<'_>,
+        place: Place,
+        policy: &Policy,
+        successor: Option<WorkerId>,
+    ) {
+        match (&self.phase, policy.drain) {
+            (Phase::Ready { pid, .. }, Drain::Migrate | Drain::Close) => {
+                self.phase = Phase::Draining { pid: *pid, successor, until: turn.now + policy.drain_timeout };
+                turn.fx.push(Effect::Drain { worker: self.id, successor });
+                turn.fx.notice(Notice::Draining { app: place.app, slot: place.slot, worker: self.id });
+            }
+            (Phase::Ready { .. }, Drain::Signal) | (Phase::Spawning { .. } | Phase::Starting { .. }, _) => {
+                self.stop(turn, place, policy);
+            }
+            (Phase::Draining { .. } | Phase::Stopping { .. }, _) => {}
+        }
+    }
+
+    /// It has nothing left to serve.
+    pub(crate) fn drained(&mut self, now: Now) {
+        if let Phase::Draining { until, .. } = &mut self.phase {
+            *until = (*until).min(now + DRAINED_GRACE);
+        }
+    }
+
+    /// Tells it to end. Saying it again changes nothing.
+    pub(crate) fn stop(&mut self, turn: &mut Turn<'_>, place: Place, policy: &Policy) {
+        match self.phase {
+            Phase::Spawning { .. }
+            | Phase::Starting { .. }
+            | Phase::Ready { .. }
+            | Phase::Draining { .. } => {
+                let until = turn.now + policy.kill_timeout;
+                self.phase = Phase::Stopping { pid: self.pid(), until, kills: 0 };
+                self.signal(turn, place, policy, policy.stop_signal);
+            }
+            Phase::Stopping { .. } => {}
+        }
+    }
+
+    fn signal(&self, turn: &mut Turn<'_>, place: Place, policy: &Policy, signal: i32) {
+        let Place { app, slot, .. } = place;
+        turn.fx.push(Effect::Signal { worker: self.id, signal, tree: policy.kill_tree });
+        turn.fx.notice(Notice::Signalled { app, slot, worker: self.id, signal });
+    }
+
+    /// Says again whatever may not have been heard: the supervisor was killed between deciding and doing.
+    pub(crate) fn repeat(&self, turn: &mut Turn<'_>, place: Place, policy: &Policy) {
+        match self.phase {
+            Phase::Spawning { replaces, .. } => self.ask(turn, place, replaces),
+            Phase::Starting { .. } | Phase::Ready { .. } => {}
+            Phase::Draining { successor, .. } => turn.fx.push(Effect::Drain { worker: self.id, successor }),
+            Phase::Stopping { kills, .. } => {
+                let signal = if kills == 0 { policy.stop_signal } else { SIGKILL };
+                turn.fx.push(Effect::Signal { worker: self.id, signal, tree: policy.kill_tree });
+            }
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Now> {
+        match self.phase {
+            Phase::Spawning { ask_again, .. } => Some(ask_again),
+            Phase::Starting { until, .. } => until,
+            Phase::Ready { .. } => None,
+            Phase::Draining { until, .. } | Phase::Stopping { until, .. } => Some(until),
+        }
+    }
+
+    /// Its deadline has come. `listened`: some worker of its app has listened once.
+    pub(crate) fn due(&mut self, turn: &mut Turn<'_>, place: Place, policy: &Policy, listened: bool) -> Due {
+        match &mut self.phase {
+            Phase::Spawning { replaces, ask_again } => {
+                *ask_again = turn.now + SPAWN_AGAIN;
+                let replaces = *replaces;
+                self.ask(turn, place, replaces);
+                Due::Handled
+            }
+            Phase::Starting { until, .. } => match (policy.ready, listened) {
+                (ReadyRule::Spawned, _) | (ReadyRule::Listening, false) => Due::Alive,
+                (ReadyRule::Listening, true) | (ReadyRule::Announced, _) => {
+                    *until = None;
+                    Due::NotReady
+                }
+            },
+            Phase::Ready { .. } => Due::Handled,
+            Phase::Draining { .. } => {
+                self.stop(turn, place, policy);
+                Due::Handled
+            }
+            Phase::Stopping { until, kills, .. } => {
+                *until = turn.now + Span((KILL_PAUSE.0 << (*kills).min(5)).min(KILL_PAUSE_MAX.0));
+                *kills = kills.saturating_add(1);
+                let verdict = if *kills >= KILLS_UNTIL_HOPELESS { Due::Unkillable } else { Due::Handled };
+                self.signal(turn, place, policy, SIGKILL);
+                verdict
+            }
+        }
+    }
+}
+
+/// How long a worker may take from its spawn until it is ready.
+pub(crate) fn starting_time(policy: &Policy) -> Span {
+    match policy.ready {
+        ReadyRule::Listening | ReadyRule::Announced => policy.listen_timeout,
+        ReadyRule::Spawned => policy.alive_time,
+    }
+}
