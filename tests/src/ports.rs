@@ -24,19 +24,27 @@ impl Port {
     /// When none is free.
     pub fn free() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
-        let folder = std::env::temp_dir().join("skep-test-ports");
-        fs::create_dir_all(&folder).expect("the folder for temporary files is writable");
         let process = (std::process::id() % u32::from(COUNT)) as u16;
         for _ in 0..COUNT {
             let step = NEXT.fetch_add(1, Ordering::Relaxed);
             // Steps of a prime: neighbours in pid do not walk behind each other.
             let number = FIRST + process.wrapping_mul(31).wrapping_add(step.wrapping_mul(7)) % COUNT;
-            let lock = File::create(folder.join(number.to_string())).expect("the folder is writable");
-            if lock.try_lock().is_ok() && is_free(number) {
-                return Self { number, _lock: lock };
+            if let Some(port) = Self::numbered(number) {
+                return port;
             }
         }
         panic!("no port from {FIRST} on is free");
+    }
+
+    /// This one, if it is free.
+    ///
+    /// # Panics
+    /// When the folder for temporary files is not writable.
+    pub fn numbered(number: u16) -> Option<Self> {
+        let folder = std::env::temp_dir().join("skep-test-ports");
+        fs::create_dir_all(&folder).expect("the folder for temporary files is writable");
+        let lock = File::create(folder.join(number.to_string())).expect("the folder is writable");
+        (lock.try_lock().is_ok() && is_free(number)).then_some(Self { number, _lock: lock })
     }
 
     /// Its number.

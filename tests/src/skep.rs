@@ -153,9 +153,18 @@ impl Skep {
         self.app(&start.name)
     }
 
+    /// Starts an app that cannot become ready; all that the command said.
+    #[track_caller]
+    pub fn start_fails(&self, start: &Start) -> String {
+        finish(self.starting(start)).err()
+    }
+
     /// The command that starts an app.
     pub fn starting(&self, start: &Start) -> Command {
         let mut command = self.command(&start.args);
+        if !start.own_args.is_empty() {
+            command.arg("--").args(&start.own_args);
+        }
         command.envs(start.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -302,6 +311,8 @@ fn shown(command: &Command) -> String {
 pub struct Start {
     name: String,
     args: Vec<OsString>,
+    /// Behind `--`.
+    own_args: Vec<OsString>,
     env: Vec<(String, OsString)>,
 }
 
@@ -316,8 +327,14 @@ impl Start {
         Self {
             name: name.into(),
             args: vec!["start".into(), program.into(), "--name".into(), name.into()],
+            own_args: Vec::new(),
             env: Vec::new(),
         }
+    }
+
+    /// The app's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// `-i`.
@@ -330,6 +347,13 @@ impl Start {
     #[must_use]
     pub fn flags<S: Into<OsString>>(mut self, flags: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(flags.into_iter().map(Into::into));
+        self
+    }
+
+    /// The app's own arguments, behind `--`.
+    #[must_use]
+    pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.own_args.extend(args.into_iter().map(Into::into));
         self
     }
 

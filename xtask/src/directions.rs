@@ -47,10 +47,12 @@ const IO: [&str; 14] = [
 /// Runtimes and what drags them in.
 const RUNTIMES: [&str; 7] = ["tokio", "mio", "hyper", "hyper-util", "async-std", "smol", "futures"];
 
-const ROOMS: [Room; 12] = [
+const ROOMS: [Room; 13] = [
     Room { name: "skep-core", rooms: &[], outside: Outside::Only(&["serde", "thiserror"]) },
     Room { name: "skep-spec", rooms: &[], outside: Outside::Pure },
     Room { name: "skep-node-ipc", rooms: &[], outside: Outside::Pure },
+    // Shared memory between workers: it may know the kernel, but nothing of ours and no runtime.
+    Room { name: "skep-state", rooms: &[], outside: Outside::NoRuntime },
     Room { name: "skep-sim", rooms: &["skep-core"], outside: Outside::Any },
     Room { name: "skep-sys", rooms: &[], outside: Outside::NoRuntime },
     Room { name: "skep-keeper", rooms: &["skep-sys"], outside: Outside::NoRuntime },

@@ -1,0 +1,88 @@
+//! `skep run`: in the foreground, as in a container.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+use skep_tests::{Deadline, Port, Skep, fixture, http, is_free, process};
+
+fn spawn(mut command: Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skep runs")
+}
+
+fn serving(skep: &Skep, port: &Port, before: &[&str]) -> Child {
+    let mut command = skep.command(["run"]);
+    command.arg(fixture("http.cjs")).args(["-i", "2"]);
+    if let Some((program, args)) = before.split_first() {
+        let mut outer = Command::new(program);
+        outer.args(args).arg(command.get_program()).args(command.get_args());
+        outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+        command = outer;
+    }
+    command.env("PORT", port.number().to_string());
+    let child = spawn(command);
+    Deadline::until("the app serves", || http::get(port.address(), "/").ok());
+    child
+}
+
+#[test]
+fn it_serves_prints_the_logs_and_ends_when_asked() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let (skep, port) = (Skep::new(), Port::free());
+        let mut child = serving(&skep, &port, &[]);
+        let lines = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+        process::signal(child.id(), signal).expect("it lives");
+        let status = child.wait().expect("it ends");
+        assert!(status.success(), "{signal:?} is a wish, not a failure: {status}");
+        assert!(is_free(port.number()));
+        let lines: Vec<String> = lines.lines().map_while(Result::ok).collect();
+        assert!(lines.iter().any(|line| line.contains("listening")), "the apps' own output: {lines:?}");
+        assert_eq!(skep.processes(), Vec::<u32>::new(), "nothing is left behind");
+    }
+}
+
+#[test]
+fn it_ends_with_the_programs_own_exit_code() {
+    let skep = Skep::new();
+    let outcome =
+        skep.run(["run", "--no-autorestart", "/bin/sh", "--", "-c", "echo out; echo err >&2; exit 3"]);
+    assert_eq!(outcome.code, Some(3), "{}{}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stdout.contains("out"), "{}", outcome.stdout);
+    let outcome = skep.run(["run", "--no-autorestart", "/bin/true"]);
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.stdout, outcome.stderr);
+}
+
+#[test]
+fn a_crashing_app_ends_the_container_after_its_restarts() {
+    let skep = Skep::new();
+    let outcome = skep.run(["run", "--max-restarts", "2", "/bin/sh", "--", "-c", "exit 9"]);
+    assert!(outcome.code.is_some_and(|code| code != 0), "{}{}", outcome.stdout, outcome.stderr);
+}
+
+#[test]
+fn as_process_1_it_reaps_orphans_and_ends_when_asked() {
+    const UNSHARE: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let possible = Command::new(UNSHARE[0]).args(&UNSHARE[1..]).arg("true").output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no namespace for processes can be had here");
+        return;
+    }
+    let (skep, port) = (Skep::new(), Port::free());
+    let mut child = serving(&skep, &port, &UNSHARE);
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let inner =
+        std::fs::read_to_string(children).expect("unshare has a child").trim().parse().expect("one pid");
+    assert!(process::command_line(inner).contains("skep"), "{}", process::command_line(inner));
+    // An orphan of the namespace falls to process 1, which must not leave it a zombie.
+    let orphan = Command::new("nsenter")
+        .args(["--pid", "--mount", "--target", &inner.to_string(), "sh", "-c", "(sleep 0.1 & echo $!)"])
+        .output()
+        .expect("nsenter runs");
+    assert!(orphan.status.success());
+    let zombies = || process::children(inner).into_iter().filter(|pid| !process::is_alive(*pid)).count();
+    Deadline::until("no zombie stays", || (zombies() == 0).then_some(()));
+    process::signal(inner, Signal::TERM).expect("it lives");
+    let status = child.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+    assert!(is_free(port.number()));
+}

@@ -1,0 +1,229 @@
+//! Nothing is dropped by what nobody wanted: a worker, the daemon or the keeper SIGKILLed, the daemon stopped.
+
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use skep_tests::strict::{self, Failure, Mode, Plan, Report, Running, Think};
+use skep_tests::{Deadline, LIMIT, Port, Skep, Start, process};
+
+const THINKING: Mode = Mode::KeepAlive(Think { min: Duration::ZERO, max: Duration::from_millis(10) });
+
+/// Kills a test; `SKEP_TEST_KILLS=50` for a soak.
+fn kills() -> usize {
+    std::env::var("SKEP_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
+}
+
+/// Two workers of a plain Node server under load.
+struct Stage {
+    skep: Skep,
+    port: Port,
+}
+
+impl Stage {
+    fn new(flags: &[&str]) -> Self {
+        let stage = Self { skep: Skep::new(), port: Port::free() };
+        stage
+            .skep
+            .start(&Start::fixture("app", "http.cjs").port(stage.port.number()).instances(2).flags(flags));
+        stage
+    }
+
+    fn load(&self) -> Vec<Running> {
+        let start = |mode, clients| {
+            let running =
+                strict::start(Plan::get(self.port.address(), mode, clients)).expect("the client starts");
+            running.wait_for_more(20, LIMIT);
+            running
+        };
+        vec![start(Mode::Short, 2), start(THINKING, 8)]
+    }
+
+    /// SIGKILLs the daemon and waits for its successor.
+    fn kill_daemon(&self) {
+        let old = self.skep.daemon();
+        process::kill(old.pid);
+        let new = Deadline::until("the daemon is back", || {
+            Some(self.skep.daemon()).filter(|new| new.pid != old.pid)
+        });
+        assert_eq!(new.keeper_pid, old.keeper_pid);
+    }
+
+    fn begin(&self, args: &[&str]) -> Child {
+        self.skep.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skep runs")
+    }
+
+    /// No worker beside those that the API knows.
+    fn check_none_doubled(&self) {
+        let known = self.skep.app("app").pids();
+        let is_worker = |pid: &u32| process::command_line(*pid).contains("http.cjs");
+        let mut alive: Vec<u32> = self.skep.processes().into_iter().filter(is_worker).collect();
+        let mut wanted = known.clone();
+        alive.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(alive, wanted);
+    }
+}
+
+#[track_caller]
+fn finish(load: Vec<Running>) {
+    for running in &load {
+        running.wait_for_more(20, LIMIT);
+    }
+    let reports: Vec<Report> = load.into_iter().map(Running::stop).collect();
+    for report in reports {
+        println!("{report}");
+        assert_eq!(report.failures(), 0, "{report}");
+    }
+}
+
+#[track_caller]
+fn check_succeeds(command: Child) {
+    let output = command.wait_with_output().expect("skep ends");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn the_daemon_killed_again_and_again_drops_nothing_and_no_worker_notices() {
+    for flags in [&[][..], &["--balance", "shared"]] {
+        let stage = Stage::new(flags);
+        let before = stage.skep.app("app");
+        let load = stage.load();
+        for _ in 0..kills() {
+            stage.kill_daemon();
+        }
+        let after = stage.skep.settled("app", 2);
+        assert_eq!((after.pids(), after.restarts()), (before.pids(), 0));
+        stage.check_none_doubled();
+        finish(load);
+        // And it still does its work.
+        stage.skep.crash("app", 0);
+        stage.skep.ok(["reload", "app"]);
+    }
+}
+
+#[test]
+fn a_reload_goes_on_when_the_daemon_is_killed_in_its_middle() {
+    let stage = Stage::new(&[]);
+    let load = stage.load();
+    for moment in 0..kills() {
+        let before = stage.skep.app("app").pids();
+        let mut events = stage.skep.events();
+        let reload = stage.begin(&["reload", "app"]);
+        // At another moment each time: counted in events, not in time.
+        for _ in 0..=moment {
+            events.wait("the reload goes on", |event| event.app.as_deref() == Some("app"));
+        }
+        stage.kill_daemon();
+        check_succeeds(reload);
+        let after = stage.skep.settled("app", 2);
+        assert!(after.pids().iter().all(|pid| !before.contains(pid)), "{before:?} -> {:?}", after.pids());
+        stage.check_none_doubled();
+    }
+    finish(load);
+}
+
+#[test]
+fn a_start_and_a_stop_go_on_when_the_daemon_is_killed_in_their_middle() {
+    let stage = Stage::new(&[]);
+    for _ in 0..kills().div_ceil(2) {
+        let mut events = stage.skep.events();
+        let stop = stage.begin(&["stop", "app"]);
+        events.wait("the stop begins", |event| event.app.as_deref() == Some("app"));
+        stage.kill_daemon();
+        check_succeeds(stop);
+        assert_eq!(stage.skep.app("app").status, "stopped");
+        let mut events = stage.skep.events();
+        let start = stage.begin(&["start", "app"]);
+        events.wait("the start begins", |event| event.app.as_deref() == Some("app"));
+        stage.kill_daemon();
+        check_succeeds(start);
+        stage.skep.settled("app", 2);
+        stage.check_none_doubled();
+    }
+}
+
+#[test]
+fn commands_typed_while_the_daemon_is_dead_wait_and_succeed() {
+    let stage = Stage::new(&[]);
+    for _ in 0..kills() {
+        process::kill(stage.skep.daemon().pid);
+        stage.skep.ok(["list"]);
+        stage.skep.ok(["describe", "app"]);
+    }
+}
+
+#[test]
+fn a_worker_that_dies_while_no_daemon_lives_is_replaced() {
+    let stage = Stage::new(&[]);
+    let before = stage.skep.app("app");
+    let victim = before.pids()[0];
+    process::kill(stage.skep.daemon().pid);
+    process::kill(victim);
+    let after =
+        stage.skep.wait("app", "a successor", |app| app.is_settled(2) && !app.pids().contains(&victim));
+    assert_eq!(after.pids()[1], before.pids()[1]);
+    stage.check_none_doubled();
+}
+
+#[test]
+fn a_stopped_daemon_does_not_disturb_the_traffic() {
+    let stage = Stage::new(&[]);
+    let load = stage.load();
+    let daemon = stage.skep.daemon().pid;
+    process::signal(daemon, Signal::STOP).expect("it lives");
+    for running in &load {
+        running.wait_for_more(500, LIMIT);
+    }
+    process::signal(daemon, Signal::CONT).expect("it lives");
+    finish(load);
+    assert_eq!(stage.skep.daemon().pid, daemon);
+}
+
+#[test]
+fn a_killed_worker_takes_only_the_requests_inside_it_along() {
+    let stage = Stage::new(&[]);
+    let load = stage.load();
+    for index in [0, 1, 0, 1] {
+        stage.skep.crash("app", index);
+    }
+    for running in &load {
+        running.wait_for_more(20, LIMIT);
+    }
+    for report in load.into_iter().map(Running::stop) {
+        println!("{report}");
+        assert_eq!(report.failures_of(Failure::Refused), 0, "the listener never closes: {report}");
+        assert_eq!(report.failures_of(Failure::TimeoutBeforeResponse), 0, "its queue was served: {report}");
+        assert!(report.failures() <= 4 * 10, "no more than were inside: {report}");
+    }
+}
+
+#[test]
+fn a_killed_single_worker_leaves_its_queue_to_its_successor() {
+    let (skep, port) = (Skep::new(), Port::free());
+    skep.start(&Start::fixture("app", "slow-start.js").port(port.number()).instances(1));
+    let running = strict::start(Plan::get(port.address(), Mode::Short, 8)).expect("the client starts");
+    running.wait_for_more(50, LIMIT);
+    skep.crash("app", 0);
+    running.wait_for_more(50, LIMIT);
+    let report = running.stop();
+    println!("{report}");
+    assert_eq!(report.failures_of(Failure::Refused), 0, "{report}");
+    assert!(report.failures() <= 8, "only what was inside the dead worker: {report}");
+}
+
+#[test]
+fn when_the_keeper_dies_the_next_command_ends_or_adopts_and_never_doubles() {
+    let stage = Stage::new(&[]);
+    let daemon = stage.skep.daemon();
+    process::kill(daemon.keeper_pid);
+    process::wait_gone(daemon.keeper_pid);
+    // Whichever way it chooses, the fleet is whole again and alone.
+    stage.skep.ok(["resurrect"]);
+    stage.skep.settled("app", 2);
+    assert_ne!(stage.skep.daemon().keeper_pid, daemon.keeper_pid);
+    stage.check_none_doubled();
+    let load = stage.load();
+    finish(load);
+}
