@@ -56,7 +56,8 @@ const ROOMS: [Room; 13] = [
     Room { name: "skep-sim", rooms: &["skep-core"], outside: Outside::Any },
     Room { name: "skep-sys", rooms: &[], outside: Outside::NoRuntime },
     Room { name: "skep-keeper", rooms: &["skep-sys"], outside: Outside::NoRuntime },
-    Room { name: "skep-listeners", rooms: &["skep-sys"], outside: Outside::NoRuntime },
+    // The core's words for time and for slots, so that both speak of the same; never its machine.
+    Room { name: "skep-listeners", rooms: &["skep-sys", "skep-core"], outside: Outside::NoRuntime },
     Room { name: "skep-logs", rooms: &["skep-sys"], outside: Outside::Any },
     Room { name: "skep-api", rooms: &["skep-core", "skep-spec"], outside: Outside::Any },
     Room {
