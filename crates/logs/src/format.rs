@@ -48,12 +48,16 @@ impl Format {
                 let mut prefix = Vec::with_capacity(64);
                 date.write(&stamp.now.zoned(stamp.zone), &mut prefix);
                 prefix.extend_from_slice(b": ");
-                for line in lines.split_inclusive(|&b| b == b'\n') {
+                let mut rest = lines;
+                while !rest.is_empty() {
+                    let (line, after) =
+                        rest.split_at(memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1));
                     if at == At::LineStart {
                         out.extend_from_slice(&prefix);
                     }
                     out.extend_from_slice(line);
                     at = At::LineStart;
+                    rest = after;
                 }
             }
             Self::Json(date) => {
