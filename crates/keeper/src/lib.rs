@@ -8,18 +8,42 @@
 //! This crate does not know what an app is. [`wire`] is the vocabulary, [`Link`] the daemon's end of it.
 
 mod channel;
+mod entry;
+pub mod fault;
+pub mod home;
 mod link;
+mod run;
 pub mod wire;
 
 use std::os::fd::RawFd;
 
+pub use entry::entry;
 pub use link::{Delivery, Link, LinkError, WAITING_REQUESTS_MAX};
+pub use run::{Config, run};
 
 /// The daemon's descriptor of its [`Link`] to the keeper.
 pub const DAEMON_LINK_FD: RawFd = 3;
 
-/// The daemon's (and the keeper's own) descriptor of the control socket's listener is this one in the daemon…
+/// The daemon's descriptor of the control socket's listener.
 pub const DAEMON_CONTROL_FD: RawFd = 4;
+
+/// The keeper's descriptor of the control socket's listener when it is started.
+pub const KEEPER_CONTROL_FD: RawFd = 3;
+
+/// The keeper's descriptor of the home's lock when it is started.
+pub const KEEPER_LOCK_FD: RawFd = 4;
+
+/// The control socket's name in the home directory.
+pub const SOCKET_FILE: &str = "skep.sock";
+
+/// The hidden verb of the keeper: `skep __keeper --home DIR`.
+pub const KEEPER_VERB: &str = "__keeper";
+
+/// The hidden verb of the daemon: `skep __daemon --home DIR`, with [`DAEMON_LINK_FD`] and [`DAEMON_CONTROL_FD`].
+pub const DAEMON_VERB: &str = "__daemon";
+
+/// This build, for people.
+pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 
 /// How long the keeper waits for [`wire::Request::Handled`] after it passed a signal on, in milliseconds, before it
 /// takes the daemon for dead and ends all children itself. Long enough for a daemon on a machine that swaps, short

@@ -43,6 +43,13 @@ impl FileLock {
     }
 }
 
+impl From<FileLock> for OwnedFd {
+    /// The descriptor, which goes on holding the lock.
+    fn from(lock: FileLock) -> Self {
+        lock.0
+    }
+}
+
 impl AsFd for FileLock {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -90,8 +90,11 @@ pub fn kill_descendants(leader: i32, signal: i32) {
             break;
         }
     }
-    // EPERM (a member that changed its user) or ESRCH: there is nothing more that we could do.
-    let _ = signal::send_to_group(leader, signal);
+    if signal::send_to_group(leader, signal).is_err() {
+        // It has not made its group yet (it was forked this instant). If this fails too (EPERM: it changed its
+        // user) there is nothing more that we could do.
+        let _ = signal::send(leader, signal);
+    }
 }
 
 /// Kills (`SIGKILL`) what the session leader `leader`, our ended but not yet reaped child, left behind: its

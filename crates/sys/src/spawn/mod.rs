@@ -31,6 +31,8 @@ pub const TARGET_MAX: RawFd = 4095;
 /// descriptors at all, and everything else as the parent's.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Order<'a> {
+    /// The program's path where it differs from `argv[0]` (which is what `ps` shows).
+    pub program: Option<&'a [u8]>,
     /// Program and arguments. A program without a slash is looked for in the `PATH` of `env`, as `execvp` does.
     pub argv: &'a [Vec<u8>],
     /// The whole environment. An entry `LISTEN_PID=` without a value gets the child's pid as its value

@@ -105,8 +105,10 @@ fn placements(order: &Order<'_>) -> Result<Vec<Placement>, Failure> {
 
 /// The paths to try, in order.
 fn candidates(order: &Order<'_>) -> Result<Vec<CString>, Failure> {
-    let program = order.argv.first().filter(|program| !program.is_empty());
-    let program = program.ok_or(Failure { stage: Stage::Prepare, errno: libc::ENOENT })?;
+    let program = order.program.or(order.argv.first().map(Vec::as_slice));
+    let program = program
+        .filter(|program| !program.is_empty())
+        .ok_or(Failure { stage: Stage::Prepare, errno: libc::ENOENT })?;
     if program.contains(&b'/') {
         return Ok(vec![c_string(program)?]);
     }

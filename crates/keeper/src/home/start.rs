@@ -1,0 +1,190 @@
+//! Reaching the daemon, and starting keeper and daemon when there are none.
+//!
+//! Whoever holds the lock may bind the socket; the keeper keeps the lock for its life. So of two commands at once
+//! one starts the keeper and the other waits until the socket is there. The listener is made before the keeper is
+//! started: a command can connect at once, and its request waits in the kernel's queue until the daemon accepts.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use skep_sys::lock::FileLock;
+use skep_sys::spawn::{Order, spawn};
+use skep_sys::{clock, unix};
+
+use super::check::failed;
+use super::{Home, HomeError};
+use crate::run::Config;
+use crate::{DAEMON_VERB, KEEPER_CONTROL_FD, KEEPER_LOCK_FD, KEEPER_VERB};
+
+/// How many connections may wait for a daemon that is being restarted. The kernel cuts it to `somaxconn` (4096).
+const BACKLOG: i32 = 1024;
+
+/// How long a command waits for another one that is starting the keeper, in nanoseconds. That takes milliseconds;
+/// this is for machines that swap.
+const START_WAIT_NS_MAX: u64 = 10_000_000_000;
+
+/// How often the waiting command looks again, in nanoseconds, beside being woken by changes of the directory: a lock
+/// that is released wakes nobody, nor does `listen`.
+const LOOK_AGAIN_NS: i64 = 5_000_000;
+
+/// The program that we are, even if its file was replaced since.
+pub(crate) const OURSELVES: &str = "/proc/self/exe";
+
+/// The right to be the keeper of a home: the lock and the listening socket.
+#[derive(Debug)]
+pub struct Claim {
+    /// The control socket's listener.
+    pub control: OwnedFd,
+    /// The held lock.
+    pub lock: OwnedFd,
+}
+
+impl Home {
+    /// Connects to the daemon, or `None` when no keeper runs here.
+    ///
+    /// # Errors
+    /// An unsafe home, a listener that is not ours, or whatever `connect` says.
+    pub fn connect(&self) -> Result<Option<UnixStream>, HomeError> {
+        match self.check() {
+            Err(HomeError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            other => other?,
+        }
+        let path = self.socket();
+        let socket = match unix::connect(&path) {
+            Ok(socket) => socket,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+                    _ => Err(failed("connect to", &path, error)),
+                };
+            }
+        };
+        let us = rustix::process::geteuid().as_raw();
+        let peer = unix::peer(&socket).map_err(|source| failed("connect to", &path, source))?;
+        if peer.uid != us {
+            return Err(HomeError::ForeignListener { path, owner: peer.uid, us });
+        }
+        Ok(Some(UnixStream::from(socket)))
+    }
+
+    /// Connects to the daemon; starts keeper and daemon first when none runs here. When another command is starting
+    /// them, waits for it.
+    ///
+    /// # Errors
+    /// A [`HomeError`] that says what to do.
+    pub fn connect_or_start(&self) -> Result<UnixStream, HomeError> {
+        if let Some(stream) = self.connect()? {
+            return Ok(stream);
+        }
+        self.prepare()?;
+        let watch = self.watch();
+        let give_up_ns = clock::boottime_ns().saturating_add(START_WAIT_NS_MAX);
+        loop {
+            if let Some(claim) = self.claim()? {
+                self.start(&claim)?;
+            }
+            if let Some(stream) = self.connect()? {
+                return Ok(stream);
+            }
+            if clock::boottime_ns() > give_up_ns {
+                return Err(HomeError::Unreachable { lock: self.lock(), pid: self.keeper_pid() });
+            }
+            wait_for_change(watch.as_ref());
+        }
+    }
+
+    /// Claims the home for a keeper: takes the lock, removes a socket that a dead keeper left behind, and listens.
+    /// `None`: somebody else has it.
+    ///
+    /// # Errors
+    /// A [`HomeError`] that says what to do.
+    pub fn claim(&self) -> Result<Option<Claim>, HomeError> {
+        self.prepare()?;
+        let lock = self.lock();
+        let Some(lock) = FileLock::try_take(&lock).map_err(|source| failed("open", &lock, source))? else {
+            return Ok(None);
+        };
+        let socket = self.socket();
+        match std::fs::remove_file(&socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove the stale", &socket, error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let control =
+            unix::listen(&socket, BACKLOG).map_err(|source| failed("listen on", &socket, source))?;
+        Ok(Some(Claim { control, lock: lock.into() }))
+    }
+
+    /// Starts the keeper in a session of its own, with this program.
+    fn start(&self, claim: &Claim) -> Result<(), HomeError> {
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+        let null: OwnedFd = null.map_err(|source| failed("open", "/dev/null".as_ref(), source))?.into();
+        // A disk so full that not even an empty file can be made is no reason not to start.
+        let log = OpenOptions::new().append(true).create(true).mode(0o600).open(self.log());
+        let log: Option<OwnedFd> = log.ok().map(Into::into);
+        let log = log.as_ref().unwrap_or(&null).as_fd();
+        let argv = [OsString::from("skep"), KEEPER_VERB.into(), "--home".into(), self.path().into()];
+        let argv: Vec<_> = argv.into_iter().map(OsString::into_vec).collect();
+        let entry = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+        let env: Vec<_> = std::env::vars_os().map(entry).collect();
+        let fds: [(i32, BorrowedFd<'_>); 5] = [
+            (0, null.as_fd()),
+            (1, log),
+            (2, log),
+            (KEEPER_CONTROL_FD, claim.control.as_fd()),
+            (KEEPER_LOCK_FD, claim.lock.as_fd()),
+        ];
+        let order = Order {
+            program: Some(OURSELVES.as_bytes()),
+            argv: &argv,
+            env: &env,
+            cwd: Some(b"/"),
+            fds: &fds,
+            ..Order::default()
+        };
+        spawn(&order)?.outcome.wait()?;
+        Ok(())
+    }
+
+    /// The configuration of a keeper that runs in this very process (`skep run`).
+    #[must_use]
+    pub fn keeper_config(&self, claim: Claim) -> Config {
+        let argv = [OsString::from("skep"), DAEMON_VERB.into(), "--home".into(), self.path().into()];
+        Config {
+            home: self.path().to_owned(),
+            control: claim.control,
+            lock: claim.lock,
+            daemon_program: OURSELVES.into(),
+            daemon_argv: argv.into_iter().map(OsString::into_vec).collect(),
+        }
+    }
+
+    /// A descriptor that becomes readable when something in the directory changes; without it (no inotify instances
+    /// left) looking again from time to time has to do.
+    fn watch(&self) -> Option<OwnedFd> {
+        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
+        inotify::add_watch(&watch, self.path(), WatchFlags::CREATE | WatchFlags::DELETE).ok()?;
+        Some(watch)
+    }
+}
+
+fn wait_for_change(watch: Option<&OwnedFd>) {
+    let mut fds: Vec<_> = watch.iter().map(|watch| PollFd::new(*watch, PollFlags::IN)).collect();
+    let timeout = Timespec { tv_sec: 0, tv_nsec: LOOK_AGAIN_NS };
+    // Whatever woke us, everything is looked at again.
+    let _ = rustix::event::poll(&mut fds, Some(&timeout));
+    if let Some(watch) = watch {
+        let mut events = [0; 1024];
+        let _ = rustix::io::read(watch, &mut events);
+    }
+}

@@ -1,0 +1,274 @@
+//! The table of children: what was started, what became of it, and what the daemon was told.
+//!
+//! The table is the truth and messages are derived from it: `dirty` names the children whose latest state the
+//! daemon may not know. It is bounded by the table however slow the daemon is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use skep_sys::spawn::{Failure, Outcome, Stage};
+use skep_sys::wait::ExitStatus;
+
+use crate::wire::{ChildState, Reply, Stop};
+
+/// How many children there can be, ended and not yet forgotten ones included: beyond any machine's use, but a
+/// daemon that runs wild must not fill the memory.
+pub(crate) const CHILDREN_MAX: usize = 32 * 1024;
+
+/// One child.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) note: Vec<u8>,
+    pub(crate) kill_tree: bool,
+    pub(crate) stop: Stop,
+    /// The notify descriptor of the bind interception; kept for the next daemon.
+    pub(crate) notify: Option<OwnedFd>,
+    pub(crate) state: State,
+    pub(crate) told: Told,
+    /// The daemon wants to hear no more of it; the entry goes when the process has ended.
+    pub(crate) forgotten: bool,
+}
+
+/// What became of a child.
+#[derive(Debug)]
+pub(crate) enum State {
+    Starting { pid: i32, start_time: u64, outcome: Outcome },
+    Running { pid: i32, start_time: u64 },
+    Exited { pid: i32, start_time: u64, status: ExitStatus },
+    Failed(Failure),
+}
+
+/// What this daemon was told about a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Nothing,
+    Spawned,
+    End,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    table: BTreeMap<u64, Child>,
+    by_pid: BTreeMap<i32, u64>,
+    dirty: BTreeSet<u64>,
+}
+
+impl Child {
+    /// The pid while it is a process that was not reaped.
+    pub(crate) fn living_pid(&self) -> Option<i32> {
+        match self.state {
+            State::Starting { pid, .. } | State::Running { pid, .. } => Some(pid),
+            State::Exited { .. } | State::Failed(_) => None,
+        }
+    }
+
+    pub(crate) fn public_state(&self) -> ChildState {
+        match &self.state {
+            State::Starting { .. } => ChildState::Starting,
+            State::Running { pid, start_time } => ChildState::Running { pid: *pid, start_time: *start_time },
+            State::Exited { pid, status, .. } => ChildState::Exited { pid: *pid, status: *status },
+            State::Failed(failure) => ChildState::Failed { stage: failure.stage, errno: failure.errno },
+        }
+    }
+
+    /// The next thing to tell, and what is told afterwards.
+    fn news(&self, id: u64) -> Option<(Reply, Told)> {
+        match (&self.state, self.told) {
+            (State::Starting { .. }, Told::Nothing | Told::Spawned | Told::End) => None,
+            (State::Running { pid, start_time } | State::Exited { pid, start_time, .. }, Told::Nothing) => {
+                let reply = Reply::Spawned { child: id, pid: *pid, start_time: *start_time };
+                Some((reply, Told::Spawned))
+            }
+            (State::Running { .. }, Told::Spawned | Told::End) => None,
+            (State::Exited { status, .. }, Told::Spawned) => {
+                Some((Reply::Exited { child: id, status: *status }, Told::End))
+            }
+            (State::Failed(failure), Told::Nothing | Told::Spawned) => {
+                let reply = Reply::SpawnFailed { child: id, stage: failure.stage, errno: failure.errno };
+                Some((reply, Told::End))
+            }
+            (State::Exited { .. } | State::Failed(_), Told::End) => None,
+        }
+    }
+
+    /// What is told to a daemon that has just got this child in its inventory.
+    fn told_by_inventory(&self) -> Told {
+        match self.state {
+            State::Starting { .. } => Told::Nothing,
+            State::Running { .. } => Told::Spawned,
+            State::Exited { .. } | State::Failed(_) => Told::End,
+        }
+    }
+}
+
+impl Children {
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        self.table.contains_key(&id)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.table.len() >= CHILDREN_MAX
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Child> {
+        self.table.get(&id)
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, child: Child) {
+        if let Some(pid) = child.living_pid() {
+            self.by_pid.insert(pid, id);
+        }
+        self.table.insert(id, child);
+        self.dirty.insert(id);
+    }
+
+    pub(crate) fn id_of(&self, pid: i32) -> Option<u64> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Child)> {
+        self.table.iter().map(|(id, child)| (*id, child))
+    }
+
+    /// All children that are processes.
+    pub(crate) fn living(&self) -> impl Iterator<Item = (u64, i32, &Child)> {
+        self.table.iter().filter_map(|(id, child)| Some((*id, child.living_pid()?, child)))
+    }
+
+    pub(crate) fn any_living(&self) -> bool {
+        !self.by_pid.is_empty()
+    }
+
+    /// The first child behind `after`, for an inventory.
+    pub(crate) fn next_after(&self, after: Option<u64>) -> Option<(u64, &Child)> {
+        let from = match after {
+            None => 0,
+            Some(last) => last.checked_add(1)?,
+        };
+        self.table.range(from..).next().map(|(id, child)| (*id, child))
+    }
+
+    /// The children that wait for their exec, with the descriptor that tells.
+    pub(crate) fn starting(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
+        self.table.iter().filter_map(|(id, child)| match &child.state {
+            State::Starting { outcome, .. } => Some((*id, outcome.as_fd())),
+            State::Running { .. } | State::Exited { .. } | State::Failed(_) => None,
+        })
+    }
+
+    /// Looks whether a starting child was executed meanwhile.
+    pub(crate) fn check_start(&mut self, id: u64) {
+        let Some(child) = self.table.get_mut(&id) else { return };
+        let State::Starting { pid, start_time, outcome } = &mut child.state else { return };
+        let (pid, start_time) = (*pid, *start_time);
+        match outcome.check() {
+            None => {}
+            Some(Ok(executed)) => {
+                child.notify = executed.notify;
+                child.state = State::Running { pid, start_time };
+                self.dirty.insert(id);
+            }
+            // It is a process until it is reaped; ended() then finds the failure here.
+            Some(Err(failure)) => {
+                child.state = State::Failed(failure);
+                self.dirty.insert(id);
+            }
+        }
+    }
+
+    /// The process has been reaped.
+    pub(crate) fn ended(&mut self, pid: i32, status: ExitStatus) {
+        let Some(id) = self.by_pid.remove(&pid) else { return };
+        self.check_start(id);
+        let Some(child) = self.table.get_mut(&id) else { return };
+        match child.state {
+            // Killed before its exec: for the outside it ran and was killed.
+            State::Starting { start_time, .. } | State::Running { start_time, .. } => {
+                child.state = State::Exited { pid, start_time, status };
+            }
+            State::Exited { .. } | State::Failed(_) => {}
+        }
+        self.dirty.insert(id);
+        if child.forgotten {
+            self.remove(id);
+        }
+    }
+
+    /// The daemon wants to hear no more of it.
+    pub(crate) fn forget(&mut self, id: u64) {
+        let Some(child) = self.table.get_mut(&id) else { return };
+        child.forgotten = true;
+        if !self.by_pid.values().any(|living| *living == id) {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: u64) {
+        self.table.remove(&id);
+        self.dirty.remove(&id);
+    }
+
+    /// A repeated order: tell everything about it again.
+    pub(crate) fn tell_again(&mut self, id: u64) {
+        if let Some(child) = self.table.get_mut(&id) {
+            child.told = Told::Nothing;
+            self.dirty.insert(id);
+        }
+    }
+
+    /// Another daemon: it knows nothing.
+    pub(crate) fn tell_all_again(&mut self) {
+        for (id, child) in &mut self.table {
+            child.told = Told::Nothing;
+            self.dirty.insert(*id);
+        }
+    }
+
+    /// The inventory has carried this child.
+    pub(crate) fn inventoried(&mut self, id: u64) {
+        if let Some(child) = self.table.get_mut(&id) {
+            child.told = child.told_by_inventory();
+            self.dirty.remove(&id);
+        }
+    }
+
+    /// Something that the daemon does not know, with the descriptor to send along.
+    pub(crate) fn next_news(&mut self) -> Option<(u64, Reply, Told, Option<BorrowedFd<'_>>)> {
+        while let Some(id) = self.dirty.first().copied() {
+            match self.table.get(&id).and_then(|child| child.news(id)) {
+                None => self.dirty.remove(&id),
+                Some((reply, told)) => {
+                    let notify = self.table.get(&id).and_then(|child| child.notify.as_ref());
+                    let notify = if told == Told::Spawned { notify } else { None };
+                    return Some((id, reply, told, notify.map(AsFd::as_fd)));
+                }
+            };
+        }
+        None
+    }
+
+    /// The news was sent.
+    pub(crate) fn told(&mut self, id: u64, told: Told) {
+        if let Some(child) = self.table.get_mut(&id) {
+            child.told = told;
+        }
+    }
+}
+
+/// The entry of a child that could not even be forked.
+pub(crate) fn failed(note: Vec<u8>, failure: Failure) -> Child {
+    Child {
+        note,
+        kill_tree: false,
+        stop: Stop::default(),
+        notify: None,
+        state: State::Failed(failure),
+        told: Told::Nothing,
+        forgotten: false,
+    }
+}
+
+/// A failure before the fork.
+pub(crate) fn unprepared(errno: rustix::io::Errno) -> Failure {
+    Failure { stage: Stage::Prepare, errno: errno.raw_os_error() }
+}
