@@ -1,0 +1,126 @@
+//! Finding and starting by the home.
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode, Stdio};
+
+use skep_keeper::home::Home;
+
+use crate::Test;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("the_first_command_starts_a_keeper_and_the_second_finds_it", first_and_second),
+    ("of_many_commands_at_once_one_starts_the_keeper", many_at_once),
+    ("a_keeper_that_was_killed_is_replaced_at_the_next_command", killed),
+    ("nobody_is_there_before_the_first_command", nobody),
+];
+
+/// `__connect DIR`: connects or starts, and says the keeper's pid.
+pub(crate) fn play_client(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let home = Home::at(args.next().unwrap());
+    let before = skep_sys::clock::boottime_ns();
+    let stream = home.connect_or_start().unwrap();
+    let after = skep_sys::clock::boottime_ns();
+    println!("{}", (after - before) / 1000);
+    drop(stream);
+    ExitCode::SUCCESS
+}
+
+struct Place {
+    home: Home,
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Place { home: Home::at(directory.path().join("home")), directory }
+    }
+
+    /// A command in a process of its own, as a shell would start it.
+    fn command(&self) -> Command {
+        let mut command = Command::new("/proc/self/exe");
+        let rig = self.directory.path().join("rig.sock");
+        command.arg("__connect").arg(self.home.path()).env("SKEP_RIG", rig).stdout(Stdio::piped());
+        command
+    }
+
+    fn connect_us(&self) -> u64 {
+        let output = self.command().output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    }
+
+    /// The pid that the lock's holder wrote down, once it did.
+    fn keeper(&self) -> i32 {
+        loop {
+            // It writes its pid a moment after it can be connected to.
+            if let Some(pid) = self.home.keeper_pid() {
+                return pid;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(keeper) = self.home.keeper_pid() {
+            skep_sys::proc::kill_descendants(keeper, 9);
+        }
+    }
+}
+
+fn first_and_second() {
+    let place = Place::new();
+    let _rig = skep_sys::unix::listen(&place.directory.path().join("rig.sock"), 64).unwrap();
+    let cold = place.connect_us();
+    let keeper = place.keeper();
+    let warm = place.connect_us();
+    println!("  cold start until connected {cold} µs, warm {warm} µs (debug build)");
+    assert_eq!(place.keeper(), keeper);
+    let session = skep_sys::proc::stat(keeper).unwrap().session;
+    assert_eq!(session, keeper, "it has its own session");
+    assert_eq!(std::fs::read_link(format!("/proc/{keeper}/cwd")).unwrap().to_str(), Some("/"));
+}
+
+fn many_at_once() {
+    let place = Place::new();
+    let _rig = skep_sys::unix::listen(&place.directory.path().join("rig.sock"), 64).unwrap();
+    let commands: Vec<_> = (0..16).map(|_| place.command().spawn().unwrap()).collect();
+    for command in commands {
+        let output = command.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    place.keeper();
+    let log = std::fs::read_to_string(place.home.log()).unwrap();
+    assert_eq!(log, "", "one keeper, no quarrel");
+}
+
+fn killed() {
+    let place = Place::new();
+    let _rig = skep_sys::unix::listen(&place.directory.path().join("rig.sock"), 64).unwrap();
+    place.connect_us();
+    let first = place.keeper();
+    skep_sys::proc::kill_descendants(first, 9);
+    crate::rig::wait_for_end(first);
+    place.connect_us();
+    let second = loop {
+        let pid = place.keeper();
+        if pid != first {
+            break pid;
+        }
+        std::thread::yield_now();
+    };
+    assert!(skep_sys::proc::stat(second).is_ok());
+}
+
+fn nobody() {
+    let place = Place::new();
+    assert!(place.home.connect().unwrap().is_none());
+    let claim = place.home.claim().unwrap().unwrap();
+    assert!(place.home.claim().unwrap().is_none(), "only one can have it");
+    assert!(place.home.connect().unwrap().is_some(), "the queue takes us before anybody accepts");
+    drop(claim);
+    assert!(place.home.connect().unwrap().is_none(), "a stale socket is nobody");
+    assert!(place.home.claim().unwrap().is_some(), "and is no obstacle");
+}
