@@ -47,6 +47,8 @@ pub enum EventKind {
     ListenerOpened,
     /// An address is no longer listened on.
     ListenerClosed,
+    /// A worker sent a message (`process.send`).
+    WorkerMessage,
     /// The daemon started, or came back.
     DaemonStarted,
     /// Worth telling, and nothing of the above.
@@ -95,6 +97,9 @@ pub struct Event {
     /// For `restart_delayed`: how long until the restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
+    /// For `worker_message`: the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Value>,
 }
 
 impl Event {
@@ -115,6 +120,7 @@ impl Event {
             signal: None,
             reason: None,
             delay_ms: None,
+            data: None,
         }
     }
 }

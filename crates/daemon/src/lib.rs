@@ -1,1 +1,37 @@
 //! The driver: collects events, calls the core, carries out effects.
+//!
+//! One thread, one [`driver::Driver`], one task a descriptor. The daemon may be SIGKILLed between any two instructions:
+//! the keeper holds every descriptor, the journal in a memfd holds the core's state, the disk holds what users want, and
+//! the next daemon goes on from there. An upgrade is a crash that somebody chose.
+//!
+//! Invariants: nothing is decided here that a test of `skep-core` could not decide; nothing blocks longer than a disk
+//! write; nothing wakes up while nothing happens.
+
+mod bindshare;
+mod boot;
+mod channel;
+mod commands;
+mod diary;
+mod driver;
+mod journal;
+mod keeper;
+mod launch;
+mod logging;
+mod node;
+mod notices;
+mod ops;
+mod patrol;
+mod policy;
+mod ports;
+mod replies;
+mod server;
+mod spawn;
+mod store;
+mod tasks;
+mod traffic;
+mod usage;
+mod views;
+mod watch;
+mod worker;
+
+pub use tasks::{Options, run};

@@ -1,0 +1,277 @@
+//! The start: everything that outlived the daemon before is taken back, and the fleet goes on where it was.
+//!
+//! Three sources, in this order of truth: the keeper's inventory (what runs), the journal (what was decided and may not
+//! have been done), the disk (what users want).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+
+use skep_api::{ErrorBody, ErrorCode, EventKind};
+use skep_core::{
+    AppId, Desired, Effects, ExitStatus, Fleet, Inventory as SeenInventory, Revision, SeenWorker, SlotId, Snapshot,
+    WorkerId,
+};
+use skep_keeper::Link;
+use skep_keeper::wire::{ChildState, Request};
+use skep_node_ipc::SessionState;
+use skep_spec::AppSpec;
+
+use crate::driver::{Driver, JOURNAL_KEY, Parts, Shared, Site, now};
+use crate::journal::Journal;
+use crate::keeper::{Inventory, Stored};
+use crate::ports::Ports;
+use crate::store::{Loaded, Store};
+use crate::worker::{Identity, Lines, Worker};
+
+/// The key of the log journal's descriptors in the keeper's safe-box.
+const LOGS_KEY: &[u8] = b"logs";
+
+/// The inventory, sorted by what it is for.
+#[derive(Debug, Default)]
+struct Sorted {
+    journal: Option<Stored>,
+    logs: Option<Stored>,
+    ports: Vec<Stored>,
+    /// Descriptors of workers.
+    workers: BTreeMap<WorkerId, Stored>,
+    sessions: BTreeMap<WorkerId, SessionState>,
+}
+
+fn sort(stored: Vec<Stored>) -> Sorted {
+    let mut sorted = Sorted::default();
+    for item in stored {
+        let key = String::from_utf8_lossy(&item.key).into_owned();
+        let number = |prefix: &str| key.strip_prefix(prefix).and_then(|n| n.parse().ok()).map(WorkerId);
+        if item.key == JOURNAL_KEY {
+            sorted.journal = Some(item);
+        } else if item.key == LOGS_KEY {
+            sorted.logs = Some(item);
+        } else if key.starts_with("l:") {
+            sorted.ports.push(item);
+        } else if let Some(worker) = number("w:") {
+            sorted.workers.insert(worker, item);
+        } else if let Some(worker) = number("s:")
+            && let Ok(state) = serde_json::from_slice(&item.note)
+        {
+            sorted.sessions.insert(worker, state);
+        }
+    }
+    sorted
+}
+
+/// What the caller knows.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) home: std::path::PathBuf,
+    pub(crate) skep: std::path::PathBuf,
+    pub(crate) foreground: bool,
+}
+
+/// Builds the driver out of what is there.
+///
+/// # Errors
+/// When a descriptor or a file that nothing works without cannot be had.
+pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Result<Shared> {
+    let store = if setting.foreground { Store::in_memory(&setting.home) } else { Store::at(&setting.home) };
+    let (loaded, refusal) = load(&store);
+    let mut sorted = sort(inventory.stored);
+    let (journal, snapshot, journal_is_new) = open_journal(sorted.journal.take())?;
+    let (capture, new_safe) = open_capture(sorted.logs.take())?;
+    let mut ports = Ports::new()?;
+    let mut troubles = loaded.warnings;
+    troubles.extend(ports.adopt(std::mem::take(&mut sorted.ports)));
+
+    let (desired, specs, resume) = match loaded.state {
+        Some(state) => (state.desired, flatten(state.specs), state.resume),
+        None => (Desired::default(), BTreeMap::new(), Vec::new()),
+    };
+    let snapshot: Option<Snapshot> = snapshot.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let seen = SeenInventory { children: inventory.children.iter().filter_map(seen).collect() };
+    let site = Site {
+        preload: preload(&setting.home)?,
+        home: setting.home,
+        skep: setting.skep,
+        processors: skep_sys::cpus::available() as u32,
+        keeper_pid: inventory.keeper_pid,
+        generation: inventory.generation,
+        started: now(),
+        foreground: setting.foreground,
+    };
+    let seed = skep_sys::clock::wall_ns() ^ u64::from(std::process::id());
+    let mut effects = Effects::new();
+    let fleet = Fleet::restore(desired, snapshot, seen, now(), seed, &mut effects);
+    let parts =
+        Parts { site, fleet, specs, resume, store, store_refusal: refusal, journal, link, ports, capture };
+    let shared = Driver::new(parts);
+    {
+        let mut driver = shared.borrow_mut();
+        if journal_is_new {
+            driver.keep_journal();
+        }
+        if let Some(safe) = new_safe {
+            driver.keep_logs(&safe);
+        }
+        driver.take_back(&inventory.children, sorted);
+        for trouble in troubles {
+            crate::diary::note(format_args!("{trouble}"));
+            driver.tell(EventKind::Other, None, trouble);
+        }
+        driver.tell(EventKind::DaemonStarted, None, "the daemon is here".to_owned());
+        driver.carry_out(effects);
+        driver.settle();
+        for signal in inventory.signals {
+            driver.on_signal(signal);
+        }
+    }
+    Ok(shared)
+}
+
+/// A state that cannot be read is not overwritten: everything that would change it is refused with the reason.
+fn load(store: &Store) -> (Loaded, Option<ErrorBody>) {
+    match store.load() {
+        Ok(loaded) => (loaded, None),
+        Err(error) => {
+            let refusal = ErrorBody::new(ErrorCode::StorageFailed, error.to_string());
+            (Loaded { state: None, warnings: vec![error.to_string()] }, Some(refusal))
+        }
+    }
+}
+
+fn flatten(specs: BTreeMap<AppId, BTreeMap<Revision, AppSpec>>) -> BTreeMap<(AppId, Revision), Rc<AppSpec>> {
+    specs
+        .into_iter()
+        .flat_map(|(app, revisions)| {
+            revisions.into_iter().map(move |(revision, spec)| ((app, revision), Rc::new(spec)))
+        })
+        .collect()
+}
+
+fn open_journal(stored: Option<Stored>) -> io::Result<(Journal, Option<Vec<u8>>, bool)> {
+    match stored.and_then(|stored| stored.fds.into_iter().next()) {
+        Some(fd) => {
+            let (journal, snapshot) = Journal::adopt(fd)?;
+            Ok((journal, snapshot, false))
+        }
+        None => Ok((Journal::create()?, None, true)),
+    }
+}
+
+fn open_capture(stored: Option<Stored>) -> io::Result<(skep_logs::Capture, Option<skep_logs::Safe>)> {
+    let zone = jiff::tz::TimeZone::system();
+    let kept = stored.and_then(|stored| <[_; 3]>::try_from(stored.fds).ok());
+    let (safe, copy) = match kept {
+        Some([journal, stage_out, stage_in]) => (skep_logs::Safe { journal, stage_out, stage_in }, None),
+        None => {
+            let safe = skep_logs::Safe::create().map_err(io::Error::other)?;
+            let copy = safe.try_clone().map_err(io::Error::other)?;
+            (safe, Some(copy))
+        }
+    };
+    Ok((skep_logs::Capture::open(safe, zone).map_err(io::Error::other)?, copy))
+}
+
+/// Writes the preload where workers of any user can read it: its directory is entered by its full name only.
+fn preload(home: &Path) -> io::Result<std::path::PathBuf> {
+    let path = home.join("preload.cjs");
+    let source = skep_node_ipc::PRELOAD_SOURCE.as_bytes();
+    if std::fs::read(&path).ok().as_deref() != Some(source) {
+        skep_sys::durable::replace(&path, source, 0o644)?;
+    }
+    Ok(path)
+}
+
+fn seen(child: &crate::keeper::Child) -> Option<SeenWorker> {
+    let identity: Identity = serde_json::from_slice(&child.note).ok()?;
+    let (pid, exited) = match child.state {
+        ChildState::Starting => (0, None),
+        ChildState::Running { pid, .. } => (pid as u32, None),
+        ChildState::Exited { pid, status } => (pid as u32, Some(exit_status(status))),
+        ChildState::Failed { .. } => (0, Some(ExitStatus::Unknown)),
+    };
+    Some(SeenWorker {
+        worker: identity.worker,
+        app: identity.app,
+        slot: identity.slot,
+        revision: identity.revision,
+        pid,
+        exited,
+    })
+}
+
+/// The keeper's exit status in the core's words.
+pub(crate) fn exit_status(status: skep_sys::wait::ExitStatus) -> ExitStatus {
+    match status {
+        skep_sys::wait::ExitStatus::Code(code) => ExitStatus::Code(code),
+        skep_sys::wait::ExitStatus::Signal { signal, .. } => ExitStatus::Signal(signal),
+    }
+}
+
+impl Driver {
+    fn keep_logs(&mut self, safe: &skep_logs::Safe) {
+        use std::os::fd::AsFd;
+        let fds = [safe.journal.as_fd(), safe.stage_out.as_fd(), safe.stage_in.as_fd()];
+        self.ask_with(&Request::Store { key: LOGS_KEY.to_vec(), note: Vec::new() }, &fds);
+    }
+
+    /// Workers that the keeper has descriptors of: those that live, and those whose last lines are not written yet.
+    fn take_back(&mut self, children: &[crate::keeper::Child], mut sorted: Sorted) {
+        let known: BTreeMap<u64, &crate::keeper::Child> =
+            children.iter().map(|child| (child.child, child)).collect();
+        for (id, stored) in std::mem::take(&mut sorted.workers) {
+            let session = sorted.sessions.remove(&id).unwrap_or_default();
+            let child = known.get(&u64::from(id.0)).copied();
+            if let Err(error) = self.take_back_one(id, stored, session, child) {
+                crate::diary::note(format_args!("worker {id} could not be taken back whole: {error}"));
+            }
+        }
+        let apps: Vec<(AppId, SlotId)> = self.workers.values().map(|worker| (worker.app, worker.slot)).collect();
+        for (app, slot) in apps {
+            self.refresh_live(app, slot);
+        }
+    }
+
+    fn take_back_one(
+        &mut self,
+        id: WorkerId,
+        stored: Stored,
+        session: SessionState,
+        child: Option<&crate::keeper::Child>,
+    ) -> io::Result<()> {
+        let identity: Identity = serde_json::from_slice(&stored.note)?;
+        let mut fds = stored.fds.into_iter();
+        let missing = || io::Error::other("the keeper holds fewer descriptors than it was given");
+        let lines = Lines { out: fds.next().ok_or_else(missing)?, err: fds.next().ok_or_else(missing)? };
+        let spec = self.spec_of(identity.app, identity.revision);
+        let runtime = spec.runtime_choice().runtime;
+        let role = crate::spawn::role(&spec, runtime);
+        let mut worker = Worker::new(identity, spec, runtime, fds.next(), role);
+        worker.told_listening = true;
+        let mut notify = None;
+        match child.map(|child| child.state) {
+            Some(ChildState::Running { pid, .. }) => {
+                worker.pid = Some(pid as u32);
+                notify = child.and_then(|child| child.fds.first()).map(|fd| fd.try_clone()).transpose()?;
+            }
+            Some(ChildState::Starting) => {}
+            Some(ChildState::Exited { .. } | ChildState::Failed { .. }) | None => {
+                worker.exited = true;
+                worker.leaving = true;
+            }
+        }
+        self.readopt(worker, lines, session)?;
+        if let Some(notify) = notify {
+            self.share_binds(id, notify);
+        }
+        Ok(())
+    }
+
+    fn spec_of(&self, app: AppId, revision: Revision) -> Rc<AppSpec> {
+        self.specs
+            .get(&(app, revision))
+            .or_else(|| self.specs.iter().rev().find(|((of, _), _)| *of == app).map(|(_, spec)| spec))
+            .cloned()
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,373 @@
+//! The driver: hands events to the core and carries out what it decides.
+//!
+//! One value, on one thread, behind one `RefCell`; tasks (one a descriptor) borrow it for the length of a synchronous
+//! call and never across an await. It decides nothing: where a choice is made here, it belongs into the core.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+
+use skep_api::ErrorBody;
+use skep_core::{AppId, Effect, Effects, Event, Fleet, Now, OpId, Revision, SlotId, WorkerId};
+use skep_keeper::Link;
+use skep_keeper::wire::{Request, Scope};
+use skep_spec::AppSpec;
+use tokio::sync::Notify;
+
+use crate::journal::{Journal, Written};
+use crate::notices::{self, Hub, Names};
+use crate::ops::Ops;
+use crate::patrol::Rounds;
+use crate::ports::Ports;
+use crate::store::{State, Store};
+use crate::traffic::Traffic;
+use crate::worker::Worker;
+
+/// The key of the journal in the keeper's safe-box.
+pub(crate) const JOURNAL_KEY: &[u8] = b"fleet";
+
+/// The driver as tasks hold it.
+pub(crate) type Shared = Rc<RefCell<Driver>>;
+
+/// What does not change while the daemon lives.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// The home directory.
+    pub(crate) home: PathBuf,
+    /// This executable.
+    pub(crate) skep: PathBuf,
+    /// The drain code for Node.js workers.
+    pub(crate) preload: PathBuf,
+    /// Processors that this machine lets us use.
+    pub(crate) processors: u32,
+    /// The keeper's process.
+    pub(crate) keeper_pid: i32,
+    /// Which daemon of this keeper it is, from 1.
+    pub(crate) generation: u64,
+    /// When this daemon started (CLOCK_BOOTTIME).
+    pub(crate) started: Now,
+    /// Set for `skep run`: the daemon ends with its apps.
+    pub(crate) foreground: bool,
+}
+
+/// All of the daemon's state.
+pub(crate) struct Driver {
+    pub(crate) site: Site,
+    pub(crate) fleet: Fleet,
+    pub(crate) specs: BTreeMap<(AppId, Revision), Rc<AppSpec>>,
+    /// Slots that `skep resurrect` brings back.
+    pub(crate) resume: Vec<SlotId>,
+    pub(crate) store: Store,
+    /// Why nothing can be stored, when the state on disk is not to be touched.
+    pub(crate) store_refusal: Option<ErrorBody>,
+    pub(crate) journal: Journal,
+    pub(crate) link: Link,
+    pub(crate) link_wake: Rc<Notify>,
+    pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    pub(crate) ports: Ports,
+    pub(crate) rounds: Rounds,
+    pub(crate) traffic: Traffic,
+    pub(crate) capture: skep_logs::Capture,
+    pub(crate) capture_wake: Rc<Notify>,
+    pub(crate) hub: Hub,
+    pub(crate) ops: Ops,
+    pub(crate) deadline_wake: Rc<Notify>,
+    /// Events that came up while effects were carried out; handled before anything else.
+    pub(crate) queue: VecDeque<Event>,
+    handling: bool,
+    /// The disk is behind the core: the next persist failed and is tried again with the next change.
+    unsaved: bool,
+    /// The keeper has been told to end; nothing is started any more.
+    pub(crate) ending: bool,
+    /// The command whose end is the daemon's.
+    pub(crate) ending_op: Option<OpId>,
+    pub(crate) end: Rc<Notify>,
+    /// Where channels are read into, one for all.
+    pub(crate) window: Vec<u8>,
+    pub(crate) me: Weak<RefCell<Driver>>,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("site", &self.site).finish_non_exhaustive()
+    }
+}
+
+/// What a driver is made of at the start.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) site: Site,
+    pub(crate) fleet: Fleet,
+    pub(crate) specs: BTreeMap<(AppId, Revision), Rc<AppSpec>>,
+    pub(crate) resume: Vec<SlotId>,
+    pub(crate) store: Store,
+    pub(crate) store_refusal: Option<ErrorBody>,
+    pub(crate) journal: Journal,
+    pub(crate) link: Link,
+    pub(crate) ports: Ports,
+    pub(crate) capture: skep_logs::Capture,
+}
+
+/// The edge's clock, in the core's type.
+pub(crate) fn now() -> Now {
+    Now(skep_sys::clock::boottime_ns())
+}
+
+/// The time of day, for people.
+pub(crate) fn unix_ms() -> u64 {
+    skep_sys::clock::wall_ns() / 1_000_000
+}
+
+/// Both clocks, for log lines.
+pub(crate) fn moment() -> skep_logs::Moment {
+    skep_logs::Moment {
+        boot_ns: skep_sys::clock::boottime_ns(),
+        unix_ns: i64::try_from(skep_sys::clock::wall_ns()).unwrap_or(i64::MAX),
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Shared {
+        Rc::new_cyclic(|me| {
+            RefCell::new(Driver {
+                ops: Ops::new(parts.site.generation),
+                site: parts.site,
+                fleet: parts.fleet,
+                specs: parts.specs,
+                resume: parts.resume,
+                store: parts.store,
+                store_refusal: parts.store_refusal,
+                journal: parts.journal,
+                link: parts.link,
+                link_wake: Rc::new(Notify::new()),
+                workers: BTreeMap::new(),
+                ports: parts.ports,
+                rounds: Rounds::new(),
+                traffic: Traffic::default(),
+                capture: parts.capture,
+                capture_wake: Rc::new(Notify::new()),
+                hub: Hub::new(),
+                deadline_wake: Rc::new(Notify::new()),
+                queue: VecDeque::new(),
+                handling: false,
+                unsaved: false,
+                ending: false,
+                ending_op: None,
+                end: Rc::new(Notify::new()),
+                window: Vec::new(),
+                me: me.clone(),
+            })
+        })
+    }
+
+    /// Hands an event to the core and carries out what follows. Events that come up on the way wait their turn.
+    pub(crate) fn handle(&mut self, event: Event) {
+        self.queue.push_back(event);
+        if self.handling {
+            return;
+        }
+        self.handling = true;
+        while let Some(event) = self.queue.pop_front() {
+            let mut effects = Effects::new();
+            self.fleet.handle(now(), event, &mut effects);
+            if effects.iter().any(|effect| *effect == Effect::Persist) || self.unsaved {
+                self.save();
+            }
+            self.carry_out(effects);
+        }
+        self.handling = false;
+        self.deadline_wake.notify_one();
+    }
+
+    /// Tries commands on a copy of the fleet; they count once the disk has them. All or none.
+    ///
+    /// # Errors
+    /// `StorageFailed` when the wish cannot be made durable (a stop is carried out all the same: a full disk must
+    /// not keep a program running).
+    pub(crate) fn command(&mut self, commands: Vec<(OpId, skep_core::Command)>) -> Result<(), ErrorBody> {
+        let may_go_unsaved = commands.iter().all(|(_, command)| {
+            matches!(command, skep_core::Command::Stop { .. } | skep_core::Command::Shutdown)
+        });
+        let mut next = self.fleet.clone();
+        let mut effects = Vec::new();
+        for (op, command) in commands {
+            let mut fx = Effects::new();
+            next.handle(now(), Event::Command { op, command }, &mut fx);
+            effects.push(fx);
+        }
+        if effects.iter().flatten().any(|effect| *effect == Effect::Persist) {
+            let saved = self.save_as(&next);
+            match saved {
+                Ok(()) => self.unsaved = false,
+                Err(_) if may_go_unsaved => self.unsaved = true,
+                Err(error) => return Err(error),
+            }
+        }
+        self.fleet = next;
+        self.handling = true;
+        for fx in effects {
+            self.carry_out(fx);
+        }
+        self.handling = false;
+        self.drain_queue();
+        self.deadline_wake.notify_one();
+        Ok(())
+    }
+
+    fn drain_queue(&mut self) {
+        if let Some(event) = self.queue.pop_front() {
+            self.handle(event);
+        }
+    }
+
+    /// Carries out effects in order, after the journal knows the decision behind them.
+    pub(crate) fn carry_out(&mut self, effects: Effects) {
+        if effects.is_empty() {
+            return;
+        }
+        self.write_journal();
+        for effect in effects {
+            self.carry_out_one(effect);
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) {
+        match effect {
+            // Written before, with the decision that it belongs to.
+            Effect::Persist => {}
+            Effect::Spawn { worker, app, slot, index, revision, replaces } => {
+                self.spawn(crate::spawn::Order { worker, app, slot, index, revision, replaces });
+            }
+            Effect::Drain { worker, successor } => self.drain(worker, successor),
+            Effect::Signal { worker, signal, tree } => self.signal(worker, signal, tree),
+            Effect::Discard { worker } => self.discard(worker),
+            Effect::CloseSlot { app, slot } => self.close_slot(app, slot),
+            Effect::CloseApp { app } => self.close_app(app),
+            Effect::Notice(notice) => self.notice(&notice),
+            Effect::OpDone { op, outcome } => self.op_done(op, outcome),
+        }
+    }
+
+    /// Sends a signal, by the keeper, who alone knows that the process is still the worker.
+    pub(crate) fn signal(&mut self, worker: WorkerId, signal: i32, tree: bool) {
+        if signal != skep_core::SIGKILL && self.stop_by_message(worker) {
+            return;
+        }
+        let scope = if tree { Scope::Tree } else { Scope::Process };
+        self.ask(&Request::Signal { child: u64::from(worker.0), signal, scope });
+    }
+
+    /// Sends the keeper a request without descriptors. A keeper that does not read is noticed by the link's task.
+    pub(crate) fn ask(&mut self, request: &Request) {
+        self.ask_with(request, &[]);
+    }
+
+    /// Sends the keeper a request with descriptors.
+    pub(crate) fn ask_with(&mut self, request: &Request, fds: &[std::os::fd::BorrowedFd<'_>]) {
+        if let Err(error) = self.link.send(request, fds) {
+            crate::diary::note(format_args!("the keeper did not take a request: {error}"));
+        }
+        self.link_wake.notify_one();
+    }
+
+    fn write_journal(&mut self) {
+        let bytes = serde_json::to_vec(&self.fleet.snapshot()).expect("plain data with string keys is always JSON");
+        match self.journal.write(&bytes) {
+            Ok(Written::InPlace) => {}
+            Ok(Written::Moved) => self.keep_journal(),
+            // Memory for a memfd is missing: a daemon that is killed now falls back to the disk and the inventory.
+            Err(error) => crate::diary::note(format_args!("cannot write the fleet's journal: {error}")),
+        }
+    }
+
+    /// Gives the keeper the journal's descriptor.
+    pub(crate) fn keep_journal(&mut self) {
+        let request = Request::Store { key: JOURNAL_KEY.to_vec(), note: Vec::new() };
+        use std::os::fd::AsFd;
+        if let Err(error) = self.link.send(&request, &[self.journal.as_fd()]) {
+            crate::diary::note(format_args!("the keeper did not take the journal: {error}"));
+        }
+        self.link_wake.notify_one();
+    }
+
+    fn save(&mut self) {
+        let fleet = self.fleet.clone();
+        match self.save_as(&fleet) {
+            Ok(()) => self.unsaved = false,
+            Err(error) => {
+                self.unsaved = true;
+                crate::diary::note(format_args!("{error}"));
+            }
+        }
+    }
+
+    fn save_as(&mut self, fleet: &Fleet) -> Result<(), ErrorBody> {
+        if let Some(refusal) = &self.store_refusal {
+            return Err(refusal.clone());
+        }
+        let desired = fleet.desired();
+        let needed: BTreeSet<(AppId, Revision)> = desired.revisions().chain(self.live_revisions()).collect();
+        let mut specs: BTreeMap<AppId, BTreeMap<Revision, AppSpec>> = BTreeMap::new();
+        for key in needed {
+            if let Some(spec) = self.specs.get(&key) {
+                specs.entry(key.0).or_default().insert(key.1, AppSpec::clone(spec));
+            }
+        }
+        self.store.save(&State::new(desired, specs, self.resume.clone())).map_err(|error| {
+            ErrorBody::new(skep_api::ErrorCode::StorageFailed, error.to_string())
+                .with_hint("nothing was changed; make room on the disk or fix the permissions, then try again")
+        })
+    }
+
+    fn live_revisions(&self) -> impl Iterator<Item = (AppId, Revision)> + '_ {
+        self.workers.values().map(|worker| (worker.app, worker.revision))
+    }
+
+    /// Forgets the specs that no slot and no worker needs any more.
+    pub(crate) fn forget_specs(&mut self) {
+        let needed: BTreeSet<_> = self.fleet.desired().revisions().chain(self.live_revisions()).collect();
+        self.specs.retain(|key, _| needed.contains(key));
+    }
+
+    fn notice(&mut self, notice: &skep_core::Notice) {
+        if let skep_core::Notice::Launched { op } = notice {
+            self.ops.launched(*op);
+            return;
+        }
+        let fleet = &self.fleet;
+        let event = notices::event(notice, unix_ms(), |app, slot| names(fleet, app, slot));
+        if let (Some(event), Some(app)) = (event, notice.app()) {
+            let event = self.hub.publish(event);
+            self.ops.notice(app, &event);
+        }
+    }
+
+    fn op_done(&mut self, op: OpId, outcome: skep_core::Outcome) {
+        self.ops.done(op, outcome);
+        if self.ending_op == Some(op) {
+            self.end.notify_one();
+        }
+    }
+
+    /// Publishes an event that does not come from the core.
+    pub(crate) fn tell(&mut self, kind: skep_api::EventKind, app: Option<AppId>, message: String) {
+        let mut event = skep_api::Event::new(0, unix_ms(), kind, message);
+        if let Some(app) = app {
+            let names = names(&self.fleet, app, None);
+            event.app = Some(names.app);
+            event.namespace = Some(names.namespace);
+        }
+        let event = self.hub.publish(event);
+        if let Some(app) = app {
+            self.ops.notice(app, &event);
+        }
+    }
+}
+
+/// The names behind numbers; empty for what is gone already.
+pub(crate) fn names(fleet: &Fleet, app: AppId, slot: Option<SlotId>) -> Names {
+    let Some(view) = fleet.app(app) else { return Names::default() };
+    let index = slot.and_then(|slot| view.slots.iter().find(|seen| seen.id == slot)).map(|seen| seen.index);
+    Names { app: view.name, namespace: view.namespace, index }
+}

@@ -1,0 +1,149 @@
+//! Where an app's lines go: from the spec to the files of `skep-logs`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use skep_core::SlotId;
+use skep_logs::{DateFormat, FileSpec, Format, Framing, Rotation, Stream, WhenFull};
+use skep_spec::{AppSpec, Instances, LogType};
+
+/// The permissions of a log file: its owner's alone, as everything in the home.
+const MODE: u32 = 0o600;
+
+/// The files that `stream` of the worker in `slot` is written to, the stream's own first; none with `disable_logs`.
+pub(crate) fn files(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) -> Vec<FileSpec> {
+    if spec.disable_logs {
+        return Vec::new();
+    }
+    let own = file(spec, path(spec, home, slot, stream), is_shared(spec));
+    let both = spec.log_file.as_ref().map(|log| file(spec, absolute(spec, log), true));
+    std::iter::once(own).chain(both).collect()
+}
+
+/// The stream's own file.
+pub(crate) fn path(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) -> PathBuf {
+    let (given, ending) = match stream {
+        Stream::Out => (&spec.out_file, "out"),
+        Stream::Err => (&spec.error_file, "error"),
+    };
+    match given {
+        Some(given) if is_shared(spec) => absolute(spec, given),
+        Some(given) => numbered(absolute(spec, given), slot),
+        None if is_shared(spec) => home.join("logs").join(format!("{}-{ending}.log", file_name(&spec.name))),
+        None => home.join("logs").join(format!("{}-{ending}-{slot}.log", file_name(&spec.name))),
+    }
+}
+
+/// Whether all instances write to one file: when they are to be merged, or when there is only one.
+fn is_shared(spec: &AppSpec) -> bool {
+    spec.merge_logs || spec.instances == Instances::Count(1)
+}
+
+fn file(spec: &AppSpec, path: PathBuf, shared: bool) -> FileSpec {
+    let date = spec.log_date_format.as_deref().map(DateFormat::new);
+    let format = match (spec.log_type, date) {
+        (LogType::Json, date) => Format::Json(date),
+        (LogType::Raw, Some(date)) => Format::Prefixed(date),
+        (LogType::Raw, None) => Format::Raw,
+    };
+    let framing = if shared && spec.instances != Instances::Count(1) || format != Format::Raw {
+        Framing::Lines
+    } else {
+        Framing::Exact
+    };
+    FileSpec {
+        path,
+        format,
+        framing,
+        rotation: rotation(spec),
+        when_full: WhenFull::default(),
+        mode: MODE,
+        group: Arc::from(spec.name.as_str()),
+    }
+}
+
+fn rotation(spec: &AppSpec) -> Option<Rotation> {
+    let asked = &spec.rotate;
+    (asked.max_size.0 > 0 || asked.every_seconds.is_some()).then(|| Rotation {
+        max_bytes: if asked.max_size.0 > 0 { asked.max_size.0 } else { u64::MAX },
+        every_seconds: asked.every_seconds,
+        count: asked.retain,
+        total_bytes: asked.total_size.0,
+        compress: asked.compress,
+    })
+}
+
+/// A relative path is meant from where the app runs.
+fn absolute(spec: &AppSpec, path: &str) -> PathBuf {
+    Path::new(&spec.cwd).join(path)
+}
+
+/// `app.log` of slot 3 is `app-3.log`, as in PM2. Devices are not numbered.
+fn numbered(path: PathBuf, slot: SlotId) -> PathBuf {
+    if path.starts_with("/dev") || path.starts_with("/proc") {
+        return path;
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = match path.extension() {
+        Some(extension) => format!("{stem}-{slot}.{}", extension.to_string_lossy()),
+        None => format!("{stem}-{slot}"),
+    };
+    path.with_file_name(name)
+}
+
+/// App names may hold anything but control characters; file names may not hold a slash.
+fn file_name(app: &str) -> String {
+    app.replace(['/', '\0'], "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_spec::Bytes;
+
+    fn paths(spec: &AppSpec) -> Vec<String> {
+        [Stream::Out, Stream::Err]
+            .iter()
+            .flat_map(|stream| files(spec, Path::new("/h"), SlotId(3), *stream))
+            .map(|file| file.path.display().to_string())
+            .collect()
+    }
+
+    fn spec() -> AppSpec {
+        AppSpec { name: "web".into(), cwd: "/srv".into(), ..AppSpec::default() }
+    }
+
+    #[test]
+    fn one_instance_has_its_apps_files_and_several_have_their_own_unless_merged() {
+        assert_eq!(paths(&spec()), ["/h/logs/web-out.log", "/h/logs/web-error.log"]);
+        let many = AppSpec { instances: Instances::Max, ..spec() };
+        assert_eq!(paths(&many), ["/h/logs/web-out-3.log", "/h/logs/web-error-3.log"]);
+        assert_eq!(paths(&AppSpec { merge_logs: true, ..many }), ["/h/logs/web-out.log", "/h/logs/web-error.log"]);
+    }
+
+    #[test]
+    fn given_files_are_found_from_the_working_directory_and_numbered_like_pm2s() {
+        let given = AppSpec { out_file: Some("log/o.log".into()), error_file: Some("/dev/stderr".into()), ..spec() };
+        assert_eq!(paths(&given), ["/srv/log/o.log", "/dev/stderr"]);
+        let many = AppSpec { instances: Instances::Count(2), log_file: Some("/v/all.log".into()), ..given };
+        assert_eq!(paths(&many), ["/srv/log/o-3.log", "/v/all.log", "/dev/stderr", "/v/all.log"]);
+    }
+
+    #[test]
+    fn lines_of_several_writers_or_with_a_date_are_kept_whole() {
+        let framing = |spec: &AppSpec| files(spec, Path::new("/h"), SlotId(0), Stream::Out)[0].framing;
+        assert_eq!(framing(&spec()), Framing::Exact);
+        assert_eq!(framing(&AppSpec { log_date_format: Some("HH:mm".into()), ..spec() }), Framing::Lines);
+        let merged = AppSpec { merge_logs: true, instances: Instances::Count(2), ..spec() };
+        assert_eq!(framing(&merged), Framing::Lines);
+    }
+
+    #[test]
+    fn rotation_is_on_unless_its_size_is_zero() {
+        let mut spec = spec();
+        assert!(rotation(&spec).is_some());
+        spec.rotate.max_size = Bytes(0);
+        assert!(rotation(&spec).is_none());
+        assert!(files(&AppSpec { disable_logs: true, ..spec }, Path::new("/h"), SlotId(0), Stream::Out).is_empty());
+    }
+}

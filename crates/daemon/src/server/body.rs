@@ -1,0 +1,106 @@
+//! Bodies: those that are read, and those that are written line by line.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Frame, Incoming};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use skep_api::{ErrorBody, ErrorCode};
+use tokio::sync::mpsc;
+
+/// The largest request: an app whose environment is as large as the kernel lets one be (2 MiB on Linux by
+/// default, a quarter of an 8 MiB stack), doubled by JSON's escapes, with room.
+const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Lines that wait for a client that reads slowly; the writer waits then.
+const LINES_WAITING_MAX: usize = 64;
+
+/// What is sent.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// All at once.
+    Whole(Full<Bytes>),
+    /// As it comes.
+    Lines(mpsc::Receiver<Bytes>),
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Body::Whole(full) => Pin::new(full).poll_frame(cx),
+            Body::Lines(lines) => lines.poll_recv(cx).map(|line| line.map(|line| Ok(Frame::data(line)))),
+        }
+    }
+}
+
+/// Where lines of JSON go.
+#[derive(Debug, Clone)]
+pub(crate) struct Lines(mpsc::Sender<Bytes>);
+
+/// The client is not there any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientGone;
+
+impl Lines {
+    pub(crate) fn new() -> (Lines, Body) {
+        let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
+        (Lines(sender), Body::Lines(receiver))
+    }
+
+    /// Writes one line, when the client has read enough of those before.
+    pub(crate) async fn write<T: Serialize>(&self, line: &T) -> Result<(), ClientGone> {
+        let mut bytes = serde_json::to_vec(line).expect("API types have string keys and no failing parts");
+        bytes.push(b'\n');
+        self.0.send(bytes.into()).await.map_err(|_| ClientGone)
+    }
+
+    /// Waits until the client has gone.
+    pub(crate) async fn closed(&self) {
+        self.0.closed().await;
+    }
+}
+
+/// Reads a JSON body.
+pub(crate) async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, ErrorBody> {
+    let bytes = collect(body).await?;
+    serde_json::from_slice(&bytes).map_err(|error| bad_request(&format!("the body cannot be read: {error}")))
+}
+
+/// Reads a JSON body that may be left out.
+pub(crate) async fn arguments<T: DeserializeOwned + Default>(body: Incoming) -> Result<T, ErrorBody> {
+    let bytes = collect(body).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(&bytes).map_err(|error| bad_request(&format!("the body cannot be read: {error}")))
+}
+
+async fn collect(body: Incoming) -> Result<Bytes, ErrorBody> {
+    match Limited::new(body, REQUEST_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ErrorBody::new(
+            ErrorCode::TooLarge,
+            format!("the request is larger than {REQUEST_BYTES_MAX} bytes"),
+        )
+        .with_hint("is the environment unusually large? --filter-env leaves variables out")),
+        Err(error) => Err(bad_request(&format!("the request was cut off: {error}"))),
+    }
+}
+
+/// Reads the query string.
+pub(crate) fn query<T: DeserializeOwned>(text: &str) -> Result<T, ErrorBody> {
+    serde_urlencoded::from_str(text).map_err(|error| bad_request(&format!("the query cannot be read: {error}")))
+}
+
+fn bad_request(message: &str) -> ErrorBody {
+    ErrorBody::new(ErrorCode::BadRequest, message).with_hint("GET /v1/openapi.json describes all there is")
+}

@@ -1,0 +1,125 @@
+//! The API's server: HTTP/1.1 with JSON on the control socket, which the keeper holds, so that a command typed while the
+//! daemon restarts waits a moment instead of failing.
+
+mod answer;
+mod body;
+mod logs;
+mod progress;
+
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use skep_api::{ErrorBody, ErrorCode, Route};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::driver::Shared;
+use answer::{Answer, failure, json, no_content};
+use body::{Body, arguments, query, read};
+
+/// Accepts until the daemon ends.
+pub(crate) async fn serve(driver: Shared, listener: OwnedFd) -> std::io::Result<()> {
+    let listener = std::os::unix::net::UnixListener::from(listener);
+    listener.set_nonblocking(true)?;
+    let listener = UnixListener::from_std(listener)?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::task::spawn_local(connection(Rc::clone(&driver), stream));
+            }
+            // Too many open files: connections wait in the queue until one of ours ends.
+            Err(error) => {
+                crate::diary::note(format_args!("cannot accept a client: {error}"));
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+async fn connection(driver: Shared, stream: UnixStream) {
+    if !may_command(&stream) {
+        return;
+    }
+    let service = service_fn(move |request| {
+        let driver = Rc::clone(&driver);
+        async move { Ok::<_, Infallible>(respond(driver, request).await) }
+    });
+    // A client that goes away in the middle is its own affair.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// The socket's mode lets only its owner in; this holds where somebody changed it. Root may do anything anyway.
+fn may_command(stream: &UnixStream) -> bool {
+    match skep_sys::unix::peer(stream) {
+        Ok(peer) => peer.uid == rustix::process::getuid().as_raw() || peer.uid == 0,
+        Err(_) => false,
+    }
+}
+
+async fn respond(driver: Shared, request: Request<Incoming>) -> Response<Body> {
+    match route(driver, request).await {
+        Ok(response) => response,
+        Err(error) => failure(&error),
+    }
+}
+
+async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
+    let (head, body) = request.into_parts();
+    let found = skep_api::find(head.method.as_str(), head.uri.path())?;
+    let parameter = found.parameter.unwrap_or_default();
+    let text = head.uri.query().unwrap_or_default();
+    match found.route {
+        Route::ListApps => {
+            let wanted: skep_api::AppsQuery = query(text)?;
+            let views = driver.borrow_mut().app_views(None, wanted.detail);
+            json(&views)
+        }
+        Route::ShowApps => {
+            let wanted: skep_api::AppsQuery = query(text)?;
+            let targets = skep_api::decode_targets(parameter)?;
+            let picked = driver.borrow().pick(&targets)?;
+            let ids: Vec<u32> = picked.iter().map(|(app, _, _)| app.0).collect();
+            let views = driver.borrow_mut().app_views(Some(&ids), wanted.detail);
+            json(&views)
+        }
+        Route::CreateApp => progress::create(driver, read(body).await?),
+        Route::StartApps
+        | Route::StopApps
+        | Route::RestartApps
+        | Route::ReloadApps
+        | Route::DeleteApps
+        | Route::ResetApps => progress::act(driver, found.route, parameter, arguments(body).await?),
+        Route::ScaleApp => progress::scale(driver, parameter, &read(body).await?),
+        Route::Resurrect => progress::resurrect(driver, arguments(body).await?),
+        Route::StopDaemon => progress::stop_daemon(&driver),
+        Route::SignalApps => {
+            let wanted: skep_api::SendSignal = read(body).await?;
+            let targets = skep_api::decode_targets(parameter)?;
+            driver.borrow_mut().send_signal(&targets, wanted.signal.number())?;
+            no_content()
+        }
+        Route::MessageWorker => {
+            let worker: u32 = parameter.parse().map_err(|_| {
+                ErrorBody::new(ErrorCode::BadRequest, format!("{parameter} is not a worker's id"))
+                    .with_hint("`skep describe` shows the ids of workers")
+            })?;
+            let message: Box<serde_json::value::RawValue> = read(body).await?;
+            driver.borrow_mut().send_message(worker, message.get())?;
+            no_content()
+        }
+        Route::Logs => logs::logs(driver, parameter, &query(text)?),
+        Route::Events => logs::events(driver, &query(text)?),
+        Route::ShowDaemon => {
+            let view = driver.borrow().daemon_view();
+            json(&view)
+        }
+        Route::OpenApi => json(&skep_api::openapi()),
+    }
+}

@@ -1,0 +1,176 @@
+//! Commands: started, then told about line by line until their goal is reached or has failed.
+
+use std::time::Duration;
+
+use skep_api::{Act, CreateApp, Done, ErrorBody, ErrorCode, Failed, Progress, Route, ScaleApp};
+use skep_core::{Failure, Outcome};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::answer::{Answer, json, lines};
+use super::body::Lines;
+use crate::commands::{Pending, Verb};
+use crate::driver::Shared;
+use crate::ops::News;
+
+/// How much of a failed worker's last words is shown.
+const LAST_WORDS_LINES: u64 = 20;
+
+/// How long the client waits, and for what.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    to_the_end: bool,
+    timeout: Option<Duration>,
+    /// "started", "stopped" and so on.
+    done: &'static str,
+}
+
+impl Waiting {
+    fn new(wait: bool, timeout_ms: Option<u64>, done: &'static str) -> Waiting {
+        Waiting { to_the_end: wait, timeout: timeout_ms.map(Duration::from_millis), done }
+    }
+}
+
+pub(crate) fn create(driver: Shared, request: CreateApp) -> Answer {
+    let waiting = Waiting::new(request.wait, request.timeout_ms, "started");
+    let pending = driver.borrow_mut().create(request)?;
+    tell(driver, vec![pending], waiting)
+}
+
+pub(crate) fn act(driver: Shared, route: Route, parameter: &str, act: Act) -> Answer {
+    let (verb, done) = match route {
+        Route::StartApps => (Verb::Start, "started"),
+        Route::StopApps => (Verb::Stop, "stopped"),
+        Route::RestartApps => (Verb::Restart, "restarted"),
+        Route::ReloadApps => (Verb::Reload, "reloaded"),
+        Route::DeleteApps => (Verb::Delete, "deleted"),
+        _ => (Verb::Reset, "reset"),
+    };
+    let targets = skep_api::decode_targets(parameter)?;
+    let pending = driver.borrow_mut().act(verb, &targets)?;
+    tell(driver, pending, Waiting::new(act.wait, act.timeout_ms, done))
+}
+
+pub(crate) fn scale(driver: Shared, parameter: &str, request: &ScaleApp) -> Answer {
+    let targets = skep_api::decode_targets(parameter)?;
+    let pending = driver.borrow_mut().scale(&targets, request)?;
+    tell(driver, pending, Waiting::new(request.wait, request.timeout_ms, "scaled"))
+}
+
+pub(crate) fn resurrect(driver: Shared, act: Act) -> Answer {
+    let pending = driver.borrow_mut().resurrect()?;
+    tell(driver, pending, Waiting::new(act.wait, act.timeout_ms, "started"))
+}
+
+/// Answers when the stop is under way; the end itself is seen by the connection's end.
+pub(crate) fn stop_daemon(driver: &Shared) -> Answer {
+    driver.borrow_mut().stop_all()?;
+    json(&serde_json::json!({}))
+}
+
+fn tell(driver: Shared, pending: Vec<Pending>, waiting: Waiting) -> Answer {
+    let (out, body) = Lines::new();
+    for Pending { app, name, news } in pending {
+        let (driver, out) = (driver.clone(), out.clone());
+        tokio::task::spawn_local(async move {
+            if let Some(line) = follow(&driver, &name, Some(app), news, &out, waiting).await {
+                // A client that went away does not stop the command.
+                let _ = out.write(&line).await;
+            }
+        });
+    }
+    lines(body)
+}
+
+/// Passes on notices until the end; answers the last line.
+async fn follow(
+    driver: &Shared,
+    name: &str,
+    app: Option<skep_core::AppId>,
+    mut news: UnboundedReceiver<News>,
+    out: &Lines,
+    waiting: Waiting,
+) -> Option<Progress> {
+    let name_of = || app.map(|_| name.to_owned());
+    let timeout = async {
+        match waiting.timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(timeout);
+    loop {
+        let news = tokio::select! {
+            news = news.recv() => news?,
+            () = &mut timeout => return Some(timed_out(name, waiting)),
+        };
+        match news {
+            News::Notice(event) => out.write(&Progress::Notice(*event)).await.ok()?,
+            News::Launched if waiting.to_the_end => {}
+            News::Launched => {
+                let message = format!("{name} is being {}", waiting.done);
+                return Some(Progress::Done(Done { app: name_of(), message }));
+            }
+            News::Done(outcome) => return Some(end(driver, name, app, outcome, waiting)),
+        }
+    }
+}
+
+fn timed_out(name: &str, waiting: Waiting) -> Progress {
+    let message = format!("{name} was not {} in the time given; it goes on", waiting.done);
+    Progress::Failed(Failed {
+        error: ErrorBody::new(ErrorCode::TimedOut, message).with_hint("`skep events -f` shows what it is doing"),
+        app: Some(name.to_owned()),
+        slot: None,
+        worker: None,
+        stderr_tail: None,
+    })
+}
+
+fn end(
+    driver: &Shared,
+    name: &str,
+    app: Option<skep_core::AppId>,
+    outcome: Outcome,
+    waiting: Waiting,
+) -> Progress {
+    let app_name = app.map(|_| name.to_owned());
+    let refused = |error: ErrorBody| {
+        Progress::Failed(Failed { error, app: app_name.clone(), slot: None, worker: None, stderr_tail: None })
+    };
+    match outcome {
+        Outcome::Done => {
+            Progress::Done(Done { app: app_name, message: format!("{name} is {}", waiting.done) })
+        }
+        Outcome::Failed(failure) => failed(driver, name, &failure),
+        Outcome::Superseded { .. } => refused(
+            ErrorBody::new(ErrorCode::Conflict, format!("a later command took {name} over"))
+                .with_hint("`skep list` shows what became of it"),
+        ),
+        Outcome::Rejected(rejection) => {
+            let code = match rejection {
+                skep_core::Rejection::NameTaken { .. } | skep_core::Rejection::NameLeaving { .. } => {
+                    ErrorCode::NameTaken
+                }
+                skep_core::Rejection::UnknownApp { .. }
+                | skep_core::Rejection::UnknownSlot { .. }
+                | skep_core::Rejection::EmptyTarget => ErrorCode::UnknownTarget,
+                skep_core::Rejection::TooManyInstances { .. } => ErrorCode::InvalidSpec,
+                skep_core::Rejection::ShuttingDown => ErrorCode::Unavailable,
+            };
+            refused(ErrorBody::new(code, rejection.to_string()))
+        }
+    }
+}
+
+fn failed(driver: &Shared, name: &str, failure: &Failure) -> Progress {
+    let stderr_tail = driver.borrow().last_words(failure.app, failure.slot, LAST_WORDS_LINES);
+    let error = ErrorBody::new(ErrorCode::StartFailed, format!("{name}: {}", failure.reason))
+        .with_hint(format!("`skep logs {name} --err` shows all it said"));
+    Progress::Failed(Failed {
+        error,
+        app: Some(name.to_owned()),
+        slot: Some(failure.slot.0),
+        worker: failure.worker.map(|worker| worker.0),
+        stderr_tail,
+    })
+}

@@ -1,0 +1,127 @@
+//! The daemon as a process: its descriptors, its tasks, its end.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use skep_core::{Event, Now};
+use skep_keeper::wire::Request;
+use skep_keeper::{DAEMON_CONTROL_FD, DAEMON_LINK_FD, Link};
+use tokio::task::LocalSet;
+
+use crate::boot::{Setting, boot};
+use crate::driver::{Driver, Shared, moment, now};
+use crate::patrol::until;
+use crate::{keeper, patrol, server};
+
+/// What the command line says.
+#[derive(Debug)]
+pub struct Options {
+    /// The home directory.
+    pub home: PathBuf,
+}
+
+/// Runs the daemon until the keeper closes the link or everything has been stopped.
+///
+/// # Errors
+/// When a descriptor that the keeper should have handed over is missing, or the system has none left.
+pub fn run(options: Options) -> io::Result<()> {
+    let missing = |what| io::Error::other(format!("{what} was not handed over; `skep __daemon` is the keeper's to start"));
+    let link = skep_sys::process::inherited_descriptor(DAEMON_LINK_FD).ok_or_else(|| missing("the keeper's link"))?;
+    let control =
+        skep_sys::process::inherited_descriptor(DAEMON_CONTROL_FD).ok_or_else(|| missing("the control socket"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, serve(options, Link::new(link), control))
+}
+
+async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result<()> {
+    let inventory = keeper::greet(&mut link).await.map_err(io::Error::other)?;
+    let setting = Setting { home: options.home, skep: std::env::current_exe()?, foreground: false };
+    let driver = boot(setting, link, inventory)?;
+    let end = Rc::clone(&driver.borrow().end);
+    tokio::task::spawn_local(deadlines(Rc::clone(&driver)));
+    tokio::task::spawn_local(log_work(Rc::clone(&driver)));
+    tokio::task::spawn_local(patrol::serve(Rc::clone(&driver)));
+    tokio::task::spawn_local(server::serve(Rc::clone(&driver), control));
+    tokio::select! {
+        // The keeper is gone, or gave this daemon up: another may be in charge already.
+        error = keeper::serve(Rc::clone(&driver)) => Err(io::Error::other(error)),
+        () = end.notified() => finish(&driver).await,
+    }
+}
+
+/// Every worker has ended: what they wrote is in its files, the keeper may end too.
+async fn finish(driver: &Shared) -> io::Result<()> {
+    // Clients that wait for this very moment get their last line first.
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+    let mut driver = driver.borrow_mut();
+    driver.ask(&Request::Shutdown);
+    driver.link.flush().map_err(io::Error::other)
+}
+
+/// A notice of the log files, for people.
+fn words(notice: &skep_logs::Notice) -> String {
+    use skep_logs::Notice;
+    match notice {
+        Notice::Blocked { path, reason } => {
+            format!("{} cannot be written ({reason}); lines wait in their pipes", path.display())
+        }
+        Notice::Dropping { path } => format!("{} still cannot be written; lines are dropped", path.display()),
+        Notice::Resumed { path, dropped_bytes } => {
+            format!("{} is written again; {dropped_bytes} bytes were dropped", path.display())
+        }
+        Notice::Housekeeping { path, reason } => format!("{} could not be tidied up: {reason}", path.display()),
+        Notice::Rotated { path, to } => format!("{} was set aside as {}", path.display(), to.display()),
+    }
+}
+
+/// Ticks when the core wants to.
+async fn deadlines(driver: Shared) {
+    let wake = Rc::clone(&driver.borrow().deadline_wake);
+    loop {
+        let next = driver.borrow().fleet.next_deadline();
+        tokio::select! {
+            () = until(next) => {
+                if next.is_some_and(|next| next <= now()) {
+                    driver.borrow_mut().handle(Event::Tick);
+                }
+            }
+            () = wake.notified() => {}
+        }
+    }
+}
+
+/// Does what log files need beside new lines: retries, rotation by time, compression.
+async fn log_work(driver: Shared) {
+    let wake = Rc::clone(&driver.borrow().capture_wake);
+    loop {
+        let next = driver.borrow().capture.next_deadline().map(Now);
+        tokio::select! {
+            () = until(next) => driver.borrow_mut().capture.tick(moment()),
+            () = wake.notified() => {}
+        }
+        driver.borrow_mut().log_news();
+    }
+}
+
+impl Driver {
+    fn log_news(&mut self) {
+        while let Some(event) = self.capture.next_event() {
+            let skep_logs::Event::Notice(notice) = event else { continue };
+            let message = words(&notice);
+            crate::diary::note(format_args!("{message}"));
+            self.tell(skep_api::EventKind::Other, None, message);
+        }
+    }
+
+    /// Handles what came up while effects were carried out at the start.
+    pub(crate) fn settle(&mut self) {
+        while let Some(event) = self.queue.pop_front() {
+            self.handle(event);
+        }
+    }
+}

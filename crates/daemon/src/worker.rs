@@ -1,0 +1,265 @@
+//! A worker at the edge: its descriptors and what is known of it beside the core's view.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use skep_core::{AppId, Event, Revision, SlotId, WorkerId};
+use skep_keeper::wire::Request;
+use skep_logs::{Progress, Source, Stream, StreamId};
+use skep_node_ipc::{Generation, Session, SessionState};
+use skep_spec::{AppSpec, Runtime};
+use skep_sys::seccomp::Notifier;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::AbortHandle;
+
+use crate::channel::Channel;
+use crate::driver::{Driver, Shared, moment};
+use crate::launch::NodeRole;
+use crate::spawn::{key, session_key};
+
+/// Who a worker is; written into the keeper's notes, so that the next daemon knows it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) worker: WorkerId,
+    pub(crate) app: AppId,
+    pub(crate) slot: SlotId,
+    pub(crate) index: u32,
+    pub(crate) revision: Revision,
+    /// The worker beside which it was started in a rollout.
+    pub(crate) replaces: Option<WorkerId>,
+}
+
+/// The read ends of a worker's standard output and standard error.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) out: OwnedFd,
+    pub(crate) err: OwnedFd,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) identity: Identity,
+    pub(crate) app: AppId,
+    pub(crate) slot: SlotId,
+    pub(crate) revision: Revision,
+    pub(crate) spec: Rc<AppSpec>,
+    pub(crate) runtime: Runtime,
+    pub(crate) role: NodeRole,
+    pub(crate) pid: Option<u32>,
+    pub(crate) channel: Option<Channel>,
+    /// Answers the worker's `bind` calls, for `runtime: bindshare`.
+    pub(crate) notifier: Option<Rc<Notifier>>,
+    /// Labels of the addresses that it listens on.
+    pub(crate) listens: BTreeSet<String>,
+    /// It was asked to go: no connection is given to it any more.
+    pub(crate) leaving: bool,
+    /// Its process ended.
+    pub(crate) exited: bool,
+    /// Its own `listening` was passed on to the core.
+    pub(crate) told_listening: bool,
+    /// Processor time at the last look, for percentages.
+    pub(crate) cpu_seen: Option<crate::usage::CpuSample>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        identity: Identity,
+        spec: Rc<AppSpec>,
+        runtime: Runtime,
+        channel: Option<OwnedFd>,
+        role: NodeRole,
+    ) -> Worker {
+        Worker {
+            identity,
+            app: identity.app,
+            slot: identity.slot,
+            revision: identity.revision,
+            spec,
+            runtime,
+            role,
+            pid: None,
+            channel: channel.map(Channel::new),
+            notifier: None,
+            listens: BTreeSet::new(),
+            leaving: false,
+            exited: false,
+            told_listening: false,
+            cpu_seen: None,
+            tasks: Vec::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> WorkerId {
+        self.identity.worker
+    }
+
+    pub(crate) fn own(&mut self, task: AbortHandle) {
+        self.tasks.push(task);
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Driver {
+    /// Takes charge of a worker's descriptors: copies to the keeper, lines to their files, tasks that wait for more.
+    pub(crate) fn install(&mut self, mut worker: Worker, lines: Lines) -> io::Result<()> {
+        let id = worker.id();
+        if let Some(channel) = &mut worker.channel {
+            channel.begin(Session::new(Generation(self.generation())));
+        }
+        self.keep_worker(&worker, &lines);
+        self.attend(worker, lines)?;
+        debug_assert!(self.workers.contains_key(&id));
+        Ok(())
+    }
+
+    /// Takes back a worker of the daemon before.
+    pub(crate) fn readopt(&mut self, mut worker: Worker, lines: Lines, session: SessionState) -> io::Result<()> {
+        if let Some(channel) = &mut worker.channel {
+            let session = Session::restore(session, Generation(self.generation()));
+            worker.listens = session.listening().map(|server| server.key).collect();
+            channel.begin(session);
+        }
+        self.attend(worker, lines)
+    }
+
+    fn attend(&mut self, mut worker: Worker, lines: Lines) -> io::Result<()> {
+        let id = worker.id();
+        let driver = self.me.upgrade().expect("the driver is alive while it works");
+        for (stream, pipe) in [(Stream::Out, lines.out), (Stream::Err, lines.err)] {
+            worker.own(self.follow(&driver, &worker, stream, pipe)?);
+        }
+        if let Some(channel) = &worker.channel {
+            let socket = crate::watch::watch(channel.socket(), Interest::READABLE | Interest::WRITABLE)?;
+            let task = tokio::task::spawn_local(crate::channel::serve(driver, id, socket, channel.wake()));
+            worker.own(task.abort_handle());
+        }
+        self.workers.insert(id, worker);
+        Ok(())
+    }
+
+    /// Sends one stream to its files, from now until its end.
+    fn follow(
+        &mut self,
+        driver: &Shared,
+        worker: &Worker,
+        stream: Stream,
+        pipe: OwnedFd,
+    ) -> io::Result<AbortHandle> {
+        let pipe = Arc::new(pipe);
+        let files = crate::logging::files(&worker.spec, &self.site.home, worker.slot, stream);
+        let source = Source {
+            app: Arc::from(worker.spec.name.as_str()),
+            slot: worker.slot.0,
+            worker: worker.id().0,
+            stream,
+        };
+        let id = self.capture.attach(source, Arc::clone(&pipe), &files).map_err(io::Error::other)?;
+        let pipe = crate::watch::watch(pipe, Interest::READABLE)?;
+        Ok(tokio::task::spawn_local(pump(Rc::clone(driver), id, pipe)).abort_handle())
+    }
+
+    /// Gives the keeper copies of everything that must outlive this daemon.
+    fn keep_worker(&mut self, worker: &Worker, lines: &Lines) {
+        let note = serde_json::to_vec(&worker.identity).expect("plain data with string keys is always JSON");
+        let mut fds: Vec<BorrowedFd<'_>> = vec![lines.out.as_fd(), lines.err.as_fd()];
+        fds.extend(worker.channel.as_ref().map(AsFd::as_fd));
+        self.ask_with(&Request::Store { key: key(worker.id()), note }, &fds);
+    }
+
+    /// The keeper's reply to a spawn.
+    pub(crate) fn spawned(&mut self, id: WorkerId, pid: u32, notify: Option<OwnedFd>) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.pid = Some(pid);
+        }
+        if let Some(notify) = notify {
+            self.share_binds(id, notify);
+        }
+        self.handle(Event::Spawned { worker: id, pid });
+    }
+
+    /// The worker's process ended: everything it said is read before the core hears of it.
+    pub(crate) fn exited(&mut self, id: WorkerId, status: skep_core::ExitStatus) {
+        self.read_rest(id);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.exited = true;
+            worker.leaving = true;
+            worker.listens.clear();
+            let slot = worker.slot;
+            let app = worker.app;
+            for stream in [Stream::Out, Stream::Err] {
+                self.capture.finish(StreamId::new(id.0, stream), moment());
+            }
+            self.capture_wake.notify_one();
+            self.refresh_live(app, slot);
+        }
+        self.reclaim(id);
+        self.handle(Event::Exited { worker: id, status });
+    }
+
+    /// `Effect::Discard`: the keeper may forget it too.
+    pub(crate) fn discard(&mut self, id: WorkerId) {
+        self.ask(&Request::Forget { child: u64::from(id.0) });
+        self.ask(&Request::Drop { key: key(id) });
+        self.ask(&Request::Drop { key: session_key(id) });
+        if let Some(worker) = self.workers.remove(&id) {
+            for stream in [Stream::Out, Stream::Err] {
+                self.capture.finish(StreamId::new(id.0, stream), moment());
+            }
+            self.capture_wake.notify_one();
+            let app = worker.app;
+            drop(worker);
+            self.traffic.forget(id);
+            self.recheck_successors(id);
+            self.reconcile_ports(app);
+            self.forget_specs();
+        }
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        // Only its low bits are used, and only to tell this daemon's numbers from the last ones'.
+        self.site.generation as u32
+    }
+
+    /// `shutdown_with_message`: the polite stop is a message. True when it was sent instead of the signal.
+    pub(crate) fn stop_by_message(&mut self, id: WorkerId) -> bool {
+        let Some(worker) = self.workers.get_mut(&id) else { return false };
+        worker.leaving = true;
+        let (app, slot) = (worker.app, worker.slot);
+        let sent = worker.spec.shutdown_with_message
+            && worker.channel.as_mut().is_some_and(|channel| channel.message("\"shutdown\"").is_ok());
+        self.flush_channel(id);
+        self.refresh_live(app, slot);
+        sent
+    }
+}
+
+/// Moves one stream's bytes whenever there are any.
+async fn pump(driver: Shared, id: StreamId, pipe: AsyncFd<Arc<OwnedFd>>) {
+    loop {
+        let Ok(mut guard) = pipe.readable().await else { return };
+        let progress = driver.borrow_mut().capture.pump(id, moment());
+        driver.borrow().capture_wake.notify_one();
+        match progress {
+            Progress::More => {
+                drop(guard);
+                tokio::task::yield_now().await;
+            }
+            Progress::Idle | Progress::Waiting => guard.clear_ready(),
+            Progress::Ended => return,
+        }
+    }
+}
