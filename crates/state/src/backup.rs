@@ -1,0 +1,161 @@
+//! Backups: every row that outlives the processes, as one file with a checksum.
+//!
+//! `magic(8) layout(4) last ticket(8)`, then rows `key length(4) value length(4) key value`, then a zero length and the
+//! SHA-256 of all before. Our own plain format, because LMDB must not be trusted with a file from elsewhere.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::Path;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use sha2::{Digest, Sha256};
+
+use crate::WallMs;
+use crate::control::LAYOUT;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::key::{Key, Put, Table};
+
+const MAGIC: [u8; 8] = *b"SKEPbak\0";
+
+/// What lasts. Locks, waits, mail and channel messages belong to processes and end with them.
+const LASTING: [Table; 10] = [
+    Table::Keys,
+    Table::Elements,
+    Table::Timers,
+    Table::Names,
+    Table::Garbage,
+    Table::Counters,
+    Table::Flights,
+    Table::Queues,
+    Table::Jobs,
+    Table::SavedCounters,
+];
+
+/// Writes through a checksum.
+struct Sealed<W> {
+    inner: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Sealed<W> {
+    fn put(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.hash.update(bytes);
+        self.inner.write_all(bytes)
+    }
+
+    fn row(&mut self, key: &[u8], value: &[u8]) -> std::io::Result<()> {
+        let mut head = Vec::with_capacity(8);
+        head.put_u32(u32::try_from(key.len()).unwrap_or(u32::MAX));
+        head.put_u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
+        self.put(&head)?;
+        self.put(key)?;
+        self.put(value)
+    }
+}
+
+pub(crate) fn save(engine: &Engine, path: &Path, now: WallMs) -> Result<()> {
+    let failed = |e| Error::io("cannot write the backup", path, e);
+    let temporary = path.with_extension("part");
+    let file = crate::files::create(&temporary, 0)?;
+    let mut out = Sealed { inner: BufWriter::new(file), hash: Sha256::new() };
+    // A transaction that changes nothing tells the highest ticket given so far.
+    let last = engine.write(now, |tx| Ok(tx.ticket()))?;
+    out.put(&MAGIC).map_err(failed)?;
+    out.put(&LAYOUT.to_be_bytes()).map_err(failed)?;
+    out.put(&last.to_be_bytes()).map_err(failed)?;
+    engine.read(now, |view| {
+        for table in LASTING.into_iter().filter(|table| *table != Table::SavedCounters) {
+            for row in view.rows(&Key::new(table))? {
+                let (key, value) = row?;
+                out.row(key, value).map_err(failed)?;
+            }
+        }
+        for counter in crate::counters::list(view)? {
+            let place = u32::try_from(counter.place).unwrap_or(u32::MAX);
+            let key = Key::new(Table::SavedCounters).u32(place);
+            out.row(key.as_slice(), &counter.value.to_be_bytes()).map_err(failed)?;
+        }
+        Ok(())
+    })?;
+    out.put(&[0; 4]).map_err(failed)?;
+    let Sealed { mut inner, hash } = out;
+    inner.write_all(&hash.finalize()).map_err(failed)?;
+    let file = inner.into_inner().map_err(|e| failed(e.into_error()))?;
+    file.sync_all().map_err(failed)?;
+    rustix::fs::rename(&temporary, path).map_err(|e| Error::io("cannot rename to", path, e))
+}
+
+/// A verified backup's rows.
+struct Contents {
+    last_ticket: u64,
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+fn read(path: &Path, value_bytes_max: u64) -> Result<Contents> {
+    let bad = |why: &str| Error::BadBackup { path: path.to_path_buf(), why: why.to_owned() };
+    let file = File::open(path).map_err(|e| Error::io("cannot open", path, e))?;
+    let mut input = BufReader::new(file);
+    let mut hash = Sha256::new();
+    let mut take = |bytes: &mut [u8]| {
+        input.read_exact(bytes).map_err(|_| bad("it is cut short"))?;
+        hash.update(&*bytes);
+        Ok::<(), Error>(())
+    };
+    let mut head = [0; 20];
+    take(&mut head)?;
+    if head[..8] != MAGIC {
+        return Err(bad("it begins with something else"));
+    }
+    let mut numbers = crate::key::Take(&head[8..]);
+    if numbers.u32() != LAYOUT {
+        return Err(bad("it was made by a version with another layout"));
+    }
+    let last_ticket = numbers.u64();
+    let mut rows = Vec::new();
+    loop {
+        let mut length = [0; 4];
+        take(&mut length)?;
+        let key_bytes = u32::from_be_bytes(length) as usize;
+        if key_bytes == 0 {
+            break;
+        }
+        take(&mut length)?;
+        let value_bytes = u32::from_be_bytes(length);
+        // A record is a value and at most a long name and some bytes of its own.
+        let value_max = value_bytes_max + 2 * crate::limits::KEY_BYTES_MAX as u64;
+        if key_bytes > 511 || u64::from(value_bytes) > value_max {
+            return Err(bad("a row in it is too long"));
+        }
+        let (mut key, mut value) = (vec![0; key_bytes], vec![0; value_bytes as usize]);
+        take(&mut key)?;
+        take(&mut value)?;
+        rows.push((key, value));
+    }
+    let sum = hash.finalize();
+    let mut stored = [0; 32];
+    input.read_exact(&mut stored).map_err(|_| bad("it is cut short"))?;
+    if stored != sum[..] {
+        return Err(bad("its checksum does not match"));
+    }
+    Ok(Contents { last_ticket, rows })
+}
+
+pub(crate) fn load(engine: &Engine, path: &Path, now: WallMs) -> Result<()> {
+    let header = engine.control.header();
+    let contents = read(path, header.value_bytes_max.load(Acquire))?;
+    let lasting = |key: &[u8]| LASTING.into_iter().any(|table| key.first() == Some(&(table as u8)));
+    // Tickets given from now on must be above those in the backup.
+    header.ticket_base.fetch_max(contents.last_ticket + 1, Relaxed);
+    engine.write(now, |tx| {
+        for table in LASTING {
+            tx.delete_range(&Key::new(table))?;
+        }
+        for (key, value) in contents.rows.iter().filter(|(key, _)| lasting(key)) {
+            tx.put(&Key::copy(key), value)?;
+        }
+        tx.due(now);
+        Ok(())
+    })?;
+    engine.read(now, |view| crate::counters::load(view, &engine.control))
+}

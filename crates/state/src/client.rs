@@ -1,0 +1,361 @@
+//! A worker's side: everything that belongs to somebody, and the events of being woken.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::flight::{Begin, Finish};
+use crate::key::{Key, Table};
+use crate::limiter::{Allowance, Verdict};
+use crate::limits::POLL_EVENTS_MAX;
+use crate::locks::{Ask, Granted};
+use crate::queue::{Popped, PushOptions, QueueView};
+use crate::spaces::Space;
+use crate::store::Store;
+use crate::{Owner, WallMs, channel, flight, limiter, locks, queue, workers};
+
+/// Who attaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// A worker that a supervisor numbered ([`crate::ENV_WORKER`], [`crate::ENV_GENERATION`]).
+    Worker(Owner),
+    /// A thread of a worker, or a process that no supervisor started: the store gives it a number.
+    Unnumbered,
+}
+
+/// An attached process (or thread). Detaches, and gives everything back, when dropped.
+#[derive(Debug)]
+pub struct Client {
+    store: Store,
+    owner: Owner,
+    slot: usize,
+    fifo: OwnedFd,
+    /// Channels, and after which message each is listened to.
+    channels: Mutex<HashMap<Vec<u8>, u64>>,
+}
+
+impl Client {
+    /// Opens the store in `dir` and attaches to it.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`Error::TooManyWorkers`].
+    pub fn attach(dir: &Path, identity: Identity, now: WallMs) -> Result<Self> {
+        Self::attach_to(Store::open(dir)?, identity, now)
+    }
+
+    /// Attaches to a store that this process has open.
+    ///
+    /// # Errors
+    /// [`Error::TooManyWorkers`].
+    pub fn attach_to(store: Store, identity: Identity, now: WallMs) -> Result<Self> {
+        let owner = match identity {
+            Identity::Worker(owner) => Some(owner),
+            Identity::Unnumbered => None,
+        };
+        for dead in workers::dead_unnumbered(&store.engine().control) {
+            workers::release(store.engine(), dead, now)?;
+        }
+        let (slot, owner, fifo) = workers::attach(store.engine(), owner, now)?;
+        Ok(Self { store, owner, slot, fifo, channels: Mutex::default() })
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Readable when there are events: then call [`Client::poll`]. Its bytes are the caller's to read away.
+    #[must_use]
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.fifo.as_fd()
+    }
+
+    /// Another descriptor of the FIFO behind [`Client::wake_fd`], for an event loop that closes what it is given.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left.
+    pub fn wake_fd_clone(&self) -> Result<OwnedFd> {
+        self.fifo
+            .try_clone()
+            .map_err(|e| Error::io("cannot duplicate the FIFO in", self.store.engine().dir(), e))
+    }
+
+    fn attached(&self) -> Result<()> {
+        let place = &self.store.engine().control.slots()[self.slot];
+        if place.owner.load(Acquire) == self.owner.number() {
+            return Ok(());
+        }
+        Err(Error::Detached { id: self.owner.id, generation: self.owner.generation })
+    }
+
+    /// Whether somebody (this process too) has told this one to look again since the last [`Client::poll`].
+    #[must_use]
+    pub fn signalled(&self) -> bool {
+        self.store.engine().control.slots()[self.slot].signalled.load(Relaxed) == 1
+    }
+
+    /// What happened. True: call again, there is more.
+    ///
+    /// # Errors
+    /// When the store itself fails.
+    pub fn poll(&self, now: WallMs) -> Result<(Vec<Event>, bool)> {
+        let engine = self.store.engine();
+        let place = &engine.control.slots()[self.slot];
+        // First the flag, then the look: whoever writes after the look raises it again.
+        place.signalled.swap(0, std::sync::atomic::Ordering::AcqRel);
+        let mailbox = Key::new(Table::Mail).u64(self.owner.number());
+        let mut events = Vec::new();
+        let mut more = false;
+        if engine.read(now, |view| Ok(view.first(&mailbox)?.is_some()))? {
+            events = engine.write(now, |tx| {
+                let rows = tx.keys(&mailbox, POLL_EVENTS_MAX)?;
+                let mut events = Vec::with_capacity(rows.len());
+                for row in &rows {
+                    events.extend(tx.get(&Key::copy(row))?.and_then(Event::decode));
+                    tx.delete_raw(row)?;
+                }
+                Ok(events)
+            })?;
+            more = events.len() == POLL_EVENTS_MAX;
+        }
+        if place.interest.load(Relaxed) != 0 {
+            let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+            let since = |channel: &[u8]| channels.get(channel).copied();
+            let read = engine.read(now, |view| {
+                let mut messages = Vec::new();
+                let more = channel::read(view, self.slot, POLL_EVENTS_MAX, since, &mut messages)?;
+                Ok((messages, more))
+            })?;
+            events.extend(read.0);
+            more |= read.1;
+        }
+        Ok((events, more))
+    }
+
+    /// Asks for a lock.
+    ///
+    /// # Errors
+    /// [`Error::Detached`], [`Error::KeyTooLong`], or when the store itself fails; so for all functions below.
+    pub fn lock(&self, ask: &Ask<'_>, now: WallMs) -> Result<Granted> {
+        self.attached()?;
+        self.store.write(now, |tx| locks::ask(tx, self.owner, ask))
+    }
+
+    /// Lets go of a lock; false if the request did not hold it (any more).
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn unlock(&self, name: &[u8], request: u32, now: WallMs) -> Result<bool> {
+        self.store.write(now, |tx| locks::release(tx, self.owner, request, name))
+    }
+
+    /// Takes a waiting request out of a lock's line; false if it waits no more: then its grant is in the mail.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn lock_cancel(&self, request: u32, now: WallMs) -> Result<bool> {
+        self.store.write(now, |tx| locks::cancel(tx, self.owner, request))
+    }
+
+    /// Begins a single flight. `lease_ms`: after this time another may take it over.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn flight_begin(&self, name: &[u8], request: u32, lease_ms: u64, now: WallMs) -> Result<Begin> {
+        if let Some(value) = self.store.read(now, |view| flight::peek(view, name))? {
+            return Ok(Begin::Fresh(value));
+        }
+        self.attached()?;
+        self.store.write(now, |tx| flight::begin(tx, self.owner, name, request, lease_ms))
+    }
+
+    /// Lands a flight; false if its lease was lost.
+    ///
+    /// # Errors
+    /// See [`Client::lock`]; [`Error::ValueTooLong`].
+    pub fn flight_finish(&self, name: &[u8], token: u64, how: Finish<'_>, now: WallMs) -> Result<bool> {
+        self.store.write(now, |tx| flight::finish(tx, self.owner, name, token, how))
+    }
+
+    /// What landed with `token` or later; token 0: what may serve as stale.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn flight_value(&self, name: &[u8], token: u64, now: WallMs) -> Result<Option<Vec<u8>>> {
+        self.store.read(now, |view| flight::value(view, name, token))
+    }
+
+    /// Waits no longer for a flight.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn flight_cancel(&self, request: u32, now: WallMs) -> Result<bool> {
+        self.store.write(now, |tx| flight::cancel(tx, self.owner, request))
+    }
+
+    /// Forgets what landed.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn flight_forget(&self, name: &[u8], now: WallMs) -> Result<bool> {
+        self.store.write(now, |tx| flight::forget(tx, name))
+    }
+
+    /// Listens to a channel: every message sent after this returns comes as [`Event::Message`].
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn subscribe(&self, channel: &[u8], now: WallMs) -> Result<()> {
+        self.attached()?;
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if channels.contains_key(channel) {
+            return Ok(());
+        }
+        let since = self.store.write(now, |tx| Ok(channel::subscribe(tx, self.slot, channel)))?;
+        channels.insert(channel.to_vec(), since);
+        Ok(())
+    }
+
+    /// Listens no longer.
+    pub fn unsubscribe(&self, channel: &[u8]) {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.remove(channel);
+        channel::set_interest(&self.store.engine().control, self.slot, channels.keys().map(Vec::as_slice));
+    }
+
+    /// Sends a message to all who listen to a channel, this process included; how many processes may care.
+    ///
+    /// # Errors
+    /// See [`Client::lock`]; [`Error::ValueTooLong`].
+    pub fn publish(&self, channel: &[u8], port: u32, payload: &[u8], now: WallMs) -> Result<usize> {
+        if !channel::anybody_listens(&self.store.engine().control, channel) {
+            return Ok(0);
+        }
+        self.store.write(now, |tx| channel::publish(tx, self.owner, port, channel, payload))
+    }
+
+    /// Puts a job into a queue; its number.
+    ///
+    /// # Errors
+    /// See [`Client::lock`]; [`Error::ValueTooLong`].
+    pub fn push(&self, queue: &[u8], data: &[u8], options: &PushOptions, now: WallMs) -> Result<u64> {
+        self.store.write(now, |tx| queue::push(tx, queue, data, options))
+    }
+
+    /// Takes a job; it is invisible to others for `visibility_ms`. None there: this process is told of the next one.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn pop(&self, queue: &[u8], request: u32, visibility_ms: u64, now: WallMs) -> Result<Popped> {
+        self.attached()?;
+        self.store.write(now, |tx| queue::pop(tx, self.owner, queue, request, visibility_ms))
+    }
+
+    /// A job is done; false if it was given to somebody else meanwhile.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn job_done(&self, queue: &[u8], job: u64, attempt: u32, now: WallMs) -> Result<bool> {
+        self.store.write(now, |tx| queue::acknowledge(tx, self.owner, queue, job, attempt))
+    }
+
+    /// A job failed; false if it was given to somebody else meanwhile.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn job_failed(&self, queue: &[u8], job: u64, attempt: u32, error: &str, now: WallMs) -> Result<bool> {
+        self.store.write(now, |tx| queue::fail(tx, self.owner, queue, job, attempt, error))
+    }
+
+    /// Gives a job more time from now; false if it was given to somebody else meanwhile.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn job_extend(&self, queue: &[u8], job: u64, attempt: u32, ms: u64, now: WallMs) -> Result<bool> {
+        self.store.write(now, |tx| queue::extend(tx, self.owner, queue, job, attempt, ms))
+    }
+
+    /// Consumes a queue no longer.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn queue_leave(&self, queue: &[u8], now: WallMs) -> Result<()> {
+        self.store.write(now, |tx| queue::leave(tx, self.owner, queue))
+    }
+
+    /// How many jobs a queue has.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn queue_view(&self, queue: &[u8], now: WallMs) -> Result<QueueView> {
+        self.store.read(now, |view| queue::view(view, queue))
+    }
+
+    /// The dead jobs of a queue: number, data, last error.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn queue_dead(&self, queue: &[u8], most: usize, now: WallMs) -> Result<Vec<(u64, Vec<u8>, String)>> {
+        self.store.read(now, |view| queue::dead(view, queue, most))
+    }
+
+    /// Puts dead jobs back; how many.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn queue_revive(&self, queue: &[u8], most: usize, now: WallMs) -> Result<usize> {
+        self.store.write(now, |tx| queue::revive(tx, queue, most))
+    }
+
+    /// Uses points of a key's allowance.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn consume(
+        &self,
+        space: Space,
+        key: &[u8],
+        points: u64,
+        allowance: &Allowance,
+        now: WallMs,
+    ) -> Result<Verdict> {
+        self.store.write(now, |tx| limiter::consume(tx, space, key, points, allowance))
+    }
+
+    /// What a key has used.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn allowance(&self, space: Space, key: &[u8], allowance: &Allowance, now: WallMs) -> Result<Verdict> {
+        self.store.read(now, |view| limiter::look(view, space, key, allowance))
+    }
+
+    /// Gives everything back now; the client is void afterwards.
+    ///
+    /// # Errors
+    /// See [`Client::lock`].
+    pub fn detach(&self, now: WallMs) -> Result<()> {
+        if self.attached().is_ok() {
+            workers::release(self.store.engine(), self.owner, now)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Time matters only to what expires: nothing that is given back does. A failing store is told of elsewhere.
+        let _ = self.detach(WallMs(0));
+    }
+}

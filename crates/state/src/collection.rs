@@ -1,0 +1,101 @@
+//! What hashes, lists, sets and sorted sets have in common: a number under which their elements lie, and a count.
+
+use crate::error::Result;
+use crate::key::{Key, Put, StoredName, Table, Take};
+use crate::record::{self, Kind};
+use crate::spaces::Space;
+use crate::tx::{Tx, View};
+
+/// A collection's record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Collection {
+    pub(crate) id: u64,
+    pub(crate) count: u64,
+    /// Lists: the place of the first element.
+    pub(crate) head: u64,
+}
+
+impl Collection {
+    fn decode(body: &[u8]) -> Self {
+        let mut take = Take(body);
+        Self { id: take.u64(), count: take.varint(), head: take.u64() }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(24);
+        out.put_u64(self.id);
+        out.put_varint(self.count);
+        out.put_u64(self.head);
+        out
+    }
+
+    /// The key under which its elements lie.
+    pub(crate) fn elements(&self) -> Key {
+        Key::new(Table::Elements).u64(self.id)
+    }
+}
+
+/// The collection under a key, if it is there.
+pub(crate) fn find(view: &View<'_>, space: Space, key: &[u8], kind: Kind) -> Result<Option<Collection>> {
+    let name = StoredName::new("key", key)?;
+    let record = record::load_kind(view, space, &name, kind)?;
+    Ok(record.map(|record| Collection::decode(record.body)))
+}
+
+/// Changes a collection, made empty if it is not there. An empty one ceases to be; another gets a new version.
+pub(crate) fn edit<R>(
+    tx: &mut Tx<'_>,
+    space: Space,
+    key: &[u8],
+    kind: Kind,
+    f: impl FnOnce(&mut Tx<'_>, &mut Collection) -> Result<R>,
+) -> Result<R> {
+    let name = StoredName::new("key", key)?;
+    let found = {
+        let record = record::load_kind(&tx.view(), space, &name, kind)?;
+        record.map(|record| (Collection::decode(record.body), record.expires))
+    };
+    let existed = found.is_some();
+    let (mut collection, expires) = match found {
+        Some(found) => found,
+        None => {
+            // One that has expired but was not swept must not come back to life with its elements.
+            record::remove(tx, space, &name)?;
+            (Collection { id: tx.ticket(), count: 0, head: crate::lists::MIDDLE }, None)
+        }
+    };
+    let result = f(tx, &mut collection)?;
+    if collection.count > 0 {
+        record::save(tx, space, &name, kind, expires, expires, &collection.encode())?;
+    } else if existed {
+        record::remove(tx, space, &name)?;
+    } else {
+        // Nothing was added to a new one, yet it may have rows of bookkeeping.
+        crate::garbage::discard(tx, collection.id)?;
+    }
+    Ok(result)
+}
+
+/// An element's value, with its whole name in front when the key has only a hash of it.
+pub(crate) fn element(name: &StoredName<'_>, value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len() + name.long().map_or(0, |whole| whole.len() + 3));
+    if let Some(whole) = name.long() {
+        out.put_text(whole);
+    }
+    out.extend_from_slice(value);
+    out
+}
+
+/// The inverse: the element's whole name and value.
+pub(crate) fn split<'a>(stored: &'a [u8], value: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    if !StoredName::is_long(stored) {
+        return (stored, value);
+    }
+    whole_name_and_rest(value)
+}
+
+pub(crate) fn whole_name_and_rest(value: &[u8]) -> (&[u8], &[u8]) {
+    let mut take = Take(value);
+    let whole = take.text();
+    (whole, take.0)
+}

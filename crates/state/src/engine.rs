@@ -1,0 +1,288 @@
+//! LMDB behind our writer's lock: short transactions, growth between them, wake-ups after them.
+//!
+//! Hazards designed out here: a full tmpfs is an error and no SIGBUS (the file is allocated before it is mapped, and
+//! the map is exactly the file); a frozen writer is an error and no hang; a map that another process has grown is
+//! taken over; nothing is woken before the transaction that it waits for is visible.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{PoisonError, RwLock};
+
+use heed::types::Bytes;
+use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, MdbError, WithTls};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::WallMs;
+use crate::control::{Control, Header};
+use crate::error::{Error, Result};
+use crate::limits::{GROW_BYTES_MIN, GROW_BYTES_STEP_MAX, READERS_MAX, WRITE_SPINS, WRITE_WAIT_MS};
+use crate::mutex::Won;
+use crate::tx::{Tx, View};
+use crate::wake::{Urgency, Wakers};
+
+/// Every how many writes a writer looks whether the file should grow soon.
+const GROWTH_CHECK_EVERY: u64 = 64;
+
+pub(crate) type Db = Database<'static, Bytes, Bytes>;
+
+/// An open store.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    dir: PathBuf,
+    pub(crate) control: Control,
+    pub(crate) wakers: Wakers,
+    db: Db,
+    env: Env<WithTls>,
+    /// Held for reading during transactions, for writing while the map changes.
+    remap: RwLock<()>,
+    patience_ms: AtomicU32,
+    writes: AtomicU64,
+}
+
+/// Holds the writer's lock.
+struct WriterLock<'a>(&'a Header);
+
+impl Drop for WriterLock<'_> {
+    fn drop(&mut self) {
+        self.0.writer_pid.store(0, Relaxed);
+        self.0.lock.unlock();
+    }
+}
+
+impl Engine {
+    /// Opens a store that [`crate::Supervisor::open`] made.
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
+        crate::files::check_folder(dir)?;
+        let control = Control::open(&dir.join("control"))?;
+        let data = dir.join("data.mdb");
+        let (env, db) = {
+            let _lock = lock(control.header(), WRITE_WAIT_MS, control.path())?;
+            let bytes = control.header().data_bytes.load(Relaxed);
+            let (_file, length) = crate::files::open(&data)?;
+            if length < bytes {
+                let why = format!("it has {length} bytes, {bytes} are mapped");
+                return Err(Error::Corrupt { path: data, why });
+            }
+            open_lmdb(dir, bytes).map_err(|error| not_lmdb(&data, error))?
+        };
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            control,
+            wakers: Wakers::new(dir),
+            db,
+            env,
+            remap: RwLock::new(()),
+            patience_ms: AtomicU32::new(WRITE_WAIT_MS),
+            writes: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn env(&self) -> &Env<WithTls> {
+        &self.env
+    }
+
+    /// How long writers of this process wait for a frozen one, in milliseconds.
+    pub(crate) fn set_patience(&self, ms: u32) {
+        self.patience_ms.store(ms, Relaxed);
+    }
+
+    /// Runs `f` on a snapshot: sees every write that was acknowledged before.
+    pub(crate) fn read<R>(&self, now: WallMs, mut f: impl FnMut(&View<'_>) -> Result<R>) -> Result<R> {
+        loop {
+            let result = {
+                let _map = self.remap.read().unwrap_or_else(PoisonError::into_inner);
+                self.env
+                    .read_txn()
+                    .map_err(Error::from)
+                    .and_then(|txn| f(&View { txn: &txn, db: self.db, now, control: &self.control }))
+            };
+            match result {
+                Err(Error::Engine(heed::Error::Mdb(MdbError::MapResized))) => {
+                    let lock = self.lock()?;
+                    self.adopt_size(&lock)?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Runs `f` as a transaction: all of it happens, visible to everybody, before this returns `Ok`; none of it does
+    /// otherwise, a SIGKILL included. `f` runs again when the file had to grow.
+    pub(crate) fn write<R>(&self, now: WallMs, mut f: impl FnMut(&mut Tx<'_>) -> Result<R>) -> Result<R> {
+        loop {
+            let lock = self.lock()?;
+            let result = self.attempt(now, &mut f);
+            match result {
+                Ok((value, wakes)) => {
+                    drop(lock);
+                    self.after_write(now, &wakes);
+                    return Ok(value);
+                }
+                Err(Error::Engine(heed::Error::Mdb(MdbError::MapResized))) => self.adopt_size(&lock)?,
+                Err(Error::Engine(heed::Error::Mdb(MdbError::MapFull))) => self.grow(&lock)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn attempt<R>(
+        &self,
+        now: WallMs,
+        f: &mut impl FnMut(&mut Tx<'_>) -> Result<R>,
+    ) -> Result<(R, Vec<usize>)> {
+        let _map = self.remap.read().unwrap_or_else(PoisonError::into_inner);
+        let mut tx = Tx::new(self.env.write_txn()?, self.db, now, &self.control);
+        let value = f(&mut tx)?;
+        let wakes = tx.commit()?;
+        Ok((value, wakes))
+    }
+
+    fn after_write(&self, now: WallMs, wakes: &[usize]) {
+        for slot in wakes {
+            self.wakers.wake(&self.control, *slot, Urgency::Usual);
+        }
+        self.control.header().stats.writes.fetch_add(1, Relaxed);
+        let count = self.writes.fetch_add(1, Relaxed);
+        if count.is_multiple_of(GROWTH_CHECK_EVERY) && self.nearly_full() && self.control.lower_due(now) {
+            self.wakers.wake(&self.control, crate::workers::SUPERVISOR_SLOT, Urgency::Usual);
+        }
+    }
+
+    /// Whether over four fifths of the file have been used at one time, and it may grow.
+    pub(crate) fn nearly_full(&self) -> bool {
+        let header = self.control.header();
+        let bytes = header.data_bytes.load(Relaxed);
+        bytes < header.data_bytes_max.load(Relaxed) && self.used_bytes() > bytes / 5 * 4
+    }
+
+    /// Bytes of the file ever used.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        (self.env.info().last_page_number as u64 + 1) * 4096
+    }
+
+    /// Makes room off the workers' path. For the supervisor.
+    pub(crate) fn grow_ahead(&self) -> Result<()> {
+        let lock = self.lock()?;
+        if self.nearly_full() { self.grow(&lock) } else { Ok(()) }
+    }
+
+    fn lock(&self) -> Result<WriterLock<'_>> {
+        lock(self.control.header(), self.patience_ms.load(Relaxed), self.control.path())
+    }
+
+    /// Maps what another process has grown the file to.
+    fn adopt_size(&self, _lock: &WriterLock<'_>) -> Result<()> {
+        let bytes = self.control.header().data_bytes.load(Relaxed);
+        self.remap(bytes)
+    }
+
+    fn grow(&self, lock: &WriterLock<'_>) -> Result<()> {
+        let header = self.control.header();
+        let bytes = header.data_bytes.load(Relaxed);
+        if self.env.info().map_size as u64 != bytes {
+            return self.adopt_size(lock);
+        }
+        let max = header.data_bytes_max.load(Relaxed);
+        let step = (bytes / 2).clamp(GROW_BYTES_MIN, GROW_BYTES_STEP_MAX).next_multiple_of(4096);
+        let larger = (bytes + step).min(max);
+        if larger <= bytes {
+            return Err(Error::Full { bytes, max });
+        }
+        crate::files::extend(&self.dir.join("data.mdb"), larger)?;
+        header.data_bytes.store(larger, Relaxed);
+        header.stats.growths.fetch_add(1, Relaxed);
+        self.remap(larger)
+    }
+
+    fn remap(&self, bytes: u64) -> Result<()> {
+        let _map = self.remap.write().unwrap_or_else(PoisonError::into_inner);
+        let bytes = usize::try_from(bytes).map_err(|_| Error::Full { bytes, max: usize::MAX as u64 })?;
+        // SAFETY: transactions of this process run under `remap` for reading, so none is active; other processes have
+        // maps of their own. The writer's lock is held, so nobody changes the file's length meanwhile.
+        unsafe { self.env.resize(bytes) }.map_err(Error::from)
+    }
+}
+
+/// Spins for the length of a few transactions, then sleeps, then gives up.
+fn lock<'a>(header: &'a Header, patience_ms: u32, path: &Path) -> Result<WriterLock<'a>> {
+    let failed = |errno| Error::io("cannot lock", path, errno);
+    let mut won = None;
+    for _ in 0..WRITE_SPINS {
+        if header.writer_pid.load(Relaxed) == 0 {
+            won = header.lock.try_lock().map_err(failed)?;
+            if won.is_some() {
+                break;
+            }
+        }
+        std::hint::spin_loop();
+    }
+    let won = match won {
+        Some(won) => won,
+        None => sleep_on_lock(header, patience_ms)
+            .map_err(failed)?
+            .ok_or_else(|| Error::Busy { pid: header.writer_pid.load(Relaxed), waited_ms: patience_ms })?,
+    };
+    if won == Won::FromTheDead {
+        header.stats.owner_deaths.fetch_add(1, Relaxed);
+    }
+    header.writer_pid.store(std::process::id(), Relaxed);
+    Ok(WriterLock(header))
+}
+
+fn sleep_on_lock(header: &Header, patience_ms: u32) -> std::io::Result<Option<Won>> {
+    let before = micros();
+    let won = header.lock.lock_for(patience_ms)?;
+    let waited = micros().saturating_sub(before);
+    header.stats.waits.fetch_add(1, Relaxed);
+    header.stats.wait_us.fetch_add(waited, Relaxed);
+    header.stats.wait_us_max.fetch_max(waited, Relaxed);
+    Ok(won)
+}
+
+/// For the statistics of waiting alone: no decision looks at it.
+fn micros() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1000
+}
+
+/// Makes an empty data file: the space first, then LMDB's first pages in it, then every byte allocated.
+pub(crate) fn make_lmdb(dir: &Path, data: &Path, bytes: u64) -> Result<()> {
+    crate::files::reserve(data, bytes)?;
+    open_lmdb(dir, bytes).map_err(|error| not_lmdb(data, error))?;
+    crate::files::fill(data, bytes)
+}
+
+fn open_lmdb(dir: &Path, bytes: u64) -> heed::Result<(Env<WithTls>, Db)> {
+    let mut options = EnvOpenOptions::new().read_txn_with_tls();
+    options.map_size(usize::try_from(bytes).unwrap_or(usize::MAX)).max_readers(READERS_MAX);
+    // SAFETY: no sync, since what memory holds a crash of the machine loses anyway (durability is by backups), and a
+    // killed process loses nothing that it wrote to shared memory. The map is exactly the allocated file.
+    unsafe { options.flags(EnvFlags::WRITE_MAP | EnvFlags::NO_SYNC | EnvFlags::NO_META_SYNC) };
+    // SAFETY: only this library opens the folder's files, which are ours alone (`files`), all through this LMDB, and
+    // resizing happens under the writer's lock.
+    let env = unsafe { options.open(dir) }?;
+    let txn = env.read_txn()?;
+    let opened = env.open_databases_and_commit(txn, |opener, txn| {
+        opener.open_database::<Bytes, Bytes>(txn, None).map(CommitOrAbort::<_, ()>::Commit)
+    });
+    let CommitOrAbort::Commit(Some(db)) = opened? else {
+        return Err(heed::Error::Mdb(MdbError::Invalid));
+    };
+    // SAFETY: the handle is a number that is valid for as long as its environment is open; both live and die together
+    // in `Engine`, which never hands the handle out. Only the lifetime changes.
+    let db = unsafe { std::mem::transmute::<Database<'_, Bytes, Bytes>, Db>(db) };
+    Ok((env, db))
+}
+
+fn not_lmdb(path: &Path, error: heed::Error) -> Error {
+    match &error {
+        heed::Error::Mdb(
+            MdbError::Invalid | MdbError::Corrupted | MdbError::PageNotFound | MdbError::VersionMismatch,
+        ) => Error::Corrupt { path: path.to_path_buf(), why: error.to_string() },
+        _ => Error::Engine(error),
+    }
+}

@@ -1,0 +1,72 @@
+//! Every bound of the store, each with its reason.
+
+/// Longest name or key that a user may give, in bytes. Longer than any sane key, short enough for a log line.
+pub const KEY_BYTES_MAX: usize = 64 * 1024;
+
+/// LMDB takes keys up to 511 bytes (its `MDB_MAXKEYSIZE`). Ours carry up to 30 bytes of prefix, so names up to this
+/// length are stored as they are; longer ones as a prefix and a hash ([`LONG_NAME_BYTES`] in all).
+pub const INLINE_NAME_BYTES_MAX: usize = 448;
+
+/// A hashed name: 416 bytes of the name, then its SHA-256. One byte... the length itself tells it from a short name.
+pub const LONG_NAME_BYTES: usize = INLINE_NAME_BYTES_MAX + 1;
+
+/// Longest value by default, in bytes: a value is copied while the only writer's lock is held.
+pub const VALUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// First size of the data file: small enough to be forgotten, large enough for most uses without growth.
+pub const DATA_BYTES_INITIAL: u64 = 8 * 1024 * 1024;
+
+/// Largest size of the data file unless the user says otherwise.
+pub const DATA_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Smallest data file that LMDB can work in with room for its free list.
+pub const DATA_BYTES_MIN: u64 = 256 * 1024;
+
+/// The data file grows by half of its size, at least this much: few growths, little waste.
+pub const GROW_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
+/// And at most this much at once, since the kernel clears what it gives (about 0.3 ms a megabyte).
+pub const GROW_BYTES_STEP_MAX: u64 = 64 * 1024 * 1024;
+
+/// Counters: eight bytes each, given once for the life of the store (128 KiB in all).
+pub const COUNTER_SLOTS: u32 = 16_384;
+
+/// Processes attached at one time: workers, the supervisor, tools.
+pub const WORKERS_MAX: u32 = 1024;
+
+/// LMDB reader slots: one a thread that reads.
+pub const READERS_MAX: u32 = 2048;
+
+/// How long one writer waits for another before it says so: a transaction takes microseconds, so a writer that holds
+/// the lock this long is frozen (SIGSTOP, or a spent CPU quota).
+pub const WRITE_WAIT_MS: u32 = 5_000;
+
+/// Rounds of looking at the lock before sleeping on it: about 5 µs, a few transactions long.
+pub const WRITE_SPINS: u32 = 300;
+
+/// Bytes of channel messages kept for subscribers that have not read them yet; the slowest loses the oldest beyond.
+pub const CHANNEL_BACKLOG_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Old channel messages removed by one publisher: keeps a publish short, and shrinks the backlog faster than it grows.
+pub const CHANNEL_TRIM: usize = 4;
+
+/// Events handed out by one poll, so that a flood cannot hold the event loop.
+pub const POLL_EVENTS_MAX: usize = 512;
+
+/// Expired keys removed by one transaction of the maintenance: about a millisecond of the writer's lock.
+pub const SWEEP_KEYS: usize = 256;
+
+/// Expired keys are swept at whole seconds: readers never see them anyway, and an idle daemon may wake once a second.
+pub const SWEEP_MS: u64 = 1_000;
+
+/// Elements of a deleted collection removed by one transaction; see [`SWEEP_KEYS`].
+pub const SWEEP_ELEMENTS: usize = 1_024;
+
+/// A sorted set counts its members in buckets of at most this many, so that a rank costs a walk over bucket counts.
+pub const RANK_BUCKET_MAX: u32 = 512;
+
+/// Longest error text that waiters of a single flight are told.
+pub const ERROR_BYTES_MAX: usize = 4 * 1024;
+
+/// Due or abandoned jobs put back by one pop, so that a pop stays short.
+pub const QUEUE_PROMOTE: usize = 16;

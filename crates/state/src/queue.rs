@@ -1,0 +1,505 @@
+//! Queues: at least once. A popped job is invisible until it is acknowledged, its time is over, or its worker ends;
+//! then it is ready again. A job that fails too often lies among the dead.
+//!
+//! Invariants: a job is in exactly one part (ready, delayed, active, dead); only the last pop's receipt can settle it;
+//! whoever was told of work and ends before popping passes the word on.
+
+use crate::Owner;
+use crate::WallMs;
+use crate::error::Result;
+use crate::event::Event;
+use crate::key::{Key, Put, StoredName, Table, Take};
+use crate::limits::{ERROR_BYTES_MAX, QUEUE_PROMOTE};
+use crate::tx::{Tx, View};
+use crate::workers::Holding;
+
+/// How a job is put in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PushOptions {
+    /// Higher goes first; same priority: first in, first out.
+    pub priority: u8,
+    /// Not before so many milliseconds have passed.
+    pub delay_ms: u64,
+    /// How often it is tried again after a failure.
+    pub retries: u32,
+    /// How long it rests before that.
+    pub retry: Retry,
+}
+
+/// The rest between tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retry {
+    /// Before the first retry, in milliseconds.
+    pub after_ms: u64,
+    /// Whether it doubles each time (at most 64-fold) or stays.
+    pub doubles: bool,
+}
+
+/// A job given to a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Its number.
+    pub id: u64,
+    /// What was pushed.
+    pub data: Vec<u8>,
+    /// Which try this is, from 1; also the receipt that settles it.
+    pub attempt: u32,
+}
+
+/// The answer to a pop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Popped {
+    /// A job.
+    Job(Job),
+    /// Nothing is ready. [`Event::QueueReady`] comes when that changes; pop again at `due` too, if there is one.
+    Empty {
+        /// When the next delayed or overdue job is ready.
+        due: Option<WallMs>,
+    },
+}
+
+/// A queue as `skep state queues` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct QueueView {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Jobs ready to be popped.
+    pub ready: u64,
+    /// Jobs that rest.
+    pub delayed: u64,
+    /// Jobs being worked on.
+    pub active: u64,
+    /// Jobs that failed too often.
+    pub dead: u64,
+}
+
+/// Where a job is. The byte names its part of the queue's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Part {
+    Ready = b'r',
+    Delayed = b'd',
+    Active = b'a',
+    Dead = b'x',
+}
+
+const PARTS: [Part; 4] = [Part::Ready, Part::Delayed, Part::Active, Part::Dead];
+/// Parts of a queue's rows that are not states of a job.
+const INFO: u8 = b'J';
+const DATA: u8 = b'D';
+const WAITING: u8 = b'w';
+/// 2^6 = 64-fold.
+const DOUBLINGS_MAX: u32 = 6;
+
+#[derive(Debug, Clone, Copy)]
+struct Info {
+    part: Part,
+    priority: u8,
+    attempts: u32,
+    retries: u32,
+    retry: Retry,
+    /// When a delayed job is ready, or an active one overdue.
+    at_ms: u64,
+    ticket: u64,
+    owner: u64,
+}
+
+impl Info {
+    fn decode(bytes: &[u8]) -> Self {
+        let mut take = Take(bytes);
+        let part = take.u8();
+        Self {
+            part: PARTS.into_iter().find(|p| *p as u8 == part).unwrap_or(Part::Dead),
+            priority: take.u8(),
+            attempts: take.u32(),
+            retries: take.u32(),
+            retry: Retry { doubles: take.u8() == 1, after_ms: take.ms() },
+            at_ms: take.ms(),
+            ticket: take.u64(),
+            owner: take.u64(),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(40);
+        out.push(self.part as u8);
+        out.push(self.priority);
+        out.put_u32(self.attempts);
+        out.put_u32(self.retries);
+        out.push(u8::from(self.retry.doubles));
+        out.put_ms(self.retry.after_ms);
+        out.put_ms(self.at_ms);
+        out.put_u64(self.ticket);
+        out.put_u64(self.owner);
+        out
+    }
+
+    fn rest_ms(&self) -> u64 {
+        let doublings = self.attempts.saturating_sub(1).min(DOUBLINGS_MAX);
+        if self.retry.doubles { self.retry.after_ms << doublings } else { self.retry.after_ms }
+    }
+}
+
+/// The queue's row: its number and how many jobs each part has.
+#[derive(Debug, Clone, Default)]
+struct Queue {
+    id: u64,
+    counts: [u64; 4],
+    name: Vec<u8>,
+}
+
+impl Queue {
+    fn decode(bytes: &[u8]) -> Self {
+        let mut take = Take(bytes);
+        let id = take.u64();
+        let counts = std::array::from_fn(|_| take.varint());
+        Self { id, counts, name: take.0.to_vec() }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(24);
+        out.put_u64(self.id);
+        for count in self.counts {
+            out.put_varint(count);
+        }
+        out.extend_from_slice(&self.name);
+        out
+    }
+}
+
+fn index(part: Part) -> usize {
+    match part {
+        Part::Ready => 0,
+        Part::Delayed => 1,
+        Part::Active => 2,
+        Part::Dead => 3,
+    }
+}
+
+fn rows(queue: u64, part: u8) -> Key {
+    Key::new(Table::Jobs).u64(queue).u8(part)
+}
+
+/// The row that puts a job into its part.
+fn place(queue: u64, job: u64, info: &Info) -> Key {
+    let rows = rows(queue, info.part as u8);
+    match info.part {
+        Part::Ready => rows.u8(u8::MAX - info.priority).u64(info.ticket).u64(job),
+        Part::Delayed | Part::Active => rows.ms(info.at_ms).u64(job),
+        Part::Dead => rows.u64(job),
+    }
+}
+
+/// The queue's row lies under its number too, because a dead worker's holdings know only that.
+fn load(tx: &Tx<'_>, id: u64) -> Result<Option<Queue>> {
+    Ok(tx.get(&Key::new(Table::Jobs).u64(id))?.map(Queue::decode))
+}
+
+fn save(tx: &mut Tx<'_>, queue: &Queue) -> Result<()> {
+    tx.put(&Key::new(Table::Jobs).u64(queue.id), &queue.encode())
+}
+
+fn find(view: &View<'_>, name: &[u8]) -> Result<Option<u64>> {
+    let name = StoredName::new("queue name", name)?;
+    Ok(view.get(&Key::new(Table::Queues).name(&name))?.map(|bytes| Take(bytes).u64()))
+}
+
+fn open(tx: &mut Tx<'_>, name: &[u8]) -> Result<Queue> {
+    if let Some(id) = find(&tx.view(), name)?
+        && let Some(queue) = load(tx, id)?
+    {
+        return Ok(queue);
+    }
+    let stored = StoredName::new("queue name", name)?;
+    let queue = Queue { id: tx.ticket(), name: name.to_vec(), ..Queue::default() };
+    tx.put(&Key::new(Table::Queues).name(&stored), &queue.id.to_be_bytes())?;
+    save(tx, &queue)?;
+    Ok(queue)
+}
+
+fn info(tx: &Tx<'_>, queue: u64, job: u64) -> Result<Option<Info>> {
+    Ok(tx.get(&rows(queue, INFO).u64(job))?.map(Info::decode))
+}
+
+/// Moves a job to another part; the caller saves the queue.
+fn shift(tx: &mut Tx<'_>, queue: &mut Queue, job: u64, from: &Info, to: &Info) -> Result<()> {
+    tx.delete(&place(queue.id, job, from))?;
+    tx.put(&place(queue.id, job, to), &[])?;
+    tx.put(&rows(queue.id, INFO).u64(job), &to.encode())?;
+    queue.counts[index(from.part)] = queue.counts[index(from.part)].saturating_sub(1);
+    queue.counts[index(to.part)] += 1;
+    Ok(())
+}
+
+fn remove(tx: &mut Tx<'_>, queue: &mut Queue, job: u64, at: &Info) -> Result<()> {
+    tx.delete(&place(queue.id, job, at))?;
+    tx.delete(&rows(queue.id, INFO).u64(job))?;
+    tx.delete(&rows(queue.id, DATA).u64(job))?;
+    queue.counts[index(at.part)] = queue.counts[index(at.part)].saturating_sub(1);
+    Ok(())
+}
+
+/// Puts a job in; its number.
+pub(crate) fn push(tx: &mut Tx<'_>, name: &[u8], data: &[u8], options: &PushOptions) -> Result<u64> {
+    tx.check_value(data)?;
+    let mut queue = open(tx, name)?;
+    let job = tx.ticket();
+    let part = if options.delay_ms == 0 { Part::Ready } else { Part::Delayed };
+    let (priority, retries, retry) = (options.priority, options.retries, options.retry);
+    let at_ms = tx.now().plus(options.delay_ms).0;
+    let info = Info { part, priority, attempts: 0, retries, retry, at_ms, ticket: job, owner: 0 };
+    tx.put(&place(queue.id, job, &info), &[])?;
+    tx.put(&rows(queue.id, INFO).u64(job), &info.encode())?;
+    tx.put(&rows(queue.id, DATA).u64(job), data)?;
+    queue.counts[index(part)] += 1;
+    save(tx, &queue)?;
+    tell_one(tx, queue.id)?;
+    Ok(job)
+}
+
+/// Takes the first ready job, or a place among those who are told of the next one.
+pub(crate) fn pop(
+    tx: &mut Tx<'_>,
+    owner: Owner,
+    name: &[u8],
+    request: u32,
+    visibility_ms: u64,
+) -> Result<Popped> {
+    let mut queue = open(tx, name)?;
+    let waiting = Holding::QueueWait.key(owner).u64(queue.id);
+    if let Some(ticket) = tx.get(&waiting)?.map(|bytes| Take(bytes).u64()) {
+        tx.delete(&waiting)?;
+        tx.delete(&rows(queue.id, WAITING).u64(ticket))?;
+    }
+    promote(tx, &mut queue)?;
+    let prefix = rows(queue.id, Part::Ready as u8);
+    while let Some(job) = tx.view().first(&prefix)?.map(|(key, _)| Take(&key[key.len() - 8..]).u64()) {
+        let Some(before) = info(tx, queue.id, job)? else { break };
+        let mut active = before;
+        active.attempts += 1;
+        if active.attempts > before.retries.saturating_add(1) {
+            // Its workers ended every time: it is what ends them.
+            shift(tx, &mut queue, job, &before, &Info { part: Part::Dead, ..before })?;
+            continue;
+        }
+        active.part = Part::Active;
+        active.at_ms = tx.now().plus(visibility_ms).0;
+        active.owner = owner.number();
+        shift(tx, &mut queue, job, &before, &active)?;
+        tx.put(&Holding::Job.key(owner).u64(queue.id).u64(job), &[])?;
+        save(tx, &queue)?;
+        let data = tx.get(&rows(queue.id, DATA).u64(job))?.unwrap_or_default().to_vec();
+        return Ok(Popped::Job(Job { id: job, data, attempt: active.attempts }));
+    }
+    save(tx, &queue)?;
+    let ticket = tx.ticket();
+    let mut waiter = Vec::with_capacity(12);
+    waiter.put_u64(owner.number());
+    waiter.put_u32(request);
+    tx.put(&rows(queue.id, WAITING).u64(ticket), &waiter)?;
+    tx.put(&waiting, &ticket.to_be_bytes())?;
+    Ok(Popped::Empty { due: due(&tx.view(), queue.id)? })
+}
+
+fn due(view: &View<'_>, queue: u64) -> Result<Option<WallMs>> {
+    let mut earliest: Option<WallMs> = None;
+    for part in [Part::Delayed, Part::Active] {
+        let prefix = rows(queue, part as u8);
+        if let Some((key, _)) = view.first(&prefix)? {
+            let at = WallMs(Take(&key[prefix.as_slice().len()..]).ms());
+            earliest = Some(earliest.map_or(at, |other| other.min(at)));
+        }
+    }
+    Ok(earliest)
+}
+
+/// Delayed jobs whose time has come, and active ones whose time is over, become ready.
+fn promote(tx: &mut Tx<'_>, queue: &mut Queue) -> Result<()> {
+    let now = tx.now();
+    for part in [Part::Delayed, Part::Active] {
+        let prefix = rows(queue.id, part as u8);
+        for key in tx.keys(&prefix, QUEUE_PROMOTE)? {
+            let mut rest = Take(&key[prefix.as_slice().len()..]);
+            let (at, job) = (rest.ms(), rest.u64());
+            if at > now.0 {
+                break;
+            }
+            if let Some(before) = info(tx, queue.id, job)? {
+                ready_again(tx, queue, job, &before)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn ready_again(tx: &mut Tx<'_>, queue: &mut Queue, job: u64, before: &Info) -> Result<()> {
+    if before.part == Part::Active {
+        let owner = Owner::from_number(before.owner);
+        tx.delete(&Holding::Job.key(owner).u64(queue.id).u64(job))?;
+    }
+    shift(tx, queue, job, before, &Info { part: Part::Ready, owner: 0, ..*before })
+}
+
+/// The job that `owner` holds with this receipt.
+fn held(tx: &Tx<'_>, owner: Owner, name: &[u8], job: u64, attempt: u32) -> Result<Option<(Queue, Info)>> {
+    let Some(queue) = find(&tx.view(), name)?.map(|id| load(tx, id)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let held = info(tx, queue.id, job)?
+        .filter(|info| info.part == Part::Active && info.attempts == attempt && info.owner == owner.number());
+    Ok(held.map(|info| (queue, info)))
+}
+
+/// A job is done; false if it was given to somebody else meanwhile.
+pub(crate) fn acknowledge(
+    tx: &mut Tx<'_>,
+    owner: Owner,
+    name: &[u8],
+    job: u64,
+    attempt: u32,
+) -> Result<bool> {
+    let Some((mut queue, info)) = held(tx, owner, name, job, attempt)? else { return Ok(false) };
+    tx.delete(&Holding::Job.key(owner).u64(queue.id).u64(job))?;
+    remove(tx, &mut queue, job, &info)?;
+    save(tx, &queue)?;
+    Ok(true)
+}
+
+/// A job failed: it rests and is tried again, or lies among the dead with this error.
+pub(crate) fn fail(
+    tx: &mut Tx<'_>,
+    owner: Owner,
+    name: &[u8],
+    job: u64,
+    attempt: u32,
+    error: &str,
+) -> Result<bool> {
+    let Some((mut queue, before)) = held(tx, owner, name, job, attempt)? else { return Ok(false) };
+    tx.delete(&Holding::Job.key(owner).u64(queue.id).u64(job))?;
+    let mut after = Info { owner: 0, ..before };
+    if before.attempts > before.retries {
+        after.part = Part::Dead;
+        shift(tx, &mut queue, job, &before, &after)?;
+        let cut = error.floor_char_boundary(ERROR_BYTES_MAX);
+        tx.put(&place(queue.id, job, &after), &error.as_bytes()[..cut])?;
+    } else {
+        after.part = Part::Delayed;
+        after.at_ms = tx.now().plus(before.rest_ms()).0;
+        shift(tx, &mut queue, job, &before, &after)?;
+    }
+    save(tx, &queue)?;
+    // Whoever rests must learn of the new due time.
+    tell_one(tx, queue.id)?;
+    Ok(true)
+}
+
+/// Gives a job more time; false if it was given to somebody else meanwhile.
+pub(crate) fn extend(
+    tx: &mut Tx<'_>,
+    owner: Owner,
+    name: &[u8],
+    job: u64,
+    attempt: u32,
+    ms: u64,
+) -> Result<bool> {
+    let Some((mut queue, before)) = held(tx, owner, name, job, attempt)? else { return Ok(false) };
+    let after = Info { at_ms: tx.now().plus(ms).0, ..before };
+    shift(tx, &mut queue, job, &before, &after)?;
+    save(tx, &queue)?;
+    Ok(true)
+}
+
+/// The worker of an active job has ended.
+pub(crate) fn abandon(tx: &mut Tx<'_>, queue: u64, job: u64) -> Result<()> {
+    let Some(mut queue) = load(tx, queue)? else { return Ok(()) };
+    let Some(before) = info(tx, queue.id, job)?.filter(|info| info.part == Part::Active) else {
+        return Ok(());
+    };
+    ready_again(tx, &mut queue, job, &before)?;
+    save(tx, &queue)?;
+    tell_one(tx, queue.id)
+}
+
+/// A waiter has ended. Ticket 0: it had been told of work, which it will not do.
+pub(crate) fn stop_waiting(tx: &mut Tx<'_>, queue: u64, ticket: u64) -> Result<()> {
+    if ticket == 0 {
+        return tell_one(tx, queue);
+    }
+    tx.delete(&rows(queue, WAITING).u64(ticket)).map(|_| ())
+}
+
+/// A consumer stops consuming.
+pub(crate) fn leave(tx: &mut Tx<'_>, owner: Owner, name: &[u8]) -> Result<()> {
+    let Some(queue) = find(&tx.view(), name)? else { return Ok(()) };
+    let waiting = Holding::QueueWait.key(owner).u64(queue);
+    let Some(ticket) = tx.get(&waiting)?.map(|bytes| Take(bytes).u64()) else { return Ok(()) };
+    tx.delete(&waiting)?;
+    stop_waiting(tx, queue, ticket)
+}
+
+/// Tells the one who has waited longest that there is work.
+fn tell_one(tx: &mut Tx<'_>, queue: u64) -> Result<()> {
+    let Some((key, (owner, request))) = tx.view().first(&rows(queue, WAITING))?.map(|(key, value)| {
+        let mut take = Take(value);
+        (key.to_vec(), (Owner::from_number(take.u64()), take.u32()))
+    }) else {
+        return Ok(());
+    };
+    tx.delete_raw(&key)?;
+    tx.put(&Holding::QueueWait.key(owner).u64(queue), &0u64.to_be_bytes())?;
+    tx.mail(owner, &Event::QueueReady { request }.encode())
+}
+
+/// How many jobs each part of a queue has.
+pub(crate) fn view(view: &View<'_>, name: &[u8]) -> Result<QueueView> {
+    let id = find(view, name)?;
+    let queue = match id {
+        Some(id) => view.get(&Key::new(Table::Jobs).u64(id))?.map(Queue::decode).unwrap_or_default(),
+        None => Queue::default(),
+    };
+    let [ready, delayed, active, dead] = queue.counts;
+    Ok(QueueView { name: name.to_vec(), ready, delayed, active, dead })
+}
+
+/// All queues.
+pub(crate) fn list(view_of: &View<'_>) -> Result<Vec<QueueView>> {
+    let mut queues = Vec::new();
+    for row in view_of.rows(&Key::new(Table::Queues))? {
+        let (_, value) = row?;
+        let queue = view_of.get(&Key::new(Table::Jobs).u64(Take(value).u64()))?.map(Queue::decode);
+        let Some(queue) = queue else { continue };
+        let [ready, delayed, active, dead] = queue.counts;
+        queues.push(QueueView { name: queue.name, ready, delayed, active, dead });
+    }
+    Ok(queues)
+}
+
+/// The dead: number, data, error.
+pub(crate) fn dead(view: &View<'_>, name: &[u8], most: usize) -> Result<Vec<(u64, Vec<u8>, String)>> {
+    let Some(queue) = find(view, name)? else { return Ok(Vec::new()) };
+    let prefix = rows(queue, Part::Dead as u8);
+    let jobs = view.rows(&prefix)?.take(most).map(|row| {
+        let (key, error) = row?;
+        let job = Take(&key[prefix.as_slice().len()..]).u64();
+        let data = view.get(&rows(queue, DATA).u64(job))?.unwrap_or_default().to_vec();
+        Ok((job, data, String::from_utf8_lossy(error).into_owned()))
+    });
+    jobs.collect()
+}
+
+/// Puts the dead back, as if they had just been pushed; how many.
+pub(crate) fn revive(tx: &mut Tx<'_>, name: &[u8], most: usize) -> Result<usize> {
+    let mut queue = open(tx, name)?;
+    let prefix = rows(queue.id, Part::Dead as u8);
+    let keys = tx.keys(&prefix, most)?;
+    for key in &keys {
+        let job = Take(&key[prefix.as_slice().len()..]).u64();
+        if let Some(before) = info(tx, queue.id, job)? {
+            let after = Info { part: Part::Ready, attempts: 0, owner: 0, ..before };
+            shift(tx, &mut queue, job, &before, &after)?;
+            tell_one(tx, queue.id)?;
+        }
+    }
+    save(tx, &queue)?;
+    Ok(keys.len())
+}

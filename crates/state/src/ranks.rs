@@ -1,0 +1,101 @@
+//! How many members of a sorted set lie before one: members are counted in buckets, so that a rank costs a walk over
+//! bucket counts (100,000 members: some 300) and one bucket.
+//!
+//! A bucket's row lies at `part(3)` + the first position that it covers; the first bucket covers from the beginning.
+//! Invariant: the counts of the buckets add up to the number of members.
+
+use crate::error::Result;
+use crate::key::{Key, Take};
+use crate::limits::RANK_BUCKET_MAX;
+use crate::tx::{Tx, View};
+
+/// Rows of a sorted set's members by score, and of its buckets.
+pub(crate) const BY_SCORE: u8 = 2;
+pub(crate) const BUCKETS: u8 = 3;
+
+/// The bucket that covers `position` (bytes of a score and a member): its row and its count.
+fn bucket(view: &View<'_>, set: &Key, position: &[u8]) -> Result<Option<(Vec<u8>, u32)>> {
+    let buckets = set.u8(BUCKETS);
+    let row = view.rows_back_from(&buckets, &buckets.push(position))?.next().transpose()?;
+    Ok(row.map(|(key, value)| (key.to_vec(), Take(value).u32())))
+}
+
+/// A member was put at `position`.
+pub(crate) fn added(tx: &mut Tx<'_>, set: &Key, position: &[u8]) -> Result<()> {
+    let found = bucket(&tx.view(), set, position)?;
+    let Some((key, count)) = found else {
+        return tx.put(&set.u8(BUCKETS), &1u32.to_be_bytes());
+    };
+    let row = Key::copy(&key);
+    if count < RANK_BUCKET_MAX {
+        return tx.put(&row, &(count + 1).to_be_bytes());
+    }
+    let half = RANK_BUCKET_MAX / 2;
+    let begin = &key[set.as_slice().len() + 1..];
+    let by_score = set.u8(BY_SCORE);
+    let middle = {
+        let view = tx.view();
+        let mut rows = view.rows_from(&by_score, &by_score.push(begin))?.skip(half as usize);
+        rows.next().transpose()?.map(|(key, _)| key[by_score.as_slice().len()..].to_vec())
+    };
+    tx.put(&row, &half.to_be_bytes())?;
+    match middle {
+        Some(middle) => {
+            let rest = count + 1 - half;
+            tx.put(&set.u8(BUCKETS).push(&middle), &rest.to_be_bytes())
+        }
+        None => tx.put(&row, &(count + 1).to_be_bytes()),
+    }
+}
+
+/// A member was taken from `position`.
+pub(crate) fn removed(tx: &mut Tx<'_>, set: &Key, position: &[u8]) -> Result<()> {
+    let Some((key, count)) = bucket(&tx.view(), set, position)? else { return Ok(()) };
+    let row = Key::copy(&key);
+    let first = key.len() == set.as_slice().len() + 1;
+    if count <= 1 && !first {
+        return tx.delete(&row).map(|_| ());
+    }
+    tx.put(&row, &count.saturating_sub(1).to_be_bytes())
+}
+
+/// How many members lie before `position`.
+pub(crate) fn before(view: &View<'_>, set: &Key, position: &[u8]) -> Result<u64> {
+    let buckets = set.u8(BUCKETS);
+    let mut sum = 0;
+    let mut last: Option<(&[u8], u64)> = None;
+    for row in view.rows(&buckets)? {
+        let (key, value) = row?;
+        let begin = &key[buckets.as_slice().len()..];
+        if begin > position {
+            break;
+        }
+        sum += last.map_or(0, |(_, count)| count);
+        last = Some((begin, u64::from(Take(value).u32())));
+    }
+    let Some((begin, _)) = last else { return Ok(0) };
+    let by_score = set.u8(BY_SCORE);
+    for row in view.rows_from(&by_score, &by_score.push(begin))? {
+        if &row?.0[by_score.as_slice().len()..] >= position {
+            break;
+        }
+        sum += 1;
+    }
+    Ok(sum)
+}
+
+/// The position of the bucket in which the member of rank `rank` lies, and how many members come before that bucket.
+pub(crate) fn seek(view: &View<'_>, set: &Key, rank: u64) -> Result<(Vec<u8>, u64)> {
+    let buckets = set.u8(BUCKETS);
+    let (mut begin, mut sum) = (Vec::new(), 0);
+    for row in view.rows(&buckets)? {
+        let (key, value) = row?;
+        begin = key[buckets.as_slice().len()..].to_vec();
+        let count = u64::from(Take(value).u32());
+        if sum + count > rank {
+            break;
+        }
+        sum += count;
+    }
+    Ok((begin, sum))
+}

@@ -1,0 +1,135 @@
+//! A store without an identity: transactions and listings, for the daemon, its Redis door and tools.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::counters::Counter;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::locks::LockView;
+use crate::queue::QueueView;
+use crate::spaces::{Space, SpaceKind};
+use crate::tx::{Tx, View};
+use crate::{Stats, WallMs};
+
+/// An open store; clones share it. One process opens a folder once.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Engine>);
+
+impl Store {
+    /// Opens a store that a [`crate::Supervisor`] made.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoStore`], [`crate::Error::NotOurs`], [`crate::Error::Foreign`], [`crate::Error::Version`],
+    /// [`crate::Error::Corrupt`].
+    pub fn open(dir: &Path) -> Result<Self> {
+        Engine::open(dir).map(Self::new)
+    }
+
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self(Arc::new(engine))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0
+    }
+
+    /// Reads a snapshot that contains every write acknowledged before. Keep `f` short: what it sees is kept from being
+    /// used again while it runs. `f` may run twice (when another process has grown the file).
+    ///
+    /// # Errors
+    /// What `f` returns, or when the store itself fails.
+    pub fn read<R>(&self, now: WallMs, f: impl FnMut(&View<'_>) -> Result<R>) -> Result<R> {
+        self.0.read(now, f)
+    }
+
+    /// Runs a transaction: all of `f`'s changes happen at once, or none if it fails. Keep `f` to microseconds: it holds
+    /// the only writer's lock. `f` may run again (when the file had to grow), so it must not keep state outside.
+    ///
+    /// # Errors
+    /// What `f` returns; [`crate::Error::Full`], [`crate::Error::NoSpace`], [`crate::Error::Busy`]; or when the store
+    /// itself fails.
+    pub fn write<R>(&self, now: WallMs, f: impl FnMut(&mut Tx<'_>) -> Result<R>) -> Result<R> {
+        self.0.write(now, f)
+    }
+
+    /// The named space, made if it is not there.
+    ///
+    /// # Errors
+    /// When the store itself fails; so for all listings here.
+    pub fn space(&self, kind: SpaceKind, name: &[u8], now: WallMs) -> Result<Space> {
+        if let Some(space) = self.0.read(now, |view| crate::spaces::find(view, kind, name))? {
+            return Ok(space);
+        }
+        self.0.write(now, |tx| crate::spaces::open(tx, kind, name))
+    }
+
+    /// All named spaces of a kind.
+    ///
+    /// # Errors
+    /// See [`Store::space`].
+    pub fn spaces(&self, kind: SpaceKind, now: WallMs) -> Result<Vec<(Vec<u8>, Space)>> {
+        self.0.read(now, |view| crate::spaces::list(view, kind))
+    }
+
+    /// All locks that are held or waited for.
+    ///
+    /// # Errors
+    /// See [`Store::space`].
+    pub fn locks(&self, now: WallMs) -> Result<Vec<LockView>> {
+        self.0.read(now, crate::locks::list)
+    }
+
+    /// All queues.
+    ///
+    /// # Errors
+    /// See [`Store::space`].
+    pub fn queues(&self, now: WallMs) -> Result<Vec<QueueView>> {
+        self.0.read(now, crate::queue::list)
+    }
+
+    /// All counters.
+    ///
+    /// # Errors
+    /// See [`Store::space`].
+    pub fn counters(&self, now: WallMs) -> Result<Vec<Counter>> {
+        self.0.read(now, crate::counters::list)
+    }
+
+    /// Adds to a counter, made if it is not there; its new value.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooManyCounters`], [`crate::Error::Overflow`].
+    pub fn counter_add(&self, name: &[u8], by: i64, now: WallMs) -> Result<i64> {
+        let place = self.counter_place(name, now)?;
+        crate::counters::add(&self.0.control.counters()[place], by)
+    }
+
+    /// A counter's place in the row of counters, given now if it has none.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooManyCounters`].
+    pub fn counter_place(&self, name: &[u8], now: WallMs) -> Result<usize> {
+        match self.0.read(now, |view| crate::counters::find(view, name))? {
+            Some(place) => Ok(place),
+            None => self.0.write(now, |tx| crate::counters::place_of(tx, name)),
+        }
+    }
+
+    /// The row of counters in shared memory; valid for as long as any clone of this store.
+    #[must_use]
+    pub fn counter_page(&self) -> &[std::sync::atomic::AtomicI64] {
+        self.0.control.counters()
+    }
+
+    /// Figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        crate::stats::read(&self.0)
+    }
+
+    /// How long writers of this process wait for a frozen one before [`crate::Error::Busy`], in milliseconds.
+    pub fn set_patience(&self, ms: u32) {
+        self.0.set_patience(ms);
+    }
+}

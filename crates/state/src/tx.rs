@@ -1,0 +1,207 @@
+//! What code inside of a transaction sees: rows by key, in order, and a list of whom to wake afterwards.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use heed::{RoTxn, RwTxn};
+
+use crate::control::Control;
+use crate::engine::Db;
+use crate::error::{Error, Result};
+use crate::key::{Key, Table};
+use crate::{Owner, WallMs};
+
+/// One transaction makes at most this many unique numbers.
+const UNIQUE_BITS: u32 = 16;
+
+/// A snapshot.
+pub struct View<'t> {
+    pub(crate) txn: &'t RoTxn<'t>,
+    pub(crate) db: Db,
+    pub(crate) now: WallMs,
+    pub(crate) control: &'t Control,
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("snapshot", &self.txn.id()).field("now", &self.now).finish()
+    }
+}
+
+/// A row: key and value.
+pub(crate) type Row<'t> = (&'t [u8], &'t [u8]);
+
+impl<'t> View<'t> {
+    /// The moment that expiry is judged by.
+    pub fn now(&self) -> WallMs {
+        self.now
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Result<Option<&'t [u8]>> {
+        Ok(self.db.get(self.txn, key.as_slice())?)
+    }
+
+    /// The rows that begin with `prefix`, in order.
+    pub(crate) fn rows(&self, prefix: &Key) -> Result<impl Iterator<Item = Result<Row<'t>>> + use<'t>> {
+        Ok(self.db.prefix_iter(self.txn, prefix.as_slice())?.map(|row| row.map_err(Error::from)))
+    }
+
+    /// The same from the last to the first.
+    pub(crate) fn rows_back(&self, prefix: &Key) -> Result<impl Iterator<Item = Result<Row<'t>>> + use<'t>> {
+        Ok(self.db.rev_prefix_iter(self.txn, prefix.as_slice())?.map(|row| row.map_err(Error::from)))
+    }
+
+    /// The rows from `from` on (included), for as long as they begin with `prefix`.
+    pub(crate) fn rows_from(
+        &self,
+        prefix: &Key,
+        from: &Key,
+    ) -> Result<impl Iterator<Item = Result<Row<'t>>> + use<'t>> {
+        let prefix = *prefix;
+        let range = (std::ops::Bound::Included(from.as_slice()), std::ops::Bound::Unbounded);
+        let rows = self.db.range(self.txn, &range)?.map(|row| row.map_err(Error::from));
+        Ok(rows
+            .take_while(move |row| row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix.as_slice()))))
+    }
+
+    /// The rows up to `to` (included), backwards, for as long as they begin with `prefix`.
+    pub(crate) fn rows_back_from(
+        &self,
+        prefix: &Key,
+        to: &Key,
+    ) -> Result<impl Iterator<Item = Result<Row<'t>>> + use<'t>> {
+        let prefix = *prefix;
+        let range = (std::ops::Bound::Unbounded, std::ops::Bound::Included(to.as_slice()));
+        let rows = self.db.rev_range(self.txn, &range)?.map(|row| row.map_err(Error::from));
+        Ok(rows
+            .take_while(move |row| row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix.as_slice()))))
+    }
+
+    /// The first row that begins with `prefix`.
+    pub(crate) fn first(&self, prefix: &Key) -> Result<Option<Row<'t>>> {
+        let row = self.db.get_greater_than_or_equal_to(self.txn, prefix.as_slice())?;
+        Ok(row.filter(|(key, _)| key.starts_with(prefix.as_slice())))
+    }
+}
+
+/// A write transaction.
+pub struct Tx<'t> {
+    txn: RwTxn<'t>,
+    db: Db,
+    now: WallMs,
+    id: u64,
+    unique: u64,
+    pub(crate) control: &'t Control,
+    wakes: Vec<usize>,
+}
+
+impl std::fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx").field("id", &self.id).field("now", &self.now).finish()
+    }
+}
+
+impl<'t> Tx<'t> {
+    pub(crate) fn new(txn: RwTxn<'t>, db: Db, now: WallMs, control: &'t Control) -> Self {
+        let id = txn.id() as u64;
+        let base = control.header().ticket_base.load(Relaxed);
+        Self { txn, db, now, id, unique: base + (id << UNIQUE_BITS), control, wakes: Vec::new() }
+    }
+
+    pub(crate) fn commit(self) -> Result<Vec<usize>> {
+        self.txn.commit()?;
+        Ok(self.wakes)
+    }
+
+    /// What this transaction sees, its own changes included.
+    pub fn view(&self) -> View<'_> {
+        View { txn: &self.txn, db: self.db, now: self.now, control: self.control }
+    }
+
+    /// The moment that this transaction happens at.
+    pub fn now(&self) -> WallMs {
+        self.now
+    }
+
+    /// Its number: grows with every transaction that commits. The version of what it writes.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// A number above all that were given before, in this transaction and in all earlier ones.
+    pub(crate) fn ticket(&mut self) -> u64 {
+        self.unique += 1;
+        let base = self.control.header().ticket_base.load(Relaxed);
+        assert!(self.unique - base < (self.id + 1) << UNIQUE_BITS, "no operation makes this many rows");
+        self.unique
+    }
+
+    pub(crate) fn value_bytes_max(&self) -> u64 {
+        self.control.header().value_bytes_max.load(Relaxed)
+    }
+
+    /// Refuses a value over the limit.
+    pub(crate) fn check_value(&self, value: &[u8]) -> Result<()> {
+        let max = self.value_bytes_max();
+        if value.len() as u64 <= max { Ok(()) } else { Err(Error::ValueTooLong { bytes: value.len(), max }) }
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Result<Option<&[u8]>> {
+        Ok(self.db.get(&self.txn, key.as_slice())?)
+    }
+
+    pub(crate) fn put(&mut self, key: &Key, value: &[u8]) -> Result<()> {
+        Ok(self.db.put(&mut self.txn, key.as_slice(), value)?)
+    }
+
+    /// Removes a row; whether it was there.
+    pub(crate) fn delete(&mut self, key: &Key) -> Result<bool> {
+        Ok(self.db.delete(&mut self.txn, key.as_slice())?)
+    }
+
+    pub(crate) fn delete_raw(&mut self, key: &[u8]) -> Result<bool> {
+        Ok(self.db.delete(&mut self.txn, key)?)
+    }
+
+    /// Removes all rows that begin with the one byte of `table`.
+    pub(crate) fn delete_range(&mut self, table: &Key) -> Result<()> {
+        let end = table.as_slice()[0] + 1;
+        let range = (std::ops::Bound::Included(table.as_slice()), std::ops::Bound::Excluded(&[end][..]));
+        self.db.delete_range(&mut self.txn, &range)?;
+        Ok(())
+    }
+
+    /// Keys of the first rows that begin with `prefix`, copied, so that they may be changed.
+    pub(crate) fn keys(&self, prefix: &Key, most: usize) -> Result<Vec<Vec<u8>>> {
+        self.view().rows(prefix)?.take(most).map(|row| row.map(|(key, _)| key.to_vec())).collect()
+    }
+
+    /// Wakes the process of `owner` after the commit.
+    pub(crate) fn wake(&mut self, owner: Owner) {
+        let number = owner.number();
+        let place = self.control.slots_used().iter().position(|slot| slot.owner.load(Relaxed) == number);
+        if let Some(slot) = place {
+            self.wake_slot(slot);
+        }
+    }
+
+    pub(crate) fn wake_slot(&mut self, slot: usize) {
+        if !self.wakes.contains(&slot) {
+            self.wakes.push(slot);
+        }
+    }
+
+    /// Has the maintenance run at `at` at the latest.
+    pub(crate) fn due(&mut self, at: WallMs) {
+        if self.control.lower_due(at) {
+            self.wake_slot(crate::workers::SUPERVISOR_SLOT);
+        }
+    }
+
+    /// Puts an event into the mailbox of `owner` and wakes it.
+    pub(crate) fn mail(&mut self, owner: Owner, event: &[u8]) -> Result<()> {
+        let ticket = self.ticket();
+        self.put(&Key::new(Table::Mail).u64(owner.number()).u64(ticket), event)?;
+        self.wake(owner);
+        Ok(())
+    }
+}

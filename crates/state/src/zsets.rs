@@ -1,0 +1,267 @@
+//! Sorted sets: members with scores, in the order of score and then of the member's bytes.
+
+use crate::collection::{Collection, edit, element, find, split};
+use crate::error::{Error, Result};
+use crate::key::{Key, StoredName, Take};
+use crate::ranks::{self, BY_SCORE};
+use crate::record::Kind;
+use crate::spaces::Space;
+use crate::tx::{Tx, View};
+
+/// Rows of members, with their scores.
+const MEMBERS: u8 = 1;
+
+/// A member and its score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scored {
+    /// The member.
+    pub member: Vec<u8>,
+    /// Its score.
+    pub score: f64,
+}
+
+/// From which end a set is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The lowest score first.
+    Ascending,
+    /// The highest score first.
+    Descending,
+}
+
+/// A bound of a range of scores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    /// This score belongs to the range.
+    Included(f64),
+    /// It does not.
+    Excluded(f64),
+}
+
+/// Eight bytes that sort as the scores do.
+fn sortable(score: f64) -> [u8; 8] {
+    // Adding zero turns -0 into 0: they are one score.
+    let bits = (score + 0.0).to_bits();
+    let flipped = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+    flipped.to_be_bytes()
+}
+
+fn unsortable(bytes: &[u8]) -> f64 {
+    let flipped = Take(bytes).u64();
+    f64::from_bits(if flipped >> 63 == 1 { flipped ^ 1 << 63 } else { !flipped })
+}
+
+fn position(score: f64, member: &StoredName<'_>) -> Vec<u8> {
+    let mut out = sortable(score).to_vec();
+    out.extend_from_slice(member.as_slice());
+    out
+}
+
+fn member_row(set: &Collection, member: &StoredName<'_>) -> Key {
+    set.elements().u8(MEMBERS).name(member)
+}
+
+fn score_of(bytes: Option<&[u8]>) -> Option<f64> {
+    bytes.map(|bytes| f64::from_bits(Take(bytes).u64()))
+}
+
+fn place(tx: &mut Tx<'_>, set: &Collection, member: &StoredName<'_>, score: f64) -> Result<()> {
+    let position = position(score, member);
+    tx.put(&member_row(set, member), &score.to_bits().to_be_bytes())?;
+    tx.put(&set.elements().u8(BY_SCORE).push(&position), &element(member, &[]))?;
+    ranks::added(tx, &set.elements(), &position)
+}
+
+fn unplace(tx: &mut Tx<'_>, set: &Collection, member: &StoredName<'_>, score: f64) -> Result<()> {
+    let position = position(score, member);
+    tx.delete(&set.elements().u8(BY_SCORE).push(&position))?;
+    ranks::removed(tx, &set.elements(), &position)
+}
+
+/// Gives a member the score that `f` makes of the one it has; `None` leaves it as it is. The score then, if any.
+///
+/// # Errors
+/// [`Error::NotANumber`] for a score that is none; [`Error::WrongType`], [`Error::KeyTooLong`], or when the store itself
+/// fails; so for all functions here.
+pub fn update(
+    tx: &mut Tx<'_>,
+    space: Space,
+    key: &[u8],
+    member: &[u8],
+    f: impl FnOnce(Option<f64>) -> Option<f64>,
+) -> Result<Option<f64>> {
+    let member = StoredName::new("member", member)?;
+    edit(tx, space, key, Kind::SortedSet, |tx, set| {
+        let before = score_of(tx.get(&member_row(set, &member))?);
+        let Some(score) = f(before) else { return Ok(before) };
+        if score.is_nan() {
+            return Err(Error::NotANumber("a valid float"));
+        }
+        if before == Some(score) {
+            return Ok(before);
+        }
+        match before {
+            Some(before) => unplace(tx, set, &member, before)?,
+            None => set.count += 1,
+        }
+        place(tx, set, &member, score)?;
+        Ok(Some(score))
+    })
+}
+
+/// Sets a member's score; whether the member is new.
+///
+/// # Errors
+/// See [`update`].
+pub fn set(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8], score: f64) -> Result<bool> {
+    let mut new = false;
+    update(tx, space, key, member, |before| {
+        new = before.is_none();
+        Some(score)
+    })?;
+    Ok(new)
+}
+
+/// Adds to a member's score (a missing one has 0); the sum.
+///
+/// # Errors
+/// See [`update`].
+pub fn add(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8], by: f64) -> Result<f64> {
+    let sum = update(tx, space, key, member, |before| Some(before.unwrap_or(0.0) + by))?;
+    Ok(sum.unwrap_or(0.0))
+}
+
+/// Removes a member; whether it was there.
+///
+/// # Errors
+/// See [`update`].
+pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8]) -> Result<bool> {
+    if find(&tx.view(), space, key, Kind::SortedSet)?.is_none() {
+        return Ok(false);
+    }
+    let member = StoredName::new("member", member)?;
+    edit(tx, space, key, Kind::SortedSet, |tx, set| {
+        let row = member_row(set, &member);
+        let Some(score) = score_of(tx.get(&row)?) else { return Ok(false) };
+        tx.delete(&row)?;
+        unplace(tx, set, &member, score)?;
+        set.count -= 1;
+        Ok(true)
+    })
+}
+
+/// A member's score.
+///
+/// # Errors
+/// See [`update`].
+pub fn score(view: &View<'_>, space: Space, key: &[u8], member: &[u8]) -> Result<Option<f64>> {
+    let Some(set) = find(view, space, key, Kind::SortedSet)? else { return Ok(None) };
+    let member = StoredName::new("member", member)?;
+    Ok(score_of(view.get(&member_row(&set, &member))?))
+}
+
+/// How many members a set has.
+///
+/// # Errors
+/// See [`update`].
+pub fn len(view: &View<'_>, space: Space, key: &[u8]) -> Result<u64> {
+    Ok(find(view, space, key, Kind::SortedSet)?.map_or(0, |set| set.count))
+}
+
+/// How many members come before this one in the given order.
+///
+/// # Errors
+/// See [`update`].
+pub fn rank(view: &View<'_>, space: Space, key: &[u8], member: &[u8], order: Order) -> Result<Option<u64>> {
+    let Some(set) = find(view, space, key, Kind::SortedSet)? else { return Ok(None) };
+    let member = StoredName::new("member", member)?;
+    let Some(score) = score_of(view.get(&member_row(&set, &member))?) else { return Ok(None) };
+    let before = ranks::before(view, &set.elements(), &position(score, &member))?;
+    Ok(Some(match order {
+        Order::Ascending => before,
+        Order::Descending => set.count - 1 - before,
+    }))
+}
+
+fn scored(prefix: &Key, row: (&[u8], &[u8])) -> Scored {
+    let position = &row.0[prefix.as_slice().len()..];
+    let (member, _) = split(&position[8..], row.1);
+    Scored { member: member.to_vec(), score: unsortable(position) }
+}
+
+/// Members by rank: `most` of them from rank `start` on, in the given order.
+///
+/// # Errors
+/// See [`update`].
+pub fn range(
+    view: &View<'_>,
+    space: Space,
+    key: &[u8],
+    start: u64,
+    most: usize,
+    order: Order,
+) -> Result<Vec<Scored>> {
+    let Some(set) = find(view, space, key, Kind::SortedSet)? else { return Ok(Vec::new()) };
+    if start >= set.count {
+        return Ok(Vec::new());
+    }
+    let by_score = set.elements().u8(BY_SCORE);
+    if order == Order::Descending && start == 0 {
+        let rows = view.rows_back(&by_score)?.take(most);
+        return rows.map(|row| row.map(|row| scored(&by_score, row))).collect();
+    }
+    let count = (most as u64).min(set.count - start);
+    let first = match order {
+        Order::Ascending => start,
+        Order::Descending => set.count - start - count,
+    };
+    let (begin, before) = ranks::seek(view, &set.elements(), first)?;
+    let skip = usize::try_from(first - before).unwrap_or(usize::MAX);
+    let take = usize::try_from(count).unwrap_or(usize::MAX);
+    let rows = view.rows_from(&by_score, &by_score.push(&begin))?.skip(skip).take(take);
+    let mut members: Vec<Scored> =
+        rows.map(|row| row.map(|row| scored(&by_score, row))).collect::<Result<_>>()?;
+    if order == Order::Descending {
+        members.reverse();
+    }
+    Ok(members)
+}
+
+/// Members with scores between two bounds, ascending, without the first `skip`, at most `most`.
+///
+/// # Errors
+/// See [`update`].
+pub fn by_score(
+    view: &View<'_>,
+    space: Space,
+    key: &[u8],
+    (low, high): (Bound, Bound),
+    skip: usize,
+    most: usize,
+) -> Result<Vec<Scored>> {
+    let Some(set) = find(view, space, key, Kind::SortedSet)? else { return Ok(Vec::new()) };
+    let by_score = set.elements().u8(BY_SCORE);
+    let (Bound::Included(from) | Bound::Excluded(from)) = low;
+    let mut members = Vec::new();
+    let mut skipped = 0;
+    for row in view.rows_from(&by_score, &by_score.push(&sortable(from)))? {
+        let scored = scored(&by_score, row?);
+        let above = match low {
+            Bound::Included(low) => scored.score >= low,
+            Bound::Excluded(low) => scored.score > low,
+        };
+        let below = match high {
+            Bound::Included(high) => scored.score <= high,
+            Bound::Excluded(high) => scored.score < high,
+        };
+        if !below || members.len() == most {
+            break;
+        }
+        if above && skipped < skip {
+            skipped += 1;
+        } else if above {
+            members.push(scored);
+        }
+    }
+    Ok(members)
+}
