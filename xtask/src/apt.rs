@@ -1,7 +1,7 @@
 //! Debian packages: installed by root when missing, asked for otherwise.
 
 use std::process::Command;
-use std::sync::Once;
+use std::sync::{Mutex, Once};
 
 use anyhow::{Result, bail};
 
@@ -25,8 +25,10 @@ pub(crate) fn ensure(wanted: &[Wanted]) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { install(&missing) }
 }
 
-/// `apt-get install`, after one `apt-get update` a run.
+/// `apt-get install`, after one `apt-get update` a run, one at a time.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().expect("no installer panics");
     let list = packages.join(" ");
     if paths::which("apt-get").is_none() {
         bail!("missing: {list}. This machine has no apt-get; install their like by hand");

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{paths, sh};
+use crate::{apt, paths, sh};
 
 /// The Node majors that skep supports, oldest first.
 pub(crate) const NODE_MAJORS: [u32; 5] = [18, 20, 22, 24, 26];
@@ -36,10 +36,15 @@ pub(crate) fn runtimes() -> Result<()> {
     stamp(&paths::root().join("tests/tools"), &home)
 }
 
-/// Express, Fastify, ws and socket.io beside the fixture apps that use them, where Node looks for them.
+/// Express, Fastify, ws and socket.io beside the apps that use them, where Node looks for them.
 pub(crate) fn fixtures() -> Result<()> {
-    let source = paths::root().join("tests/fixtures");
-    if clean_install(&source, &source)? { stamp(&source, &source) } else { Ok(()) }
+    for folder in ["tests/fixtures", "examples/express"] {
+        let source = paths::root().join(folder);
+        if clean_install(&source, &source)? {
+            stamp(&source, &source)?;
+        }
+    }
+    Ok(())
 }
 
 /// PM2, the peer that the strict client and the benchmarks measure.
@@ -55,6 +60,9 @@ fn clean_install(source: &Path, home: &Path) -> Result<bool> {
     let wanted = fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
     if fs::read(stamp_path(home)).is_ok_and(|have| have == wanted) {
         return Ok(false);
+    }
+    if paths::which("npm").is_none() {
+        apt::install(&["nodejs", "npm"]).context("npm")?;
     }
     if paths::which("npm").is_none() {
         bail!(

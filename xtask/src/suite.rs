@@ -158,6 +158,7 @@ fn test() -> Result<()> {
         cargo_tools::command(cargo_tools::NEXTEST)?
             .args(["run", "--locked", "--workspace", "--no-fail-fast"])
             .env("SKEP_TOOLS", paths::tools())
+            .env("SKEP_NODES", paths::tools().join("node"))
             .env("SKEP_BIN", paths::target().join("debug/skep")),
     )
 }
