@@ -1,0 +1,260 @@
+//! Watches every turn of the core and says what must never happen.
+
+use skep_core::{
+    AppId, AppView, Command, Effect, Effects, Event, Fleet, Now, OpId, Outcome, PhaseName, SlotId, SlotView,
+    Target, WorkerId, WorkerView,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A promise that was broken, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation(pub String);
+
+/// What a passed check returns.
+pub type Checked = Result<(), Violation>;
+
+/// Breaks off with a violation unless the condition holds.
+macro_rules! promise {
+    ($holds:expr, $($words:tt)+) => {
+        if !$holds {
+            return Err(crate::witness::Violation(format!($($words)+)));
+        }
+    };
+}
+pub(crate) use promise;
+
+/// Everything that has been seen so far.
+#[derive(Clone, Debug, Default)]
+pub struct Witness {
+    ops: BTreeMap<OpId, Option<Outcome>>,
+    lost: BTreeSet<OpId>,
+    /// Slots that a user stopped or deleted, and nobody started since.
+    stopped: BTreeSet<SlotId>,
+    halted: bool,
+    /// What each spawned worker was said to be.
+    spawned: BTreeMap<WorkerId, Effect>,
+    /// The largest surge that any policy of an app allowed.
+    surge: BTreeMap<AppId, usize>,
+}
+
+// === impl Witness ===
+
+impl Witness {
+    /// Looks at one turn before it is made durable.
+    pub fn judge(&self, before: &Fleet, after: &Fleet, now: Now, event: &Event, fx: &Effects) -> Checked {
+        let persists = fx.iter().filter(|fx| **fx == Effect::Persist).count();
+        let first = fx.iter().next() == Some(&Effect::Persist);
+        let changed = before.desired() != after.desired();
+        promise!(persists == usize::from(changed), "desired changed: {changed}, Persist effects: {persists}");
+        promise!(persists == 0 || first, "Persist is not the first effect");
+        let rejected = fx.iter().any(|fx| matches!(fx, Effect::OpDone { outcome: Outcome::Rejected(_), .. }));
+        promise!(!rejected || before == after, "a rejected command changed something");
+        if *event == Event::Tick {
+            self.judge_tick(after, now)?;
+        }
+        for app in &after.apps() {
+            judge_app(app)?;
+        }
+        for effect in fx {
+            if let Effect::Spawn { worker, .. } = effect {
+                self.judge_spawn(after, *worker, effect)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_tick(&self, after: &Fleet, now: Now) -> Checked {
+        let due = after.next_deadline();
+        promise!(
+            due.is_none_or(|at| at >= now),
+            "after a tick at {now:?} a deadline lies in the past: {due:?}"
+        );
+        if due.is_none_or(|at| at > now) {
+            let (mut again, mut fx) = (after.clone(), Effects::new());
+            again.handle(now, Event::Tick, &mut fx);
+            promise!(
+                fx.is_empty() && again == *after,
+                "a second look at the same state does something: {fx:?}"
+            );
+        }
+        Ok(())
+    }
+
+    fn judge_spawn(&self, after: &Fleet, worker: WorkerId, effect: &Effect) -> Checked {
+        promise!(!self.halted, "a spawn after the shutdown: {effect:?}");
+        let Effect::Spawn { app, slot, .. } = effect else { return Ok(()) };
+        promise!(!self.stopped.contains(slot), "a spawn on a stopped slot: {effect:?}");
+        match self.spawned.get(&worker) {
+            Some(known) => promise!(known == effect, "worker number used twice: {known:?}, {effect:?}"),
+            None => {
+                let last = self.spawned.last_key_value().map(|(last, _)| *last);
+                promise!(last.is_none_or(|last| last < worker), "{worker} is spawned after {last:?}");
+            }
+        }
+        let view = after.app(*app);
+        let place = view.as_ref().and_then(|view| view.slots.iter().find(|known| known.id == *slot));
+        let wanted = place.is_some_and(|slot| slot.up && !slot.leaving);
+        promise!(wanted, "a spawn that nobody wants: {effect:?} in {view:?}");
+        let view = view.expect("its slot was found in it");
+        let (live, surge) = (view.slots.iter().flat_map(workers).count(), self.surge(after, *app));
+        let most = view.slots.len() + surge;
+        promise!(live <= most, "{live} workers of app {app}, allowed are {most}");
+        Ok(())
+    }
+
+    /// The largest surge that this app was ever allowed: after a policy gets stricter, workers of the old one may
+    /// still be there.
+    #[must_use]
+    pub fn surge(&self, fleet: &Fleet, app: AppId) -> usize {
+        let now =
+            fleet.desired().apps.iter().find(|known| known.id == app).map_or(0, |app| app.policy.surge());
+        self.surge.get(&app).copied().unwrap_or(0).max(now)
+    }
+
+    /// A turn became durable: a snapshot of it was stored.
+    pub fn commit(&mut self, before: &Fleet, after: &Fleet, event: &Event, fx: &Effects) -> Checked {
+        if let Event::Command { op, command } = event {
+            promise!(!self.ops.contains_key(op), "the history used op {op} twice");
+            self.ops.insert(*op, None);
+            let rejected = fx.iter().any(
+                |fx| matches!(fx, Effect::OpDone { op: done, outcome: Outcome::Rejected(_) } if done == op),
+            );
+            if !rejected {
+                self.note_command(before, after, command);
+            }
+        }
+        self.note_ends(fx)?;
+        for app in after.desired().apps {
+            let known = self.surge.entry(app.id).or_default();
+            *known = (*known).max(app.policy.surge());
+        }
+        self.note_spawns(fx);
+        if after.apps().is_empty() {
+            self.stopped.clear(); // Slot numbers begin anew.
+        }
+        Ok(())
+    }
+
+    fn note_ends(&mut self, fx: &Effects) -> Checked {
+        for effect in fx {
+            if let Effect::OpDone { op, outcome } = effect {
+                match self.ops.get_mut(op) {
+                    Some(end @ None) => *end = Some(outcome.clone()),
+                    Some(Some(first)) => promise!(false, "op {op} ended twice: {first:?}, {outcome:?}"),
+                    None => promise!(false, "op {op} ended and never began: {outcome:?}"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note_command(&mut self, before: &Fleet, after: &Fleet, command: &Command) {
+        match command {
+            Command::Stop { target } | Command::Delete { target } => {
+                self.stopped.extend(slots(before, target));
+            }
+            Command::Start { target } | Command::Restart { target, .. } | Command::Reload { target, .. } => {
+                for slot in slots(before, target) {
+                    self.stopped.remove(&slot);
+                }
+            }
+            Command::Scale { app, .. } | Command::Update { app, .. } => {
+                // A slot that was on its way out may be called back.
+                let leaving =
+                    before.app(*app).into_iter().flat_map(|app| app.slots).filter(|slot| slot.leaving);
+                let up = after.app(*app).into_iter().flat_map(|app| app.slots).filter(|slot| slot.up);
+                let up: BTreeSet<SlotId> = up.map(|slot| slot.id).collect();
+                for slot in leaving.filter(|slot| up.contains(&slot.id)) {
+                    self.stopped.remove(&slot.id);
+                }
+            }
+            Command::Shutdown => self.halted = true,
+            Command::Create { .. } | Command::Reset { .. } => {}
+        }
+    }
+
+    fn note_spawns(&mut self, fx: &Effects) {
+        for effect in fx {
+            if let Effect::Spawn { worker, .. } = effect {
+                self.spawned.insert(*worker, effect.clone());
+            }
+        }
+    }
+
+    /// A successor took over. Without a snapshot it knows nothing of ops; what was written to disk but not into the
+    /// snapshot may have changed what is stopped.
+    pub fn restored(&mut self, fleet: &Fleet, with_snapshot: bool, fx: &Effects) -> Checked {
+        if !with_snapshot {
+            let open = self.ops.iter().filter(|(_, end)| end.is_none()).map(|(op, _)| *op);
+            self.lost.extend(open);
+            self.halted = false;
+        }
+        let down =
+            fleet.apps().into_iter().flat_map(|app| app.slots).filter(|slot| !slot.up).map(|slot| slot.id);
+        self.stopped = down.collect();
+        for effect in fx {
+            if let Effect::Spawn { worker, .. } = effect {
+                self.judge_spawn(fleet, *worker, effect)?;
+            }
+        }
+        self.note_spawns(fx);
+        self.note_ends(fx)
+    }
+
+    /// How a command ended; none: not yet (or nobody knows any more).
+    #[must_use]
+    pub fn outcome(&self, op: OpId) -> Option<&Outcome> {
+        self.ops.get(&op)?.as_ref()
+    }
+
+    /// Commands that have not ended and whose fate is not excused by a lost snapshot.
+    pub fn open_ops(&self) -> impl Iterator<Item = OpId> {
+        let open = self.ops.iter().filter(|(op, end)| end.is_none() && !self.lost.contains(op));
+        open.map(|(op, _)| *op)
+    }
+
+    /// A shutdown was asked for.
+    #[must_use]
+    pub fn halted(&self) -> bool {
+        self.halted
+    }
+
+    /// How many workers were spawned.
+    #[must_use]
+    pub fn spawns(&self) -> usize {
+        self.spawned.len()
+    }
+}
+
+fn judge_app(app: &AppView) -> Checked {
+    for slot in &app.slots {
+        if let (Some(current), Some(successor)) = (&slot.worker, &slot.successor) {
+            promise!(app.rollout.is_some(), "two workers on slot {} without a rollout", slot.id);
+            promise!(!ending(successor), "an ending successor: {current:?}, {successor:?}");
+        }
+        for old in &slot.old {
+            promise!(ending(old), "an old worker that nobody told to go: {old:?}");
+        }
+    }
+    Ok(())
+}
+
+fn ending(worker: &WorkerView) -> bool {
+    match worker.phase {
+        PhaseName::Draining | PhaseName::Stopping => true,
+        PhaseName::Spawning | PhaseName::Starting | PhaseName::Ready => false,
+    }
+}
+
+/// Every worker of a slot.
+pub(crate) fn workers(slot: &SlotView) -> impl Iterator<Item = &WorkerView> {
+    slot.worker.iter().chain(&slot.successor).chain(&slot.old)
+}
+
+/// The slots that a target means.
+fn slots(fleet: &Fleet, target: &Target) -> Vec<SlotId> {
+    let apps = fleet.apps();
+    let whole = apps.iter().filter(|app| target.apps.contains(&app.id));
+    let named = whole.flat_map(|app| &app.slots).filter(|slot| !slot.leaving).map(|slot| slot.id);
+    named.chain(target.slots.iter().copied()).collect()
+}
