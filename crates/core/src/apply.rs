@@ -36,7 +36,7 @@ impl Fleet {
                 turn.dirty = true;
                 self.apps.push(app);
                 let at = self.apps.len() - 1;
-                Ok(self.grow(turn, at, instances, wish))
+                Ok(self.grow(turn, op, at, instances, wish))
             }
             Command::Update { app, policy, instances, revision, how } => {
                 check_instances(instances)?;
@@ -55,7 +55,7 @@ impl Fleet {
                 check_instances(instances)?;
                 let at = find_app(&self.apps, app)?;
                 let mut waits = self.shrink(turn, op, at, instances);
-                waits.extend(self.grow(turn, at, instances, Wish::Up));
+                waits.extend(self.grow(turn, op, at, instances, Wish::Up));
                 Ok(waits)
             }
             Command::Delete { target } => self.each(turn, op, &target, Self::delete),
@@ -174,9 +174,19 @@ impl Fleet {
     }
 
     /// More slots; during a rollout they start as its new workers do.
-    pub(crate) fn grow(&mut self, turn: &mut Turn<'_>, at: usize, instances: u32, wish: Wish) -> Vec<Wait> {
+    pub(crate) fn grow(
+        &mut self,
+        turn: &mut Turn<'_>,
+        op: OpId,
+        at: usize,
+        instances: u32,
+        wish: Wish,
+    ) -> Vec<Wait> {
         let app = &mut self.apps[at];
         let grown = app.grow(turn, instances, wish, app.stable_revision());
+        for id in &grown {
+            self.ops.release_gone(turn, op, app.id, *id); // It may have been on its way out.
+        }
         match wish {
             Wish::Up => {
                 if let Some(rollout) = &mut app.rollout {

@@ -1,9 +1,9 @@
 //! Compares what we believe with what the keeper holds, and believes the keeper.
 
-use crate::app::App;
+use crate::app::{App, Stage};
 use crate::fleet::Fleet;
 use crate::restart::End;
-use crate::slot::Seat;
+use crate::slot::{Seat, Wish};
 use crate::stray::Stray;
 use crate::turn::Turn;
 use crate::worker::{Phase, Place, Worker};
@@ -52,7 +52,7 @@ impl Fleet {
 
     /// A worker of ours lives.
     fn found(&mut self, turn: &mut Turn<'_>, id: WorkerId, pid: u32, earlier: Earlier) {
-        let unborn = self.worker(id).is_some_and(|(_, worker)| worker.pid().is_none());
+        let unborn = self.worker(id).is_some_and(|worker| worker.pid().is_none());
         match (unborn, earlier) {
             (true, _) => self.spawned(turn, id, pid),
             (false, Earlier::Trust) => {}
@@ -60,22 +60,23 @@ impl Fleet {
         }
     }
 
-    /// A worker of ours is not there.
+    /// A worker of ours is not there: it has ended, or nobody was asked for it yet.
     fn missing(&mut self, turn: &mut Turn<'_>, id: WorkerId) {
-        match self.worker(id).map(|(_, worker)| &worker.phase) {
-            Some(Phase::Spawning { .. }) => self.repeat(turn, id),
-            Some(
-                Phase::Starting { .. }
-                | Phase::Ready { .. }
-                | Phase::Draining { .. }
-                | Phase::Stopping { .. },
-            )
-            | None => self.ended(turn, id, &End::Exit(ExitStatus::Unknown)),
+        let asked_for =
+            self.apps.iter().filter(|app| app.stage == Stage::Live).flat_map(|app| &app.slots).any(|slot| {
+                let spawning =
+                    |worker: &Worker| worker.id == id && matches!(worker.phase, Phase::Spawning { .. });
+                slot.wish == Wish::Up && slot.workers().any(spawning)
+            });
+        if asked_for {
+            self.repeat(turn, id);
+        } else {
+            self.ended(turn, id, &End::Exit(ExitStatus::Unknown));
         }
     }
 
-    fn worker(&self, id: WorkerId) -> Option<(&App, &Worker)> {
-        self.apps.iter().find_map(|app| Some((app, app.workers().find(|worker| worker.id == id)?)))
+    fn worker(&self, id: WorkerId) -> Option<&Worker> {
+        self.apps.iter().flat_map(App::workers).find(|worker| worker.id == id)
     }
 
     fn repeat(&self, turn: &mut Turn<'_>, id: WorkerId) {

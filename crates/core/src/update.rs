@@ -35,12 +35,12 @@ impl Fleet {
                 if let Some(rollout) = &mut app.rollout {
                     (rollout.revision, rollout.fallback) = (revision, None);
                 }
-                waits.extend(self.grow(turn, at, instances, wish));
+                waits.extend(self.grow(turn, op, at, instances, wish));
             }
             UpdateHow::Rolling if live => {
                 self.ops.release_rollout(turn, op, self.apps[at].id);
                 self.apps[at].replace_rollout(turn, op, policy, revision);
-                let _ = self.grow(turn, at, instances, wish);
+                let _ = self.grow(turn, op, at, instances, wish);
                 let app = &mut self.apps[at];
                 let up = app.up();
                 app.begin_rollout(turn, op, &up, None);
@@ -49,7 +49,7 @@ impl Fleet {
             UpdateHow::Rolling | UpdateHow::Recreate => {
                 self.ops.release_rollout(turn, op, self.apps[at].id);
                 self.apps[at].begin_anew(turn, policy, revision);
-                let _ = self.grow(turn, at, instances, wish);
+                let _ = self.grow(turn, op, at, instances, wish);
                 let app = &mut self.apps[at];
                 if how == UpdateHow::Recreate {
                     app.listened = false;

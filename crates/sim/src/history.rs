@@ -312,7 +312,8 @@ fn settled(world: &World) -> Checked {
     let mut known = 0;
     for app in world.fleet.apps() {
         promise!(!app.deleting, "an app that is never gone: {app:?}");
-        promise!(app.rollout.is_none(), "a rollout that never ends: {app:?}");
+        let over = app.rollout.is_none() || world.witness.halted();
+        promise!(over, "a rollout that never ends: {app:?}");
         for slot in &app.slots {
             known += workers(slot).count();
             promise!(!slot.leaving, "a slot that is never gone: {app:?}");

@@ -35,7 +35,7 @@ impl Wire {
     /// Sends an event off.
     pub fn send(&mut self, now: Now, event: Event, dice: &mut Dice) {
         match self.manners {
-            Manners::Orderly if from_keeper(&event) => {
+            Manners::Orderly if sender(&event) == Sender::Keeper => {
                 let at = (now + dice.millis(1)).max(self.keeper_until);
                 self.keeper_until = at;
                 self.put(at, event);
@@ -79,8 +79,8 @@ impl Wire {
     /// The daemon's end closes: what the keeper sent is lost, what workers wrote waits in their sockets, and the
     /// message that was being read is read again.
     pub fn cut(&mut self, now: Now, reading: Option<Event>) {
-        self.under_way.retain(|_, event| !from_keeper(event));
-        if let Some(event) = reading.filter(|event| !from_keeper(event)) {
+        self.under_way.retain(|_, event| sender(event) != Sender::Keeper);
+        if let Some(event) = reading.filter(|event| sender(event) == Sender::Worker) {
             self.put(now, event);
         }
     }
@@ -94,7 +94,7 @@ impl Wire {
     /// What is under way from the keeper.
     #[must_use]
     pub fn keeper_is_quiet(&self) -> bool {
-        !self.under_way.values().any(from_keeper)
+        self.under_way.values().all(|event| sender(event) != Sender::Keeper)
     }
 
     /// How events travel at present.
@@ -104,14 +104,21 @@ impl Wire {
     }
 }
 
-fn from_keeper(event: &Event) -> bool {
+/// Who sent an event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Keeper,
+    Worker,
+    /// It never travels on this wire.
+    Nobody,
+}
+
+fn sender(event: &Event) -> Sender {
     match event {
-        Event::Spawned { .. } | Event::SpawnFailed { .. } | Event::Exited { .. } | Event::Seen(_) => true,
-        // Commands and ticks never travel on this wire.
-        Event::Listening { .. }
-        | Event::Announced { .. }
-        | Event::Drained { .. }
-        | Event::Command { .. }
-        | Event::Tick => false,
+        Event::Spawned { .. } | Event::SpawnFailed { .. } | Event::Exited { .. } | Event::Seen(_) => {
+            Sender::Keeper
+        }
+        Event::Listening { .. } | Event::Announced { .. } | Event::Drained { .. } => Sender::Worker,
+        Event::Command { .. } | Event::Tick => Sender::Nobody,
     }
 }

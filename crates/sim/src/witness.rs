@@ -55,9 +55,21 @@ impl Witness {
         for app in &after.apps() {
             judge_app(app)?;
         }
+        let stopped = match event {
+            Event::Command { command, .. } if !rejected => self.stopped_by(before, after, command),
+            Event::Command { .. }
+            | Event::Spawned { .. }
+            | Event::SpawnFailed { .. }
+            | Event::Listening { .. }
+            | Event::Announced { .. }
+            | Event::Drained { .. }
+            | Event::Exited { .. }
+            | Event::Seen(_)
+            | Event::Tick => self.stopped.clone(),
+        };
         for effect in fx {
             if let Effect::Spawn { worker, .. } = effect {
-                self.judge_spawn(after, *worker, effect)?;
+                self.judge_spawn(after, *worker, effect, &stopped)?;
             }
         }
         Ok(())
@@ -80,10 +92,16 @@ impl Witness {
         Ok(())
     }
 
-    fn judge_spawn(&self, after: &Fleet, worker: WorkerId, effect: &Effect) -> Checked {
+    fn judge_spawn(
+        &self,
+        after: &Fleet,
+        worker: WorkerId,
+        effect: &Effect,
+        stopped: &BTreeSet<SlotId>,
+    ) -> Checked {
         promise!(!self.halted, "a spawn after the shutdown: {effect:?}");
         let Effect::Spawn { app, slot, .. } = effect else { return Ok(()) };
-        promise!(!self.stopped.contains(slot), "a spawn on a stopped slot: {effect:?}");
+        promise!(!stopped.contains(slot), "a spawn on a stopped slot: {effect:?}");
         match self.spawned.get(&worker) {
             Some(known) => promise!(known == effect, "worker number used twice: {known:?}, {effect:?}"),
             None => {
@@ -120,7 +138,8 @@ impl Witness {
                 |fx| matches!(fx, Effect::OpDone { op: done, outcome: Outcome::Rejected(_) } if done == op),
             );
             if !rejected {
-                self.note_command(before, after, command);
+                self.stopped = self.stopped_by(before, after, command);
+                self.halted |= *command == Command::Shutdown;
             }
         }
         self.note_ends(fx)?;
@@ -148,14 +167,14 @@ impl Witness {
         Ok(())
     }
 
-    fn note_command(&mut self, before: &Fleet, after: &Fleet, command: &Command) {
+    /// The slots that nothing may be spawned on after a command that was accepted.
+    fn stopped_by(&self, before: &Fleet, after: &Fleet, command: &Command) -> BTreeSet<SlotId> {
+        let mut stopped = self.stopped.clone();
         match command {
-            Command::Stop { target } | Command::Delete { target } => {
-                self.stopped.extend(slots(before, target));
-            }
+            Command::Stop { target } | Command::Delete { target } => stopped.extend(slots(before, target)),
             Command::Start { target } | Command::Restart { target, .. } | Command::Reload { target, .. } => {
                 for slot in slots(before, target) {
-                    self.stopped.remove(&slot);
+                    stopped.remove(&slot);
                 }
             }
             Command::Scale { app, .. } | Command::Update { app, .. } => {
@@ -165,12 +184,12 @@ impl Witness {
                 let up = after.app(*app).into_iter().flat_map(|app| app.slots).filter(|slot| slot.up);
                 let up: BTreeSet<SlotId> = up.map(|slot| slot.id).collect();
                 for slot in leaving.filter(|slot| up.contains(&slot.id)) {
-                    self.stopped.remove(&slot.id);
+                    stopped.remove(&slot.id);
                 }
             }
-            Command::Shutdown => self.halted = true,
-            Command::Create { .. } | Command::Reset { .. } => {}
+            Command::Shutdown | Command::Create { .. } | Command::Reset { .. } => {}
         }
+        stopped
     }
 
     fn note_spawns(&mut self, fx: &Effects) {
@@ -194,7 +213,7 @@ impl Witness {
         self.stopped = down.collect();
         for effect in fx {
             if let Effect::Spawn { worker, .. } = effect {
-                self.judge_spawn(fleet, *worker, effect)?;
+                self.judge_spawn(fleet, *worker, effect, &self.stopped)?;
             }
         }
         self.note_spawns(fx);
