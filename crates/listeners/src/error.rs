@@ -39,7 +39,10 @@ pub enum ListenError {
         source: NetError,
     },
     /// More slots than [`crate::SLOTS_MAX`].
-    #[error("{address}: slot {slot} would be one more than {} on one address; lower `instances`", crate::SLOTS_MAX)]
+    #[error(
+        "{address}: slot {slot} would be one more than {} on one address; lower `instances`",
+        crate::SLOTS_MAX
+    )]
     TooManySlots {
         /// The group's address.
         address: Box<Address>,
@@ -55,7 +58,9 @@ pub enum AdoptError {
     #[error("the note of a stored listener does not read as one ({0}); it will be opened anew")]
     Note(#[from] serde_json::Error),
     /// The note and the descriptors do not belong together.
-    #[error("the note of {address} speaks of {expected} descriptors, {found} are here; it will be opened anew")]
+    #[error(
+        "the note of {address} speaks of {expected} descriptors, {found} are here; it will be opened anew"
+    )]
     Descriptors {
         /// The group's address.
         address: Box<Address>,
@@ -103,7 +108,9 @@ fn denied_hint(address: &Address) -> &'static str {
             "ports below net.ipv4.ip_unprivileged_port_start (1024) need CAP_NET_BIND_SERVICE: choose a higher \
              port, lower that sysctl, or run skep with the capability"
         }
-        Address::Unix { .. } => "the directory must be writable, and only root may give a path to someone else",
+        Address::Unix { .. } => {
+            "the directory must be writable, and only root may give a path to someone else"
+        }
         Address::Abstract { .. } => "a sandbox forbids it",
     }
 }

@@ -116,7 +116,9 @@ fn parse_ip(hex: &str) -> Option<IpAddr> {
 fn overlaps(host: Host, ip: IpAddr) -> bool {
     match host {
         Host::Any => true,
-        Host::Ip(want) => ip.is_unspecified() || want.is_unspecified() || ip.to_canonical() == want.to_canonical(),
+        Host::Ip(want) => {
+            ip.is_unspecified() || want.is_unspecified() || ip.to_canonical() == want.to_canonical()
+        }
         Host::Scoped(want, _) => ip.is_unspecified() || ip == IpAddr::V6(want),
     }
 }
@@ -143,7 +145,8 @@ fn has_any(pid: u32, links: &[String]) -> bool {
 
 fn command(pid: u32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<_> = bytes.split(|b| *b == 0).filter(|w| !w.is_empty()).map(String::from_utf8_lossy).collect();
+    let words: Vec<_> =
+        bytes.split(|b| *b == 0).filter(|w| !w.is_empty()).map(String::from_utf8_lossy).collect();
     let text = words.join(" ");
     let shown: String = text.chars().filter(|c| !c.is_control()).take(COMMAND_CHARS_MAX).collect();
     if shown.len() < text.len() { format!("{shown}…") } else { shown }

@@ -27,6 +27,7 @@ mod holder;
 mod options;
 mod selection;
 pub mod steal;
+mod steer;
 mod watcher;
 
 pub use address::{Address, Host};

@@ -11,8 +11,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use skep_core::SlotId;
 use skep_sys::net::{LocalAddress, Queue, UnixIdentity, tcp_queue};
 
-use crate::steal::{PlaceId, Rule};
-use crate::{Address, Balance, GroupKey, Options, Selection, Watcher};
+use crate::steal::{PlaceId, Power, Rule};
+use crate::steer::{Candidate, Engine};
+use crate::{Address, GroupKey, Options, Selection, Selector, Transfer, Watcher};
 
 pub use patrol::{Move, Round};
 
@@ -32,8 +33,11 @@ pub struct Group {
     /// Ascending.
     slots: Vec<Slot>,
     identity: Option<UnixIdentity>,
+    engine: Engine,
     rule: Rule,
+    /// Places that the rule wants new connections to avoid.
     avoid: Vec<PlaceId>,
+    /// Whose turn it is to get a connection that is handed over.
     turn: usize,
     watch: Option<(Watcher, GroupKey)>,
     changed: bool,
@@ -48,13 +52,11 @@ enum Form {
     One,
 }
 
-/// A socket.
+/// A socket. One that no slot uses is taken by the next new slot, or closed when it has been quiet for a while.
 #[derive(Debug)]
 struct Place {
     id: PlaceId,
     socket: OwnedFd,
-    /// Its slot was retired: taken again by the next new slot, else closed when it has been quiet long enough.
-    leaving: bool,
 }
 
 /// A slot.
@@ -65,6 +67,13 @@ struct Slot {
     live: bool,
     weight: u32,
     load: u64,
+}
+
+fn power(options: &Options) -> Power {
+    match options.transfer {
+        Transfer::Connections => Power::Move,
+        Transfer::Nothing => Power::Steer,
+    }
 }
 
 // === impl Group ===
@@ -91,7 +100,7 @@ impl Group {
     /// Who chooses the slot of a new connection, and why.
     #[must_use]
     pub fn selection(&self) -> Selection {
-        todo_selection(self.options.balance)
+        self.engine.selection()
     }
 
     /// Each slot's accept queue, for people. Slots of a shared socket all show the same queue; UDP and Unix
@@ -111,13 +120,54 @@ impl Group {
         self.places.iter().find(|place| place.id == id)
     }
 
+    fn datagrams(&self) -> bool {
+        matches!(self.address, Address::Udp { .. })
+    }
+
+    /// Puts the present state into the selector's tables.
+    fn steer(&mut self) {
+        let Some(first) = self.places.first() else { return };
+        let tenants: Vec<Option<&Slot>> =
+            self.places.iter().map(|place| self.slots.iter().find(|slot| slot.place == place.id)).collect();
+        // The first of these wishes that anyone fulfils; connections that find nobody wait for a successor.
+        let wishes: [&dyn Fn(&Slot) -> bool; 4] = [
+            &|slot| slot.live && slot.weight > 0 && !self.avoid.contains(&slot.place),
+            &|slot| slot.live && slot.weight > 0,
+            &|slot| slot.live,
+            &|_| true,
+        ];
+        let wanted = |slot: Option<&Slot>| {
+            let wish = wishes.iter().find(|wish| self.slots.iter().any(wish));
+            wish.is_none_or(|wish| slot.is_some_and(wish))
+        };
+        let candidates: Vec<Candidate> = (0..)
+            .zip(self.places.iter().zip(&tenants))
+            .map(|(position, (place, slot))| Candidate {
+                place: place.id,
+                position,
+                weight: slot.map_or(1, |slot| slot.weight.max(1)),
+                wanted: wanted(*slot),
+                tenanted: slot.is_some(),
+            })
+            .collect();
+        self.changed |= self.engine.apply(&candidates, first.socket.as_fd());
+    }
+
+    /// Watches all sockets for the next connection.
+    fn arm(&self) {
+        let Some((watcher, key)) = &self.watch else { return };
+        if self.form == Form::One && self.engine.selection().selector != Selector::Ipc {
+            return;
+        }
+        for place in self.places.iter().filter(|_| !self.datagrams()) {
+            // ENOSPC or ENOMEM: this socket's queue is then seen by the next patrol only.
+            let _ = watcher.arm(*key, place.socket.as_fd());
+        }
+    }
+
     fn slot_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
         self.slots.iter_mut().find(|slot| slot.id == id)
     }
-}
-
-fn todo_selection(_balance: Balance) -> Selection {
-    Selection { selector: crate::Selector::KernelHash, why: String::new() }
 }
 
 // === impl Place ===
@@ -125,5 +175,18 @@ fn todo_selection(_balance: Balance) -> Selection {
 impl Place {
     fn queue(&self) -> Option<Queue> {
         tcp_queue(self.socket.as_fd()).ok()
+    }
+}
+
+// === impl Drop ===
+
+impl Drop for Group {
+    /// The keeper holds duplicates, so closing alone would leave the sockets in the watcher.
+    fn drop(&mut self) {
+        if let Some((watcher, _)) = &self.watch {
+            for place in &self.places {
+                watcher.forget(place.socket.as_fd());
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use skep_sys::net::{
 
 use super::{Form, Group, Place, Slot};
 use crate::steal::{PlaceId, Rule};
+use crate::steer::Engine;
 use crate::{Address, Balance, ListenError, Options, SLOTS_MAX};
 
 /// A bound socket on its way into a group.
@@ -50,15 +51,24 @@ impl Group {
             }
         }
         .map_err(wrap)?;
+        let datagrams = matches!(address, Address::Udp { .. });
+        let first = PlaceId(0);
+        let engine = match opened.form {
+            Form::Each(_) => Engine::choose(options.balance, datagrams, opened.socket.as_fd()),
+            Form::One => Engine::one(options.balance),
+        };
+        // A failure leaves the first socket to the kernel's hash.
+        let _ = engine.joined(first, opened.socket.as_fd());
         Ok(Self {
             address: resolved(address, &opened.local),
             local: opened.local,
             options: *options,
             form: opened.form,
-            places: vec![Place { id: PlaceId(0), socket: opened.socket, leaving: opened.form != Form::One }],
+            places: vec![Place { id: first, socket: opened.socket }],
             slots: Vec::new(),
             identity: opened.identity,
-            rule: Rule::default(),
+            engine,
+            rule: Rule::new(super::power(options)),
             avoid: Vec::new(),
             turn: 0,
             watch: None,
@@ -76,7 +86,8 @@ impl Group {
             Some(known) => known.place,
             None => self.add(slot)?,
         };
-        let place = self.place(place).expect("every slot has a place: add makes it and only retire removes it");
+        let place =
+            self.place(place).expect("every slot has a place: add makes it and only retire removes it");
         Ok(place.socket.as_fd())
     }
 
@@ -86,11 +97,8 @@ impl Group {
         }
         let place = match self.form {
             Form::One => PlaceId(0),
-            Form::Each(at) => match self.places.iter_mut().find(|place| place.leaving) {
-                Some(spare) => {
-                    spare.leaving = false;
-                    spare.id
-                }
+            Form::Each(at) => match self.spare() {
+                Some(spare) => spare,
                 None => self.open_place(at)?,
             },
         };
@@ -98,11 +106,20 @@ impl Group {
         let at = self.slots.partition_point(|s| s.id < slot);
         self.slots.insert(at, new);
         self.changed = true;
+        self.steer();
+        self.arm();
         Ok(place)
     }
 
+    /// A socket without a slot: the first one, or that of a slot retired a moment ago.
+    fn spare(&self) -> Option<PlaceId> {
+        let free = |place: &&Place| !self.slots.iter().any(|slot| slot.place == place.id);
+        self.places.iter().find(free).map(|place| place.id)
+    }
+
     fn open_place(&mut self, at: SocketAddr) -> Result<PlaceId, ListenError> {
-        let v6only = matches!(self.address, Address::Tcp { v6only: true, .. } | Address::Udp { v6only: true, .. });
+        let v6only =
+            matches!(self.address, Address::Tcp { v6only: true, .. } | Address::Udp { v6only: true, .. });
         let socket = match self.address {
             Address::Udp { .. } => udp_bound(at, Sharing::Group, stack(v6only)),
             Address::Tcp { .. } | Address::Unix { .. } | Address::Abstract { .. } => {
@@ -115,7 +132,9 @@ impl Group {
         .map_err(|error| ListenError::new(&self.address, error))?;
         let used = |id: u32| self.places.iter().any(|place| place.id.0 == id);
         let id = (0..).map(PlaceId).find(|id| !used(id.0)).expect("fewer places than numbers");
-        self.places.push(Place { id, socket, leaving: false });
+        // A failure leaves this socket to the kernel's hash.
+        let _ = self.engine.joined(id, socket.as_fd());
+        self.places.push(Place { id, socket });
         Ok(id)
     }
 }
@@ -158,12 +177,16 @@ fn open_inet(
         let local = local_address(&alone).map_err(bind_error)?;
         (alone, local)
     } else {
-        // With port 0 the probe has found the port; giving it back for an instant is the price of SO_REUSEPORT.
+        // With port 0 the probe has found the port.
         let LocalAddress::Inet(at) = local_address(&alone).map_err(bind_error)? else {
             return Err(bind_error(std::io::ErrorKind::InvalidData.into()));
         };
-        drop(alone);
-        (bound(at, Sharing::Group, stack)?, LocalAddress::Inet(at))
+        // TCP sockets with SO_REUSEADDR may overlap until one listens: the port is never free in between. UDP
+        // has to give it back for an instant.
+        let probe = if listens { Some(alone) } else { None };
+        let socket = bound(at, Sharing::Group, stack)?;
+        drop(probe);
+        (socket, LocalAddress::Inet(at))
     };
     if listens {
         listen(&socket, options.backlog())?;

@@ -1,12 +1,20 @@
 //! Looking after the queues.
 
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::net::{Shutdown, shutdown};
 use skep_core::{Now, SlotId};
+use skep_sys::net::{Accepted, accept, listen};
 
-use super::Group;
-use crate::{GroupKey, Watcher};
+use super::{Form, Group, Place, Slot};
+use crate::steal::{Observation, Occupant, Orders, PlaceId};
+use crate::{GroupKey, Selector, Watcher};
+
+/// Connections that `ipc` accepts in one patrol: what workers can take in a moment, so that the rest wait in the
+/// kernel, where a SIGKILL of ours cannot hurt them.
+const ACCEPTED_AT_ONCE: usize = 64;
 
 /// A connection that is to be handed to a slot's worker.
 #[derive(Debug)]
@@ -24,33 +32,140 @@ pub struct Move {
 pub struct Round {
     /// Connections to hand over.
     pub moves: Vec<Move>,
-    /// When to patrol next. `None`: when the watcher names this group.
+    /// When to patrol next, besides when the watcher names this group. It replaces the time of earlier rounds.
     pub again: Option<Now>,
 }
 
 // === impl Group ===
 
 impl Group {
-    /// Registers all sockets of the group, present and future, with a watcher under `key`.
+    /// Registers all sockets of the group, present and future, with a watcher under `key`, and waits for the
+    /// first connection.
     ///
     /// # Errors
     /// ENOSPC (`fs.epoll.max_user_watches`), ENOMEM.
     pub fn watch(&mut self, watcher: &Watcher, key: GroupKey) -> io::Result<()> {
+        let first = self.places.first().expect("a group always has a socket");
+        watcher.arm(key, first.socket.as_fd())?;
         self.watch = Some((watcher.clone(), key));
+        self.arm();
         Ok(())
     }
 
-    /// Looks at all queues once; steers around those that are stuck, takes their connections out.
+    /// Looks at all queues once: steers new connections around those that are stuck, takes out what waits
+    /// there, and under `ipc` accepts for everyone. Under `ipc` call it again after workers have acknowledged
+    /// what they got; with no worker able it accepts nothing.
     pub fn patrol(&mut self, now: Now) -> Round {
-        let _ = (now, &self.rule, &self.avoid, &self.turn, &self.watch);
-        Round::default()
+        match self.engine.selection().selector {
+            Selector::Ipc => self.accept_for_all(),
+            Selector::Shared => Round::default(),
+            Selector::EbpfRr
+            | Selector::EbpfLeast
+            | Selector::EbpfIp
+            | Selector::CbpfRandom
+            | Selector::CbpfIp
+            | Selector::CbpfHash
+            | Selector::KernelHash => self.look_after(now),
+        }
     }
 
-    /// A live slot for a connection whose slot refused it, in turn; `except` has refused it already.
+    /// A live slot for a connection whose slot refused it: the one with the lowest load, among equals in turn.
+    /// `except` has refused it already.
     pub fn pick(&mut self, except: &[SlotId]) -> Option<SlotId> {
-        let able: Vec<SlotId> =
-            self.slots.iter().filter(|s| s.live && !except.contains(&s.id)).map(|s| s.id).collect();
+        let able = |slot: &&Slot| slot.live && slot.weight > 0 && !except.contains(&slot.id);
+        let least = self.slots.iter().filter(able).map(|slot| slot.load).min()?;
+        let equals: Vec<SlotId> =
+            self.slots.iter().filter(able).filter(|slot| slot.load == least).map(|slot| slot.id).collect();
         self.turn = self.turn.wrapping_add(1);
-        able.get(self.turn.checked_rem(able.len())?).copied()
+        equals.get(self.turn.checked_rem(equals.len())?).copied()
+    }
+
+    fn accept_for_all(&mut self) -> Round {
+        let mut round = Round::default();
+        while round.moves.len() < ACCEPTED_AT_ONCE {
+            let Some(to) = self.pick(&[]) else { return round };
+            let Some(place) = self.places.first() else { return round };
+            let Ok(Accepted::Connection(connection)) = accept(place.socket.as_fd()) else { break };
+            if let Some(slot) = self.slot_mut(to) {
+                slot.load += 1;
+            }
+            round.moves.push(Move { from: None, to, connection });
+        }
+        self.arm();
+        round
+    }
+
+    fn look_after(&mut self, now: Now) -> Round {
+        if self.datagrams() {
+            return Round::default();
+        }
+        let seen: Vec<Observation> = self.places.iter().map(|place| self.observation(place)).collect();
+        let orders = self.rule.observe(now, &seen);
+        if orders.avoid != self.avoid {
+            self.avoid.clone_from(&orders.avoid);
+            self.steer();
+        }
+        let moves = self.carry_out(&orders);
+        for place in &orders.close {
+            self.close_place(*place);
+        }
+        if orders.again.readable {
+            self.arm();
+        }
+        Round { moves, again: orders.again.at }
+    }
+
+    fn observation(&self, place: &Place) -> Observation {
+        let occupant = match self.slots.iter().find(|slot| slot.place == place.id) {
+            Some(slot) if slot.live => Occupant::Live,
+            Some(_) => Occupant::Vacant,
+            // The last socket stays for the slots to come.
+            None if self.places.len() == 1 => Occupant::Vacant,
+            None => Occupant::Leaving,
+        };
+        let queue = place.queue();
+        if queue.is_some_and(|queue| !queue.listening) {
+            // A program called shutdown(2) on the socket it was lent. It is still ours and still bound.
+            let _ = listen(&place.socket, self.options.backlog());
+        }
+        // Under `least` the counter is overwritten by feedback, hence no count of arrivals.
+        let arrivals = if self.counts_load() { None } else { self.engine.load(place.id) };
+        Observation { place: place.id, occupant, queue: queue.map_or(0, |queue| queue.waiting), arrivals }
+    }
+
+    fn carry_out(&mut self, orders: &Orders) -> Vec<Move> {
+        let mut moves = Vec::new();
+        let mut to: VecDeque<SlotId> = orders.to.iter().filter_map(|place| self.tenant(*place)).collect();
+        for (from, at_most) in &orders.steal {
+            let Some(place) = self.place(*from) else { continue };
+            for _ in 0..*at_most {
+                let Some(target) = to.front().copied() else { return moves };
+                let Ok(Accepted::Connection(connection)) = accept(place.socket.as_fd()) else { break };
+                moves.push(Move { from: self.tenant(*from), to: target, connection });
+                to.rotate_left(1);
+            }
+        }
+        moves
+    }
+
+    fn tenant(&self, place: PlaceId) -> Option<SlotId> {
+        self.slots.iter().find(|slot| slot.place == place).map(|slot| slot.id)
+    }
+
+    /// Takes a socket out of the group, in the kernel too. `shutdown` rather than close alone: a duplicate in
+    /// the keeper or in a forgotten process would keep it in the group, and numbers would no longer agree.
+    fn close_place(&mut self, id: PlaceId) {
+        if self.form == Form::One || self.places.len() == 1 {
+            return;
+        }
+        let Some(at) = self.places.iter().position(|place| place.id == id) else { return };
+        // As the kernel does: the last one takes its number.
+        let place = self.places.swap_remove(at);
+        if let Some((watcher, _)) = &self.watch {
+            watcher.forget(place.socket.as_fd());
+        }
+        let _ = shutdown(&place.socket, Shutdown::Read);
+        self.changed = true;
+        self.steer();
     }
 }

@@ -5,47 +5,71 @@ use std::os::fd::{AsFd, OwnedFd};
 use skep_core::SlotId;
 use skep_sys::net::{Accepted, accept, set_nonblocking};
 
-use super::{Form, Group};
+use super::{Form, Group, Slot};
+use crate::Selector;
 
 // === impl Group ===
 
 impl Group {
     /// Says whether a worker listens on the slot. While it does not, new connections go to other slots (if the
-    /// selector can steer), and patrols rescue those that wait. Unknown slots are ignored.
+    /// selector can steer), and patrols rescue those that wait: call [`Group::patrol`] next. Unknown slots are
+    /// ignored.
     pub fn set_live(&mut self, slot: SlotId, live: bool) {
-        let Some(known) = self.slot_mut(slot) else { return };
-        if known.live == live {
-            return;
-        }
+        let Some(known) = self.slot_mut(slot).filter(|known| known.live != live) else { return };
         known.live = live;
-        let place = known.place;
-        if !live
-            && let Some(place) = self.place(place)
-        {
+        let known = *known;
+        if live {
+            self.level_load(&known);
+        } else if let Some(place) = self.place(known.place).filter(|_| self.form != Form::One) {
             // A program under bind interception may have made the socket blocking; the next one says anew.
             let _ = set_nonblocking(&place.socket);
         }
+        self.steer();
+        self.arm();
     }
 
-    /// Share of a slot under `weighted` (and `random`, `rr`): 0 keeps new connections away. Starts at 1.
+    /// Share of a slot's connections (all balances but `least`, `hash`, `ip`, `shared`): 0 keeps new ones away.
+    /// Starts at 1.
     pub fn set_weight(&mut self, slot: SlotId, weight: u32) {
-        if let Some(known) = self.slot_mut(slot) {
+        if let Some(known) = self.slot_mut(slot).filter(|known| known.weight != weight) {
             known.weight = weight;
+            self.steer();
         }
     }
 
     /// Load of a slot under `least` and `ipc`, in connections: the worker's open descriptors, or the
-    /// connections it has not acknowledged yet.
+    /// connections it has not acknowledged yet. Between two calls the kernel adds one for each choice.
     pub fn set_load(&mut self, slot: SlotId, load: u64) {
         if let Some(known) = self.slot_mut(slot) {
             known.load = load;
+            let place = known.place;
+            if self.counts_load() {
+                self.engine.set_load(place, load);
+            }
         }
+    }
+
+    /// A worker that comes up starts beside the others, not below them: otherwise it would get every new
+    /// connection until it has caught up with what the others have counted since their last feedback.
+    fn level_load(&mut self, slot: &Slot) {
+        if !self.counts_load() {
+            return;
+        }
+        let others = self.slots.iter().filter(|other| other.live && other.id != slot.id);
+        if let Some(least) = others.filter_map(|other| self.engine.load(other.place)).min() {
+            self.engine.set_load(slot.place, least);
+        }
+    }
+
+    pub(super) fn counts_load(&self) -> bool {
+        self.engine.selection().selector == Selector::EbpfLeast
     }
 
     /// Closes a slot for good and returns the connections that waited there, for other slots.
     ///
-    /// Call it when its worker has gone. The socket stays a moment longer, avoided by new connections, because
-    /// handshakes may be under way; patrols rescue those, so call [`Group::patrol`] next.
+    /// Call it when its worker has gone, and [`Group::patrol`] next: handshakes may be under way, so the socket
+    /// stays a moment longer, avoided by new connections, and patrols rescue what still comes in. A slot that is
+    /// added meanwhile takes the socket over. Datagrams that waited are lost; UDP sockets stay for the next slot.
     pub fn retire(&mut self, slot: SlotId) -> Vec<OwnedFd> {
         let Some(at) = self.slots.iter().position(|s| s.id == slot) else { return Vec::new() };
         let gone = self.slots.remove(at);
@@ -53,15 +77,17 @@ impl Group {
         if self.form == Form::One {
             return Vec::new();
         }
-        let Some(place) = self.places.iter_mut().find(|place| place.id == gone.place) else {
-            return Vec::new();
-        };
-        place.leaving = true;
+        self.steer();
+        self.arm();
+        let Some(place) = self.place(gone.place).filter(|_| !self.datagrams()) else { return Vec::new() };
         let _ = set_nonblocking(&place.socket);
-        let mut waiting = Vec::new();
-        while let Ok(Accepted::Connection(connection)) = accept(place.socket.as_fd()) {
-            waiting.push(connection);
+        if self.slots.is_empty() {
+            return Vec::new(); // nobody to give them to: they wait for the next slot
         }
-        waiting
+        std::iter::from_fn(|| match accept(place.socket.as_fd()) {
+            Ok(Accepted::Connection(connection)) => Some(connection),
+            Ok(Accepted::Empty | Accepted::Blocking) | Err(_) => None,
+        })
+        .collect()
     }
 }

@@ -1,5 +1,109 @@
-//! The steal rule: what to do about queues that nobody empties. Pure.
+//! The steal rule: what to do about queues that nobody empties. Pure: samples and the time in, orders out.
+//!
+//! A kernel that has put a connection into a worker's queue never takes it out again. A worker whose event
+//! loop is blocked thus holds up all that come to it, while others are free. The rule sees the queues only
+//! through samples, each of which costs a wake-up, and decides on three things: when to look next, which
+//! queues new connections shall avoid, and which waiting connections shall be taken out for whom.
+//!
+//! How it thinks of a queue that is not empty:
+//! * Its worker has accepted something since the last look (*progress*): it is busy, not stuck. If another
+//!   queue is less than half as long, half of the difference moves there.
+//! * Two or more wait at the first sight of a timed sample while another queue is empty: half of them move at
+//!   once. A healthy worker empties its queue in far less than the time between two samples, so this is rarely
+//!   wrong, and when it is, it costs a tenth of a millisecond of processor time. (A sample that a connection
+//!   itself set off finds a fresh queue and only sets the time of the next.)
+//! * Nothing was accepted for [`LOOK`] while another queue is (nearly) empty: *stuck*. All move, and new
+//!   connections avoid the place, for [`AVOID_MIN`] at first. When that is over, or when all others have queues
+//!   too, the place is tried again with real traffic; each time it is found stuck again at once, it is avoided
+//!   twice as long, up to [`AVOID_MAX`].
+//! * Nobody listens (*vacant*, *leaving*): all move.
+//!
+//! Without a place to move to nothing is taken out: a connection is safest in the kernel.
 
+mod budget;
+mod place;
 mod rule;
 
-pub use rule::{Again, Observation, Occupant, Orders, PlaceId, Rule};
+use skep_core::{Now, Span};
+
+pub use rule::Rule;
+
+/// Time for which a queue must make no progress to be called stuck: many times what a healthy event loop needs
+/// to come round, and less than what a person or an SLO notices.
+pub const LOOK: Span = Span(1_000_000);
+/// Time between samples while traffic is heavy and nothing is wrong.
+pub const PACE: Span = Span(6_000_000);
+/// Time between looks at a queue that is stuck and cannot be emptied.
+pub const WAIT: Span = Span(10_000_000);
+/// How long a place is avoided when it is found stuck for the first time.
+pub const AVOID_MIN: Span = Span(20_000_000);
+/// How long it is avoided at most; also the longest time that a recovered worker can be left without work.
+pub const AVOID_MAX: Span = Span(160_000_000);
+/// How long the socket of a retired slot is kept after its queue was last seen non-empty: a client's repeated
+/// SYN-ACK answer comes within a second, a second repetition within three.
+pub const LINGER: Span = Span(3_000_000_000);
+
+/// A socket of the group, for as long as the group lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct PlaceId(pub u32);
+
+/// Who should be emptying a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occupant {
+    /// A worker that listens.
+    Live,
+    /// Nobody at present: the worker died or does not listen yet.
+    Vacant,
+    /// Nobody ever again: the slot was retired.
+    Leaving,
+}
+
+/// What one sample of one queue said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observation {
+    /// Whose queue.
+    pub place: PlaceId,
+    /// Who should be emptying it.
+    pub occupant: Occupant,
+    /// Connections waiting.
+    pub queue: u32,
+    /// Connections that were ever put there, where the selector counts them: tells progress from standstill.
+    pub arrivals: Option<u64>,
+}
+
+/// What may be done with waiting connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Power {
+    /// They may be taken out and given to other workers.
+    Move,
+    /// New connections may be steered away; waiting ones stay.
+    Steer,
+}
+
+/// What ends the time until the next sample. Neither: nothing can be done until a worker comes or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Again {
+    /// A connection that comes.
+    pub readable: bool,
+    /// This time.
+    pub at: Option<Now>,
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orders {
+    /// Queues to take connections from, and how many at most.
+    pub steal: Vec<(PlaceId, u32)>,
+    /// Who gets them, in turn, the emptiest first. Empty only if `steal` is.
+    pub to: Vec<PlaceId>,
+    /// All places that new connections are to avoid from now on, ascending.
+    pub avoid: Vec<PlaceId>,
+    /// Retired places that have been quiet for long enough to be closed.
+    pub close: Vec<PlaceId>,
+    /// When to look again.
+    pub again: Again,
+}
+
+#[cfg(test)]
+mod tests;

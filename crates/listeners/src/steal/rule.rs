@@ -1,64 +1,196 @@
-//! The rule as a machine: samples and the time in, orders and the time of the next sample out.
+//! The rule as a machine.
 
-use skep_core::Now;
+use std::collections::BTreeMap;
 
-/// A socket of the group, for as long as the group lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub struct PlaceId(pub u32);
+use skep_core::{Now, Span};
 
-/// Who should be emptying a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Occupant {
-    /// A worker that listens.
-    Live,
-    /// Nobody at present: the worker died or does not listen yet.
-    Vacant,
-    /// Nobody ever again: the slot was retired.
-    Leaving,
+use super::budget::Budget;
+use super::place::{Memory, Verdict};
+use super::{Again, LOOK, Observation, Occupant, Orders, PACE, PlaceId, Power, WAIT};
+
+/// Wake-ups that must be saved up before the rule goes back to waiting for an event after each connection.
+/// Below that, traffic is heavy and samples are cheaper at a steady pace.
+const SAVED_TO_ARM: u64 = 6;
+
+const NEVER: Again = Again { readable: false, at: None };
+
+/// The rule's memory of one group.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    power: Power,
+    places: BTreeMap<PlaceId, Memory>,
+    budget: Budget,
+    /// What the last orders said about the next sample.
+    again: Again,
 }
 
-/// What one sample of one queue said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Observation {
-    /// Whose queue.
-    pub place: PlaceId,
-    /// Who should be emptying it.
-    pub occupant: Occupant,
-    /// Connections waiting.
-    pub queue: u32,
+/// One queue as this round sees it.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    place: PlaceId,
+    occupant: Occupant,
+    queue: u32,
+    verdict: Verdict,
+    avoided: bool,
 }
-
-/// When the next sample is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
-    /// At this time.
-    At(Now),
-    /// When a connection comes.
-    WhenReadable,
-}
-
-/// What is to be done now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Orders {
-    /// Queues to take connections from, and how many at most.
-    pub steal: Vec<(PlaceId, u32)>,
-    /// Who gets them, in turn. Empty only if `steal` is.
-    pub to: Vec<PlaceId>,
-    /// All places that new connections are to avoid from now on, ascending.
-    pub avoid: Vec<PlaceId>,
-    /// When to look again.
-    pub again: Again,
-}
-
-/// The rule's memory.
-#[derive(Debug, Clone, Default)]
-pub struct Rule {}
 
 // === impl Rule ===
 
 impl Rule {
+    /// A rule that knows nothing yet.
+    #[must_use]
+    pub fn new(power: Power) -> Self {
+        Self { power, places: BTreeMap::new(), budget: Budget::default(), again: NEVER }
+    }
+
     /// Takes one sample of all queues of a group and says what to do.
-    pub fn observe(&mut self, _now: Now, _seen: &[Observation]) -> Orders {
-        Orders { steal: Vec::new(), to: Vec::new(), avoid: Vec::new(), again: Again::WhenReadable }
+    pub fn observe(&mut self, now: Now, seen: &[Observation]) -> Orders {
+        self.budget.spend(now);
+        self.places.retain(|place, _| seen.iter().any(|one| one.place == *place));
+        let timed = !self.again.readable || self.again.at.is_some_and(|at| at <= now);
+        let lines: Vec<Line> = seen.iter().map(|one| self.look(now, one)).collect();
+        let mut orders =
+            Orders { steal: Vec::new(), to: Vec::new(), avoid: Vec::new(), close: Vec::new(), again: NEVER };
+        for line in &lines {
+            self.decide(now, timed, line, &lines, &mut orders);
+        }
+        if !orders.steal.is_empty() {
+            orders.to = targets(&lines, &orders.steal);
+        }
+        let crowded = lines.iter().filter(|line| line.able()).all(|line| line.queue > 0);
+        for line in &lines {
+            let memory = self.places.entry(line.place).or_insert_with(Memory::new);
+            if crowded && line.avoided && line.queue == 0 {
+                memory.try_again(now);
+            }
+            if memory.avoided(now).is_some() {
+                orders.avoid.push(line.place);
+            }
+            if line.queue == 0 && memory.closes_at().is_some_and(|at| at <= now) {
+                orders.close.push(line.place);
+            }
+        }
+        orders.avoid.sort_unstable();
+        orders.again = self.again(now, &lines, &orders);
+        self.again = orders.again;
+        orders
+    }
+
+    fn look(&mut self, now: Now, seen: &Observation) -> Line {
+        let memory = self.places.entry(seen.place).or_insert_with(Memory::new);
+        if seen.occupant != Occupant::Live {
+            memory.forgive();
+        }
+        Line {
+            place: seen.place,
+            occupant: seen.occupant,
+            queue: seen.queue,
+            verdict: memory.look(now, seen),
+            avoided: memory.avoided(now).is_some(),
+        }
+    }
+
+    /// What to do about one queue.
+    fn decide(&mut self, now: Now, timed: bool, line: &Line, all: &[Line], orders: &mut Orders) {
+        // Connections are moved to a queue at most half as long; better none than from one crowd to another.
+        let Some(shortest) = shortest_other(line.place, all) else { return };
+        if u64::from(shortest) * 2 >= u64::from(line.queue) {
+            return;
+        }
+        let half = (line.queue - shortest).div_ceil(2);
+        let amount = match line.verdict {
+            Verdict::Empty => return,
+            Verdict::Orphaned => line.queue,
+            Verdict::Standing(time) if time >= LOOK || line.avoided => {
+                self.memory(line.place).avoid(now);
+                line.queue
+            }
+            // Came after the place was avoided: handshakes that were under way.
+            Verdict::Busy if line.avoided => line.queue,
+            Verdict::Busy if timed && line.queue >= 2 => half,
+            Verdict::Busy | Verdict::Standing(_) => return,
+        };
+        match self.power {
+            Power::Move => {
+                self.memory(line.place).taken(amount);
+                orders.steal.push((line.place, amount));
+            }
+            Power::Steer => self.memory(line.place).prolong(now, WAIT),
+        }
+    }
+
+    fn memory(&mut self, place: PlaceId) -> &mut Memory {
+        self.places.entry(place).or_insert_with(Memory::new)
+    }
+
+    fn again(&mut self, now: Now, lines: &[Line], orders: &Orders) -> Again {
+        let closing = lines
+            .iter()
+            .filter(|line| !orders.close.contains(&line.place))
+            .filter_map(|line| self.places.get(&line.place)?.closes_at())
+            .min();
+        let live = lines.iter().filter(|line| line.occupant == Occupant::Live).count();
+        let possible = match self.power {
+            Power::Move => live >= 1 && lines.len() > 1,
+            Power::Steer => live > 1,
+        };
+        if !possible {
+            return Again { readable: false, at: closing };
+        }
+        let avoidance =
+            orders.avoid.iter().filter_map(|place| self.places.get_mut(place)?.avoided(now)).min();
+        let later = avoidance.into_iter().chain(closing).min();
+        let waiting = lines.iter().filter_map(|line| self.wait(line, lines, orders)).min();
+        let pace = (self.budget.saved(now) < SAVED_TO_ARM).then_some(PACE);
+        match waiting.or(pace) {
+            Some(span) => {
+                let next = self.budget.at(now + span);
+                Again { readable: false, at: Some(later.map_or(next, |later| later.min(next))) }
+            }
+            None => Again { readable: true, at: later },
+        }
+    }
+
+    /// How long to wait before the next look at a queue that is not empty.
+    fn wait(&self, line: &Line, all: &[Line], orders: &Orders) -> Option<Span> {
+        let taken = orders.steal.iter().find(|(from, _)| *from == line.place).map_or(0, |(_, n)| *n);
+        if line.queue <= taken {
+            return None;
+        }
+        let could_move =
+            shortest_other(line.place, all).is_some_and(|n| u64::from(n) * 2 < u64::from(line.queue));
+        Some(match (line.verdict, self.power) {
+            (Verdict::Busy, _) if could_move => LOOK,
+            (Verdict::Standing(time), _) if could_move && time < LOOK => LOOK,
+            (Verdict::Busy | Verdict::Standing(_) | Verdict::Orphaned | Verdict::Empty, Power::Move) => PACE,
+            (Verdict::Busy | Verdict::Standing(_) | Verdict::Orphaned | Verdict::Empty, Power::Steer) => WAIT,
+        })
+    }
+}
+
+/// The shortest queue of another worker that may be given work.
+fn shortest_other(place: PlaceId, all: &[Line]) -> Option<u32> {
+    all.iter().filter(|line| line.place != place && line.able()).map(|line| line.queue).min()
+}
+
+/// Those that get what is stolen: able, and not robbed themselves; the emptiest first, and only those about as
+/// empty as the first.
+fn targets(lines: &[Line], robbed: &[(PlaceId, u32)]) -> Vec<PlaceId> {
+    let mut able: Vec<&Line> = lines
+        .iter()
+        .filter(|line| line.able() && !robbed.iter().any(|(place, _)| *place == line.place))
+        .collect();
+    able.sort_by_key(|line| line.queue);
+    let limit = able.first().map_or(0, |line| line.queue * 2);
+    able.into_iter().take_while(|line| line.queue <= limit).map(|line| line.place).collect()
+}
+
+// === impl Line ===
+
+impl Line {
+    fn able(&self) -> bool {
+        self.occupant == Occupant::Live
+            && !self.avoided
+            && matches!(self.verdict, Verdict::Empty | Verdict::Busy)
     }
 }

@@ -129,7 +129,7 @@ impl Asm {
     }
 
     /// The 32-bit big-endian value in `reg` becomes a number.
-    pub(super) fn from_big_endian32(&mut self, reg: Reg) {
+    pub(super) fn big_endian_to_number32(&mut self, reg: Reg) {
         self.push(TO_BIG_ENDIAN, reg, 0, 0, 32);
     }
 

@@ -160,7 +160,7 @@ fn address_bucket(asm: &mut Asm) {
     asm.jump_if_k(NotEqualK, R1, ETH_P_IP, no_address);
     load_source(asm, IPV4_SOURCE, 4);
     asm.load(U32, R1, R10, ADDRESS);
-    asm.from_big_endian32(R1);
+    asm.big_endian_to_number32(R1);
     asm.jump(hash);
     asm.here(v6);
     load_source(asm, IPV6_SOURCE, 16);
@@ -169,7 +169,7 @@ fn address_bucket(asm: &mut Asm) {
         asm.load(U32, R2, R10, ADDRESS + 4 * word);
         asm.alu(Xor32X, R1, R2);
     }
-    asm.from_big_endian32(R1);
+    asm.big_endian_to_number32(R1);
     asm.jump(hash);
     asm.here(no_address);
     asm.load(U32, R1, R6, CTX_HASH);

@@ -76,8 +76,10 @@ impl std::fmt::Debug for PreparedFilter {
 /// The errno: ENOSYS/EINVAL (kernel older than 5.0 or without seccomp filters), EBUSY (a filter with a notify
 /// descriptor is in force already), EPERM (forbidden by an outer sandbox).
 pub fn install_in_child(filter: &PreparedFilter) -> Result<RawFd, i32> {
-    // SAFETY: getppid and prctl(PR_SET_PTRACER) take integers only. A failure (no Yama) changes nothing.
-    unsafe { libc::prctl(libc::PR_SET_PTRACER, libc::getppid() as libc::c_ulong, 0, 0, 0) };
+    // SAFETY: getppid has no precondition.
+    let parent = unsafe { libc::getppid() } as libc::c_ulong;
+    // SAFETY: PR_SET_PTRACER takes an integer. A failure (no Yama) changes nothing.
+    unsafe { libc::prctl(libc::PR_SET_PTRACER, parent, 0, 0, 0) };
     match install(filter) {
         Err(libc::EACCES) => {
             // SAFETY: PR_SET_NO_NEW_PRIVS takes integers only.

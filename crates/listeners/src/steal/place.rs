@@ -1,0 +1,138 @@
+//! What is remembered of one queue.
+
+use skep_core::{Now, Span};
+
+use super::{AVOID_MAX, AVOID_MIN, LINGER, Observation, Occupant};
+
+/// What is remembered of one queue.
+#[derive(Debug, Clone)]
+pub(super) struct Memory {
+    queue: u32,
+    arrivals: Option<u64>,
+    /// First look at which the queue was not empty, without progress since.
+    standing_since: Option<Now>,
+    avoided_until: Option<Now>,
+    /// Length of the last avoidance, and its end.
+    last: Option<(Span, Now)>,
+    /// Last time the queue of a retired slot was not empty.
+    leaving_since: Option<Now>,
+}
+
+/// What a look at one queue says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing waits.
+    Empty,
+    /// Something waits that was not seen waiting before, or the worker has accepted something meanwhile.
+    Busy,
+    /// Nothing was accepted for this long.
+    Standing(Span),
+    /// Nobody is there to accept.
+    Orphaned,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self {
+            queue: 0,
+            arrivals: None,
+            standing_since: None,
+            avoided_until: None,
+            last: None,
+            leaving_since: None,
+        }
+    }
+
+    pub(super) fn look(&mut self, now: Now, seen: &Observation) -> Verdict {
+        let progress = self.progressed(seen);
+        if seen.queue < self.queue {
+            // Shorter than we left it: whoever was stuck here accepts again.
+            self.try_again(now);
+        }
+        self.queue = seen.queue;
+        self.arrivals = seen.arrivals;
+        if seen.occupant != Occupant::Leaving {
+            self.leaving_since = None;
+        } else if seen.queue > 0 || self.leaving_since.is_none() {
+            self.leaving_since = Some(now);
+        }
+        if seen.queue == 0 {
+            self.standing_since = None;
+            return Verdict::Empty;
+        }
+        if seen.occupant != Occupant::Live {
+            self.standing_since = None;
+            return Verdict::Orphaned;
+        }
+        if progress {
+            self.standing_since = None;
+        }
+        let since = *self.standing_since.get_or_insert(now);
+        if since == now { Verdict::Busy } else { Verdict::Standing(now.since(since)) }
+    }
+
+    /// Whether something was accepted since the last look. Without a count of arrivals only a queue that got
+    /// shorter proves it.
+    fn progressed(&self, seen: &Observation) -> bool {
+        match (self.arrivals, seen.arrivals) {
+            (Some(before), Some(after)) => {
+                let came = after.saturating_sub(before);
+                u64::from(self.queue) + came > u64::from(seen.queue)
+            }
+            (None, _) | (_, None) => seen.queue < self.queue,
+        }
+    }
+
+    /// The rule takes `taken` connections out: no progress of the worker.
+    pub(super) fn taken(&mut self, taken: u32) {
+        self.queue = self.queue.saturating_sub(taken);
+    }
+
+    /// The place is stuck: avoid it, longer if it was found stuck not long ago.
+    pub(super) fn avoid(&mut self, now: Now) {
+        if self.avoided(now).is_some() {
+            return;
+        }
+        let length = match self.last {
+            Some((length, end)) if now.since(end) <= AVOID_MIN => {
+                Span(length.0.saturating_mul(2).min(AVOID_MAX.0))
+            }
+            _ => AVOID_MIN,
+        };
+        self.avoided_until = Some(now + length);
+        self.last = Some((length, now + length));
+    }
+
+    /// A queue that stands still cannot be emptied: keep on avoiding it.
+    pub(super) fn prolong(&mut self, now: Now, span: Span) {
+        self.avoided_until = self.avoided_until.map(|until| until.max(now + span));
+    }
+
+    /// Tries the place again although its time is not over.
+    pub(super) fn try_again(&mut self, now: Now) {
+        if self.avoided_until.take().is_some()
+            && let Some((_, end)) = &mut self.last
+        {
+            *end = now;
+        }
+    }
+
+    /// The worker has gone: its successor starts with a clean sheet.
+    pub(super) fn forgive(&mut self) {
+        self.avoided_until = None;
+        self.last = None;
+    }
+
+    /// Until when the place is to be avoided; ends the avoidance when its time has come.
+    pub(super) fn avoided(&mut self, now: Now) -> Option<Now> {
+        self.avoided_until = self.avoided_until.filter(|until| *until > now);
+        self.avoided_until
+    }
+
+    /// When a retired place may be closed.
+    pub(super) fn closes_at(&self) -> Option<Now> {
+        self.leaving_since.map(|since| since + LINGER)
+    }
+}

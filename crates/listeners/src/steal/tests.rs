@@ -1,0 +1,254 @@
+//! The rule's behaviour, one sentence a test.
+
+use skep_core::{Now, Span};
+
+use super::{
+    AVOID_MAX, AVOID_MIN, Again, LINGER, LOOK, Observation, Occupant, Orders, PACE, PlaceId, Power, Rule,
+};
+
+/// A group under the rule, with the time and the last orders.
+struct Bench {
+    rule: Rule,
+    now: Now,
+    orders: Orders,
+}
+
+impl Bench {
+    fn new(power: Power) -> Self {
+        let again = Again { readable: true, at: None };
+        let orders = Orders { steal: vec![], to: vec![], avoid: vec![], close: vec![], again };
+        Self { rule: Rule::new(power), now: Now(1_000_000_000), orders }
+    }
+
+    /// A sample of these queues, all with live workers.
+    fn see(&mut self, queues: &[u32]) -> &Orders {
+        let seen: Vec<_> = queues.iter().map(|queue| (Occupant::Live, *queue)).collect();
+        self.see_all(&seen)
+    }
+
+    fn see_all(&mut self, seen: &[(Occupant, u32)]) -> &Orders {
+        let seen: Vec<Observation> = (0..)
+            .zip(seen)
+            .map(|(place, (occupant, queue))| Observation {
+                place: PlaceId(place),
+                occupant: *occupant,
+                queue: *queue,
+                arrivals: None,
+            })
+            .collect();
+        self.orders = self.rule.observe(self.now, &seen);
+        &self.orders
+    }
+
+    /// Lets the time pass that the rule asked for.
+    fn wait(&mut self) -> Span {
+        let at = self.orders.again.at.expect("the rule named a time");
+        let span = at.since(self.now);
+        self.now = at;
+        span
+    }
+
+    fn pass(&mut self, span: Span) -> &mut Self {
+        self.now = self.now + span;
+        self
+    }
+}
+
+fn place(n: u32) -> PlaceId {
+    PlaceId(n)
+}
+
+#[test]
+fn a_quiet_group_waits_for_a_connection_and_for_no_time() {
+    let mut bench = Bench::new(Power::Move);
+    assert_eq!(bench.see(&[0, 0]).again, Again { readable: true, at: None });
+}
+
+#[test]
+fn a_fresh_connection_is_looked_at_once_more_and_then_forgotten() {
+    let mut bench = Bench::new(Power::Move);
+    bench.see(&[0, 0]);
+    bench.see(&[1, 0]);
+    assert_eq!(bench.orders.steal, []);
+    assert_eq!(bench.wait(), LOOK);
+    bench.see(&[0, 0]);
+    assert_eq!(bench.orders.again, Again { readable: true, at: None });
+}
+
+#[test]
+fn a_connection_that_is_still_there_at_the_second_look_moves_and_its_place_is_avoided() {
+    let mut bench = Bench::new(Power::Move);
+    bench.see(&[0, 0, 0]);
+    bench.see(&[1, 0, 0]);
+    bench.wait();
+    bench.see(&[1, 0, 0]);
+    assert_eq!(bench.orders.steal, [(place(0), 1)]);
+    assert_eq!(bench.orders.to, [place(1), place(2)]);
+    assert_eq!(bench.orders.avoid, [place(0)]);
+    // Meanwhile connections to the others are watched for, and the avoidance ends by itself.
+    assert_eq!(bench.orders.again, Again { readable: true, at: Some(bench.now + AVOID_MIN) });
+    bench.wait();
+    assert_eq!(bench.see(&[0, 0, 0]).avoid, []);
+}
+
+#[test]
+fn a_burst_that_woke_us_up_is_given_time() {
+    let mut bench = Bench::new(Power::Move);
+    bench.see(&[0, 0]);
+    assert_eq!(bench.see(&[9, 0]).steal, []);
+}
+
+#[test]
+fn half_of_a_queue_moves_at_the_first_sight_of_a_timed_sample() {
+    let mut bench = Bench::new(Power::Move);
+    bench.see(&[0, 0]);
+    bench.see(&[0, 1]);
+    bench.wait();
+    assert_eq!(bench.see(&[7, 0]).steal, [(place(0), 4)]);
+    assert_eq!(bench.orders.avoid, []);
+}
+
+#[test]
+fn nothing_moves_from_one_crowd_to_another() {
+    let mut bench = Bench::new(Power::Move);
+    bench.see(&[10, 8]);
+    for _ in 0..5 {
+        bench.pass(PACE);
+        bench.see(&[10, 8]);
+        assert_eq!((bench.orders.steal.as_slice(), bench.orders.avoid.as_slice()), (&[][..], &[][..]));
+    }
+}
+
+#[test]
+fn a_busy_worker_that_gets_on_shares_but_is_not_avoided() {
+    let mut bench = Bench::new(Power::Move);
+    bench.see(&[0, 0]);
+    bench.see(&[40, 4]);
+    for (queue, other) in [(30, 3), (15, 2), (7, 1)] {
+        bench.pass(PACE);
+        bench.see(&[queue, other]);
+        assert_eq!(bench.orders.avoid, []);
+        assert!(bench.orders.steal[0].1 < queue);
+    }
+}
+
+#[test]
+fn a_vacant_slots_queue_moves_at_once_and_stays_when_there_is_nobody() {
+    use Occupant::{Live, Vacant};
+    let mut bench = Bench::new(Power::Move);
+    assert_eq!(bench.see_all(&[(Vacant, 5), (Live, 0)]).steal, [(place(0), 5)]);
+    assert_eq!(bench.orders.to, [place(1)]);
+    assert_eq!(bench.see_all(&[(Vacant, 5), (Vacant, 0)]).steal, []);
+    assert_eq!(bench.orders.again, Again { readable: false, at: None });
+}
+
+#[test]
+fn one_worker_alone_is_never_watched() {
+    let mut bench = Bench::new(Power::Move);
+    assert_eq!(bench.see(&[300]).again, Again { readable: false, at: None });
+}
+
+#[test]
+fn each_relapse_doubles_the_avoidance_up_to_its_limit() {
+    let mut bench = Bench::new(Power::Move);
+    bench.see(&[0, 0]);
+    let mut lengths = Vec::new();
+    for _ in 0..6 {
+        bench.see(&[1, 0]);
+        bench.wait();
+        bench.see(&[1, 0]);
+        assert_eq!(bench.orders.avoid, [place(0)]);
+        lengths.push(bench.wait().as_millis());
+        bench.see(&[0, 0]);
+        assert_eq!(bench.orders.avoid, []);
+    }
+    assert_eq!(lengths, [20, 40, 80, 160, AVOID_MAX.as_millis(), AVOID_MAX.as_millis()]);
+}
+
+#[test]
+fn what_comes_in_behind_the_avoidance_moves_without_delay() {
+    let mut bench = Bench::new(Power::Move);
+    bench.see(&[1, 0]);
+    bench.wait();
+    bench.see(&[1, 0]);
+    bench.pass(Span::from_millis(1));
+    assert_eq!(bench.see(&[1, 0]).steal, [(place(0), 1)]);
+}
+
+#[test]
+fn when_all_others_are_busy_an_avoided_place_is_tried_again() {
+    let mut bench = Bench::new(Power::Move);
+    bench.see(&[1, 0]);
+    bench.wait();
+    bench.see(&[1, 0]);
+    bench.pass(Span::from_millis(2));
+    assert_eq!(bench.see(&[0, 3]).avoid, []);
+}
+
+#[test]
+fn without_the_power_to_move_the_place_is_avoided_until_its_queue_is_empty() {
+    let mut bench = Bench::new(Power::Steer);
+    bench.see(&[1, 0]);
+    bench.wait();
+    for _ in 0..40 {
+        bench.see(&[3, 0]);
+        assert_eq!(
+            (bench.orders.steal.as_slice(), bench.orders.avoid.as_slice()),
+            (&[][..], &[place(0)][..])
+        );
+        bench.wait();
+    }
+    assert_eq!(bench.see(&[2, 0]).avoid, []);
+}
+
+#[test]
+fn a_retired_place_is_emptied_and_closed_when_it_has_been_quiet() {
+    use Occupant::{Leaving, Live};
+    let mut bench = Bench::new(Power::Move);
+    bench.see_all(&[(Live, 0), (Leaving, 0)]);
+    assert_eq!(bench.orders.again.at, Some(bench.now + LINGER));
+    bench.pass(Span::from_secs(2));
+    assert_eq!(bench.see_all(&[(Live, 0), (Leaving, 1)]).steal, [(place(1), 1)]);
+    bench.pass(Span::from_secs(2));
+    assert_eq!(bench.see_all(&[(Live, 0), (Leaving, 0)]).close, []);
+    bench.wait();
+    assert_eq!(bench.see_all(&[(Live, 0), (Leaving, 0)]).close, [place(1)]);
+}
+
+#[test]
+fn progress_is_told_from_standstill_by_counting_arrivals() {
+    let seen = |queue, arrivals| {
+        [(queue, arrivals), (0, 0)].map(|(queue, arrivals)| Observation {
+            place: PlaceId(u32::from(queue == 0)),
+            occupant: Occupant::Live,
+            queue,
+            arrivals: Some(arrivals),
+        })
+    };
+    let mut rule = Rule::new(Power::Move);
+    rule.observe(Now(1_000_000_000), &seen(1, 10));
+    // The queue is as long as before, but two came: two were accepted.
+    assert_eq!(rule.observe(Now(1_005_000_000), &seen(1, 12)).steal, []);
+    assert_eq!(rule.observe(Now(1_010_000_000), &seen(1, 12)).steal, [(place(0), 1)]);
+}
+
+#[test]
+fn under_steady_load_the_rule_wakes_up_two_hundred_times_a_second() {
+    let mut bench = Bench::new(Power::Move);
+    bench.see(&[0, 0]);
+    let end = bench.now + Span::from_secs(1);
+    let mut woken = 0;
+    let mut turn = 0;
+    while bench.now < end {
+        // A connection comes every 100 us; half of the samples find one that is not accepted yet.
+        if bench.orders.again.readable {
+            bench.pass(Span(100_000));
+        } else {
+            bench.wait();
+        }
+        turn += 1;
+        bench.see(if turn % 2 == 0 { &[1, 0] } else { &[0, 0] });
+        woken += 1;
+    }
+    assert!(woken <= 241, "{woken}");
+}

@@ -1,0 +1,268 @@
+//! The means of steering: an eBPF program, a classic one, or none.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
+use skep_sys::bpf::classic::{self, Key, Program, Range};
+use skep_sys::bpf::{Kind, Steer};
+
+use super::{Buckets, Candidate, turns::turns};
+use crate::steal::PlaceId;
+use crate::{Balance, Selection, Selector};
+
+/// The means of steering of one group, and why it is this one.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    means: Means,
+    why: String,
+    buckets: Buckets,
+}
+
+#[derive(Debug)]
+enum Means {
+    Ebpf(Steer),
+    Classic(Key),
+    Kernel,
+    /// One socket: nothing to choose.
+    One(Selector),
+}
+
+/// An engine in the safe-box; its descriptors travel beside it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    selector: Selector,
+    why: String,
+    buckets: Buckets,
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// The engine of a group with one socket.
+    pub(crate) fn one(balance: Balance) -> Self {
+        let (selector, why) = match balance {
+            Balance::Ipc => (Selector::Ipc, "asked for: the daemon accepts and hands over"),
+            Balance::Shared => (Selector::Shared, "asked for: all workers accept from one socket"),
+            Balance::Auto
+            | Balance::Rr
+            | Balance::Least
+            | Balance::Weighted
+            | Balance::Random
+            | Balance::Hash
+            | Balance::Ip => (Selector::Shared, "the kernel balances only TCP and UDP sockets"),
+        };
+        Self { means: Means::One(selector), why: why.to_owned(), buckets: Buckets::default() }
+    }
+
+    /// The best engine for `balance` that works here; `first` is any socket of the group.
+    pub(crate) fn choose(balance: Balance, datagrams: bool, first: BorrowedFd<'_>) -> Self {
+        let (ebpf, without, asked) = match balance {
+            // Round robin of datagrams would tear flows apart.
+            Balance::Auto if datagrams => (None, Key::Flow, "datagrams of one flow stay together"),
+            Balance::Rr | Balance::Least | Balance::Weighted | Balance::Random if datagrams => {
+                (None, Key::Flow, "datagrams of one flow must stay together, so UDP is balanced by flow")
+            }
+            Balance::Auto => (Some(Kind::RoundRobin), Key::Random, "exact, and eBPF is permitted"),
+            Balance::Rr | Balance::Weighted => (Some(Kind::RoundRobin), Key::Random, "asked for"),
+            Balance::Least => (Some(Kind::LeastLoaded), Key::Random, "asked for"),
+            Balance::Ip if datagrams => (None, Key::SourceIp, "asked for"),
+            Balance::Ip => (Some(Kind::SourceIp), Key::SourceIp, "asked for"),
+            Balance::Random => (None, Key::Random, "asked for"),
+            Balance::Hash => (None, Key::Flow, "asked for"),
+            Balance::Shared | Balance::Ipc => return Self::one(balance),
+        };
+        let mut why = asked.to_owned();
+        let mut means = None;
+        if let Some(kind) = ebpf {
+            let loaded =
+                Steer::load(kind).and_then(|(steer, program)| Steer::attach(&program, first).map(|()| steer));
+            match loaded {
+                Ok(steer) => means = Some(Means::Ebpf(steer)),
+                Err(error) => why = error.to_string(),
+            }
+        }
+        let means = means.unwrap_or(Means::Classic(without));
+        Self { means, why, buckets: Buckets::default() }
+    }
+
+    /// Who chooses, and why.
+    pub(crate) fn selection(&self) -> Selection {
+        Selection { selector: self.selector(), why: self.why.clone() }
+    }
+
+    fn selector(&self) -> Selector {
+        match &self.means {
+            Means::Ebpf(steer) => match steer.kind() {
+                Kind::RoundRobin => Selector::EbpfRr,
+                Kind::LeastLoaded => Selector::EbpfLeast,
+                Kind::SourceIp => Selector::EbpfIp,
+            },
+            Means::Classic(key) => match key {
+                Key::SourceIp => Selector::CbpfIp,
+                Key::Flow => Selector::CbpfHash,
+                Key::Random | Key::Cpu => Selector::CbpfRandom,
+            },
+            Means::Kernel => Selector::KernelHash,
+            Means::One(selector) => *selector,
+        }
+    }
+
+    /// Makes a new socket of the group known. A failure costs that socket its share, never a connection.
+    pub(crate) fn joined(&self, place: PlaceId, socket: BorrowedFd<'_>) -> io::Result<()> {
+        match &self.means {
+            Means::Ebpf(steer) => steer.put_socket(place.0, socket),
+            Means::Classic(_) | Means::Kernel | Means::One(_) => Ok(()),
+        }
+    }
+
+    /// Puts the tables into force. `first` is any socket of the group. Falls back to the kernel's hash when the
+    /// kernel refuses. Says whether what the safe-box knows has changed.
+    pub(crate) fn apply(&mut self, candidates: &[Candidate], first: BorrowedFd<'_>) -> bool {
+        let sticky = matches!(self.selector(), Selector::EbpfIp | Selector::CbpfIp | Selector::CbpfHash);
+        let tenants: Vec<PlaceId> = candidates.iter().filter(|c| c.tenanted).map(|c| c.place).collect();
+        let changed = sticky && self.buckets.share(&tenants);
+        let wanted: Vec<Candidate> = candidates.iter().filter(|c| c.wanted).copied().collect();
+        let Err(error) = self.put_into_force(candidates, &wanted, first) else { return changed };
+        self.why = format!("the kernel refused {}: {error}", self.selector());
+        // A daemon that came back with less privilege can still use the classic kind.
+        if let Means::Ebpf(steer) = &self.means {
+            self.means = Means::Classic(fallback(steer.kind()));
+            if self.put_into_force(candidates, &wanted, first).is_ok() {
+                return true;
+            }
+        }
+        let _ = classic::detach(first);
+        self.means = Means::Kernel;
+        true
+    }
+
+    fn put_into_force(
+        &self,
+        all: &[Candidate],
+        wanted: &[Candidate],
+        first: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        match &self.means {
+            Means::Ebpf(steer) => steer.set_table(&self.entries(steer.kind(), wanted)),
+            Means::Classic(key) => self.attach_classic(*key, all, wanted, first),
+            Means::Kernel | Means::One(_) => Ok(()),
+        }
+    }
+
+    fn entries(&self, kind: Kind, wanted: &[Candidate]) -> Vec<u32> {
+        match kind {
+            Kind::RoundRobin => turns(&wanted.iter().map(|c| (c.place.0, c.weight)).collect::<Vec<_>>()),
+            Kind::LeastLoaded => wanted.iter().map(|c| c.place.0).collect(),
+            Kind::SourceIp => self.lent(wanted).map(|place| place.0).collect(),
+        }
+    }
+
+    fn lent(&self, wanted: &[Candidate]) -> impl Iterator<Item = PlaceId> {
+        self.buckets.lent(&wanted.iter().map(|c| c.place).collect::<Vec<_>>()).into_iter()
+    }
+
+    fn attach_classic(
+        &self,
+        key: Key,
+        all: &[Candidate],
+        wanted: &[Candidate],
+        first: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let ranges: Vec<Range> = match key {
+            Key::Random | Key::Cpu => {
+                wanted.iter().map(|c| Range { width: c.weight, position: c.position }).collect()
+            }
+            Key::SourceIp | Key::Flow => {
+                let position = |place| all.iter().find(|c| c.place == place).map_or(0, |c| c.position);
+                self.lent(wanted).map(|place| Range { width: 1, position: position(place) }).collect()
+            }
+        };
+        match Program::new(key, &ranges) {
+            Some(program) => program.attach(first),
+            // Nobody to choose from yet.
+            None if wanted.is_empty() => Ok(()),
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    /// Sets a socket's load (only `least` looks at it).
+    pub(crate) fn set_load(&self, place: PlaceId, load: u64) {
+        if let Means::Ebpf(steer) = &self.means {
+            // A stale load costs balance only.
+            let _ = steer.set_load(place.0, load);
+        }
+    }
+
+    /// A socket's load as the kernel counts it, where it does.
+    pub(crate) fn load(&self, place: PlaceId) -> Option<u64> {
+        match &self.means {
+            Means::Ebpf(steer) => steer.load_of(place.0).ok(),
+            Means::Classic(_) | Means::Kernel | Means::One(_) => None,
+        }
+    }
+
+    /// What the safe-box must know.
+    pub(crate) fn stored(&self) -> Stored {
+        Stored { selector: self.selector(), why: self.why.clone(), buckets: self.buckets.clone() }
+    }
+
+    /// Descriptors for the safe-box.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match &self.means {
+            Means::Ebpf(steer) => steer.descriptors().to_vec(),
+            Means::Classic(_) | Means::Kernel | Means::One(_) => Vec::new(),
+        }
+    }
+}
+
+/// The classic key that comes nearest to an eBPF program.
+fn fallback(kind: Kind) -> Key {
+    match kind {
+        Kind::RoundRobin | Kind::LeastLoaded => Key::Random,
+        Kind::SourceIp => Key::SourceIp,
+    }
+}
+
+// === impl Stored ===
+
+impl Stored {
+    /// How many descriptors belong to it.
+    pub(crate) fn descriptors(&self) -> usize {
+        if self.kind().is_some() { 3 } else { 0 }
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        match self.selector {
+            Selector::EbpfRr => Some(Kind::RoundRobin),
+            Selector::EbpfLeast => Some(Kind::LeastLoaded),
+            Selector::EbpfIp => Some(Kind::SourceIp),
+            Selector::CbpfRandom
+            | Selector::CbpfIp
+            | Selector::CbpfHash
+            | Selector::KernelHash
+            | Selector::Shared
+            | Selector::Ipc => None,
+        }
+    }
+
+    /// The engine again; `None` when the descriptors are not those it speaks of.
+    pub(crate) fn revive(self, descriptors: Vec<OwnedFd>) -> Option<Engine> {
+        let means = match (self.kind(), <[OwnedFd; 3]>::try_from(descriptors)) {
+            (Some(kind), Ok(maps)) => Means::Ebpf(Steer::from_descriptors(kind, maps)),
+            (Some(_), Err(_)) => return None,
+            (None, _) => match self.selector {
+                Selector::CbpfIp => Means::Classic(Key::SourceIp),
+                Selector::CbpfHash => Means::Classic(Key::Flow),
+                Selector::CbpfRandom => Means::Classic(Key::Random),
+                Selector::KernelHash => Means::Kernel,
+                Selector::Shared
+                | Selector::Ipc
+                | Selector::EbpfRr
+                | Selector::EbpfLeast
+                | Selector::EbpfIp => Means::One(self.selector),
+            },
+        };
+        Some(Engine { means, why: self.why, buckets: self.buckets })
+    }
+}
