@@ -36,15 +36,13 @@ fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
         | Route::DeleteApps
         | Route::ResetApps
         | Route::Resurrect => of(SchemaGenerator::subschema_for::<Act>),
-        Route::SignalApps => of(SchemaGenerator::subschema_for::<SendSignal>),
+        Route::SignalApps => Shape { body: Some(schemas.subschema_for::<SendSignal>()), ..none },
         Route::ListApps | Route::ShowApps => Shape {
             query: Some(AppsQuery::json_schema(schemas)),
             json: Some(Vec::<AppView>::json_schema(schemas)),
             ..none
         },
-        Route::MessageWorker => {
-            Shape { body: Some(Schema::from(true)), lines: Some(schemas.subschema_for::<Progress>()), ..none }
-        }
+        Route::MessageWorker => Shape { body: Some(Schema::from(true)), ..none },
         Route::Logs => Shape {
             query: Some(LogsQuery::json_schema(schemas)),
             lines: Some(schemas.subschema_for::<LogLine>()),
@@ -129,12 +127,13 @@ fn operation(spec: &RouteSpec, schemas: &mut SchemaGenerator) -> Value {
     if let Some(schema) = shape.lines {
         content.insert("application/x-ndjson".into(), json!({ "schema": schema }));
     }
+    let success = if content.is_empty() { "204" } else { "200" };
     let mut operation = json!({
         "operationId": format!("{:?}", spec.route),
         "summary": spec.summary,
         "parameters": parameters,
         "responses": {
-            "200": { "description": "Accepted or done.", "content": content },
+            success: { "description": "Accepted or done.", "content": content },
             "default": { "$ref": "#/components/responses/Error" },
         },
     });

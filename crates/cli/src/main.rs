@@ -1,2 +1,86 @@
-//! The `skep` command.
-fn main() {}
+//! The command `skep`.
+//!
+//! One module a verb, in [`verbs`]; what they share is beside it. This crate never touches a worker: it talks to the
+//! daemon's API like anyone else, and starts the daemon through its keeper where a verb wants it running.
+
+mod args;
+mod complete;
+mod failure;
+mod hidden;
+mod human;
+mod machine;
+mod output;
+mod progress;
+mod session;
+mod start_args;
+mod table;
+mod verbs;
+
+use args::{Cli, DaemonVerb, Verb};
+use clap::{CommandFactory, Parser};
+use failure::{Failure, exit};
+use session::Context;
+use skep_api::Route;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The keeper and the daemon come first: they must not even touch what the command line needs.
+    if let Some(code) = hidden::run(std::env::args_os()) {
+        return code;
+    }
+    clap_complete::CompleteEnv::with_factory(Cli::command).bin("skep").complete();
+    let cli = Cli::parse();
+    let context = Context::new(cli.global);
+    match run(cli.verb, &context) {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(failure) => {
+            context.output.fail(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Verbs that need no daemon; the others go to [`talk`].
+fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
+    match verb {
+        Verb::Completions(args) => verbs::completions::run(&args.shell, context),
+        Verb::Openapi => verbs::openapi::run(context),
+        Verb::Docs => verbs::docs::run(context),
+        Verb::Run(args) => verbs::run::run(*args, context),
+        verb => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            runtime.block_on(talk(verb, context))
+        }
+    }
+}
+
+/// Verbs that talk to the daemon.
+async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
+    match verb {
+        Verb::Start(args) => Box::pin(verbs::start::run(*args, context)).await,
+        Verb::Stop(args) => verbs::act::run(Route::StopApps, args, context).await,
+        Verb::Restart(args) => verbs::act::run(Route::RestartApps, args, context).await,
+        Verb::Reload(args) => verbs::act::run(Route::ReloadApps, args, context).await,
+        Verb::Delete(args) => verbs::act::run(Route::DeleteApps, args, context).await,
+        Verb::Reset(args) => verbs::act::run(Route::ResetApps, args, context).await,
+        Verb::Scale(args) => verbs::scale::run(args, context).await,
+        Verb::SendSignal(args) => verbs::signal::run(args, context).await,
+        Verb::List(args) => verbs::list::run(args, context).await,
+        Verb::Describe(args) => verbs::describe::run(&args.targets, context).await,
+        Verb::Logs(args) => verbs::logs::run(args, context).await,
+        Verb::Events(args) => verbs::events::run(args, context).await,
+        Verb::Env(args) => verbs::env::run(&args.targets, context).await,
+        Verb::Pid(args) => verbs::ids::pids(&args.targets, context).await,
+        Verb::Id(args) => verbs::ids::ids(&args.targets, context).await,
+        Verb::Resurrect(args) => verbs::resurrect::run(&args, context).await,
+        Verb::Ping => verbs::daemon::ping(context).await,
+        Verb::Daemon(args) => match args.verb {
+            DaemonVerb::Status => verbs::daemon::status(context).await,
+            DaemonVerb::Stop(args) => verbs::daemon::stop(&args, context).await,
+        },
+        Verb::Kill(args) => verbs::daemon::stop(&args, context).await,
+        Verb::Completions(_) | Verb::Openapi | Verb::Docs | Verb::Run(_) => {
+            unreachable!("`run` has carried these out")
+        }
+    }
+}

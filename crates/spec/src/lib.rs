@@ -35,6 +35,7 @@ pub use limits::{Account, LimitValue, Resource, ResourceLimit};
 pub use listen::{Listen, ListenAddress};
 pub use logging::Rotation;
 pub use name::{Clash, Existing, settle_clash};
+pub use program::split_words;
 pub use quantity::{Bytes, Millis, Share};
 pub use resolve::{RawStart, Resolved, resolve};
 pub use runtime::RuntimeChoice;

@@ -8,6 +8,11 @@ pub(crate) const NO_INTERPRETER: &str = "none";
 /// The shell for command lines; POSIX promises it at this path.
 const SHELL: &str = "/bin/sh";
 
+/// Splits text into words as a shell does; `None` when a quote is not closed.
+pub fn split_words(text: &str) -> Option<Vec<String>> {
+    shell_words::split(text).ok()
+}
+
 impl AppSpec {
     /// The argument vector to execute; its first entry is the program (an absolute path once resolved).
     /// Empty when neither a script nor a command is set, which [`AppSpec::validate`] refuses.

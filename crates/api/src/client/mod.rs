@@ -99,8 +99,13 @@ impl Client {
         &mut self,
         targets: &[S],
         request: &SendSignal,
-    ) -> Result<Lines<Progress>, ClientError> {
-        self.command(Route::SignalApps, &encode_targets(targets), request).await
+    ) -> Result<(), ClientError> {
+        self.send_json(Route::SignalApps, &encode_targets(targets), request).await
+    }
+
+    /// Sends any JSON value to one Node.js worker.
+    pub async fn message(&mut self, worker: u32, message: &impl Serialize) -> Result<(), ClientError> {
+        self.send_json(Route::MessageWorker, &worker.to_string(), message).await
     }
 
     /// Log lines.
@@ -124,7 +129,18 @@ impl Client {
 
     /// Stops all workers, the daemon and the keeper; answers when the stop is under way.
     pub async fn stop_daemon(&mut self) -> Result<(), ClientError> {
-        let response = self.send(Route::StopDaemon, "", "", Bytes::from_static(b"{}")).await?;
+        self.send_json(Route::StopDaemon, "", &serde_json::Map::new()).await
+    }
+
+    /// A `POST` whose answer says nothing but that it was accepted.
+    async fn send_json(
+        &mut self,
+        route: Route,
+        parameter: &str,
+        body: &impl Serialize,
+    ) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| ClientError::Garbled(error.to_string()))?;
+        let response = self.send(route, parameter, "", body.into()).await?;
         collect(response).await.map(drop)
     }
 

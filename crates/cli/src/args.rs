@@ -1,0 +1,399 @@
+//! The command line: every verb and its options, in the words of the manual.
+
+use crate::complete;
+use crate::start_args::StartArgs;
+use clap::builder::Styles;
+use clap::{ArgAction, Args, Parser, Subcommand};
+use clap_complete::ArgValueCompleter;
+use skep_spec::{InstancesChange, Millis, Signal, SpecError};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// What stands at the end of `skep help`, and in docs/cli.md.
+pub(crate) const AFTER_HELP: &str = "\
+Targets: a name, an id, a namespace, `all`, or a pattern between slashes (/^web/); several at once.
+
+Exit codes:
+  0  the goal was reached
+  1  something failed (a worker did not start, a reload was given up)
+  2  the command line, or the app that it describes, makes no sense
+  3  no app goes by that name
+  4  skep is not running, or does not answer
+  5  the goal was not reached within --timeout; the command goes on
+
+Environment:
+  SKEP_HOME       where skep keeps its socket, state and logs (default: $XDG_STATE_HOME/skep, else ~/.skep)
+  NO_COLOR        no colours
+  CLICOLOR_FORCE  colours even when the output is not a terminal";
+
+const STYLES: Styles = Styles::styled()
+    .header(anstyle::Style::new().bold())
+    .usage(anstyle::Style::new().bold())
+    .literal(anstyle::AnsiColor::Cyan.on_default());
+
+/// Turns a program into a self-healing service on every core.
+#[derive(Debug, Parser)]
+#[command(name = "skep", version, about, after_help = AFTER_HELP, styles = STYLES, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb understands.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Machine output alone on standard output: JSON, or one JSON value a line for streams
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// No colours
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+
+    /// No progress, only results and errors
+    #[arg(short, long, global = true)]
+    pub(crate) silent: bool,
+
+    /// Where skep keeps its socket, state and logs, instead of SKEP_HOME
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start scripts, programs or command lines as services; or known apps that are stopped
+    Start(Box<StartCommand>),
+    /// Stop workers; the apps stay known
+    Stop(TargetCommand),
+    /// Restart in place: all workers at once
+    Restart(TargetCommand),
+    /// Replace workers one after the other, without a pause in service
+    Reload(TargetCommand),
+    /// Stop apps and forget them
+    #[command(visible_alias = "del")]
+    Delete(TargetCommand),
+    /// Change the number of an app's workers
+    Scale(ScaleCommand),
+    /// Set restart counters to zero
+    Reset(TargetCommand),
+    /// Send a signal to workers
+    #[command(name = "sendSignal", visible_alias = "signal")]
+    SendSignal(SignalCommand),
+
+    /// Show all apps
+    #[command(visible_aliases = ["ls", "l", "ps", "status"])]
+    List(ListCommand),
+    /// Show all about one app
+    #[command(visible_aliases = ["show", "info", "desc"])]
+    Describe(LookCommand),
+    /// Show log lines
+    Logs(LogsCommand),
+    /// Show what happens to apps and workers
+    Events(EventsCommand),
+    /// Print an app's environment
+    Env(LookCommand),
+    /// Print process ids, one a line
+    Pid(OptionalTarget),
+    /// Print an app's slot ids
+    Id(OptionalTarget),
+
+    /// Run an app in the foreground: for containers and development
+    Run(Box<RunCommand>),
+    /// Start what ran when skep was last stopped
+    Resurrect(WaitArgs),
+    /// Say whether skep is running
+    Ping,
+    /// Look after the daemon
+    Daemon(DaemonCommand),
+    /// Stop all workers, the daemon and the keeper
+    Kill(WaitArgs),
+
+    /// Print completions for a shell: `source <(skep completions bash)`
+    Completions(CompletionsCommand),
+    /// Print the OpenAPI document of the control socket
+    Openapi,
+    /// Print the manual of all verbs in Markdown
+    #[command(name = "__docs", hide = true)]
+    Docs,
+}
+
+/// How long to wait.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WaitArgs {
+    /// Return as soon as the command is under way, without waiting for readiness
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+
+    /// Wait no longer than this; the command goes on [default: as long as the app's own timeouts take]
+    #[arg(long, value_name = "TIME", value_parser = value::<Millis>)]
+    pub(crate) timeout: Option<Millis>,
+}
+
+/// `skep start`.
+#[derive(Debug, Args)]
+pub(crate) struct StartCommand {
+    /// A script (app.js), a program (./server), a command line ("npm run dev"), or a known app
+    #[arg(required = true, value_name = "WHAT", add = ArgValueCompleter::new(complete::apps_and_files))]
+    pub(crate) what: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) app: StartArgs,
+
+    /// Start another one even if the name is taken
+    #[arg(short, long, help_heading = "Waiting")]
+    pub(crate) force: bool,
+
+    #[command(flatten, next_help_heading = "Waiting")]
+    pub(crate) wait: WaitArgs,
+
+    /// Arguments of the script
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<String>,
+}
+
+/// `skep run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunCommand {
+    /// A script (app.js), a program (./server), or a command line ("npm run dev")
+    #[arg(value_name = "WHAT", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) what: String,
+
+    #[command(flatten)]
+    pub(crate) app: StartArgs,
+
+    /// Arguments of the script
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<String>,
+}
+
+/// A verb on several apps.
+#[derive(Debug, Args)]
+pub(crate) struct TargetCommand {
+    /// Names, ids, namespaces, /patterns/, or all
+    #[arg(required = true, value_name = "TARGET", add = ArgValueCompleter::new(complete::apps))]
+    pub(crate) targets: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// A verb that only looks.
+#[derive(Debug, Args)]
+pub(crate) struct LookCommand {
+    /// Names, ids, namespaces, /patterns/, or all
+    #[arg(required = true, value_name = "TARGET", add = ArgValueCompleter::new(complete::apps))]
+    pub(crate) targets: Vec<String>,
+}
+
+/// A verb that looks at everything unless told.
+#[derive(Debug, Args)]
+pub(crate) struct OptionalTarget {
+    /// Names, ids, namespaces or /patterns/ [default: all]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(complete::apps))]
+    pub(crate) targets: Vec<String>,
+}
+
+/// `skep scale`.
+#[derive(Debug, Args)]
+pub(crate) struct ScaleCommand {
+    /// A name or an id
+    #[arg(value_name = "APP", add = ArgValueCompleter::new(complete::apps))]
+    pub(crate) app: String,
+
+    /// 4, max, +2 or -1
+    #[arg(value_name = "INSTANCES", allow_hyphen_values = true, value_parser = value::<InstancesChange>)]
+    pub(crate) instances: InstancesChange,
+
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// `skep sendSignal`.
+#[derive(Debug, Args)]
+pub(crate) struct SignalCommand {
+    /// A name or number: SIGUSR2, HUP, 15
+    #[arg(value_name = "SIGNAL", value_parser = value::<Signal>)]
+    pub(crate) signal: Signal,
+
+    /// Names, ids, namespaces, /patterns/, or all
+    #[arg(required = true, value_name = "TARGET", add = ArgValueCompleter::new(complete::apps))]
+    pub(crate) targets: Vec<String>,
+}
+
+/// `skep list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListCommand {
+    /// Only these: names, ids, namespaces or /patterns/
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(complete::apps))]
+    pub(crate) targets: Vec<String>,
+
+    /// By name, namespace, id, pid, cpu, memory, uptime, restarts or status; add :desc to turn round
+    #[arg(long, value_name = "FIELD[:ORDER]", default_value = "id")]
+    pub(crate) sort: crate::verbs::list::Sort,
+}
+
+/// `skep logs`.
+#[derive(Debug, Args)]
+pub(crate) struct LogsCommand {
+    /// Names, ids, namespaces or /patterns/ [default: all]
+    #[arg(value_name = "TARGET", add = ArgValueCompleter::new(complete::apps))]
+    pub(crate) targets: Vec<String>,
+
+    /// Go on with what is written from now
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+
+    /// How many of the last lines to begin with, for each file
+    #[arg(short = 'n', long, value_name = "N", default_value_t = skep_api::LOG_LINES_DEFAULT)]
+    pub(crate) lines: u32,
+
+    /// Only standard output
+    #[arg(long, conflicts_with = "err")]
+    pub(crate) out: bool,
+
+    /// Only standard error
+    #[arg(long)]
+    pub(crate) err: bool,
+
+    /// The lines as they were written, without the app's name in front
+    #[arg(long)]
+    pub(crate) raw: bool,
+
+    /// End after the last lines; that is how it is without --follow
+    #[arg(long, hide = true, conflicts_with = "follow")]
+    pub(crate) nostream: bool,
+}
+
+/// `skep events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsCommand {
+    /// Go on with what happens from now
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+/// `skep daemon`.
+#[derive(Debug, Args)]
+pub(crate) struct DaemonCommand {
+    #[command(subcommand)]
+    pub(crate) verb: DaemonVerb,
+}
+
+/// What to do with the daemon.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DaemonVerb {
+    /// Show the daemon's process ids, version and home
+    Status,
+    /// Stop all workers, the daemon and the keeper
+    Stop(WaitArgs),
+}
+
+/// `skep completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsCommand {
+    /// The shell
+    #[arg(value_parser = ["bash", "zsh", "fish", "elvish", "powershell"])]
+    pub(crate) shell: String,
+}
+
+/// A value that can be wrong, with its remedy in the error.
+pub(crate) fn value<T: FromStr<Err = SpecError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: SpecError| format!("{error}; {}", error.remedy()))
+}
+
+/// A switch that can be turned off: `None` when nothing was said.
+pub(crate) fn off(given: bool) -> Option<bool> {
+    given.then_some(false)
+}
+
+/// How often-used flags are counted.
+pub(crate) const APPEND: ArgAction = ArgAction::Append;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Verb, String> {
+        let words = line.split(' ').map(str::to_owned);
+        Cli::try_parse_from(std::iter::once("skep".to_owned()).chain(words))
+            .map(|cli| cli.verb)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_table_of_verbs_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_forms_of_the_manual_are_understood() {
+        for line in [
+            "start app.js",
+            "start app.js -i max",
+            "start app.js -i -1 --name web",
+            "start server.py -i 2 -- --port 80",
+            "start a.js b.js --no-wait",
+            "start npm -- run dev",
+            "start app.js --env A=1 --env B=2=3 -e err.log -o out.log",
+            "start web --json",
+            "--json list",
+            "ls --sort memory:desc",
+            "l",
+            "ps",
+            "status",
+            "show web",
+            "desc 0 1",
+            "del all",
+            "reload /^web/ --timeout 30s",
+            "scale web +2",
+            "scale web -1",
+            "scale web max",
+            "logs -f --lines 50",
+            "logs web --err -n 5",
+            "sendSignal SIGUSR2 web",
+            "signal HUP all",
+            "pid",
+            "id web",
+            "daemon status",
+            "daemon stop",
+            "kill",
+            "run app.js -i 2",
+            "completions zsh",
+            "resurrect --no-wait",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_answered_with_the_remedy() {
+        let error = parse("start app.js --kill-timeout soon").unwrap_err();
+        assert!(error.contains("is not a duration") && error.contains("1.5s"), "{error}");
+        let error = parse("start app.js -i many").unwrap_err();
+        assert!(error.contains("max (one a processor)"), "{error}");
+        let error = parse("start app.js --balance fair").unwrap_err();
+        assert!(error.contains("auto, rr, least"), "{error}");
+    }
+
+    #[test]
+    fn slips_of_the_finger_are_met_with_a_suggestion() {
+        assert!(parse("relaod web").unwrap_err().contains("'reload'"));
+        assert!(parse("start app.js --kil-timeout 1s").unwrap_err().contains("--kill-timeout"));
+        assert!(parse("start").unwrap_err().contains("<WHAT>"));
+    }
+
+    #[test]
+    fn arguments_after_two_dashes_belong_to_the_script() {
+        let Ok(Verb::Start(start)) = parse("start a.py -i 2 -- --port 80 -i 9") else {
+            panic!("not a start")
+        };
+        assert_eq!(start.what, ["a.py"]);
+        assert_eq!(start.args, ["--port", "80", "-i", "9"]);
+    }
+}

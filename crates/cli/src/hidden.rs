@@ -1,0 +1,65 @@
+//! The verbs that only skep itself uses: `__keeper`, `__daemon` and `__listen-pid`.
+//!
+//! They are told apart before the command line is parsed, so that processes which live for months never touch the
+//! pages of the parser.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+/// The hidden verb that sets `LISTEN_PID` to its own process id and becomes the program that follows
+/// (sd_listen_fds(3): a program takes the sockets only if the variable carries its own id).
+const LISTEN_PID_VERB: &str = "__listen-pid";
+/// What the shell returns for a program that cannot be executed.
+const EXIT_CANNOT_EXECUTE: u8 = 126;
+
+/// Runs a hidden verb; `None` when the arguments are no such thing.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let mut args = args.into_iter().skip(1);
+    match args.next()?.to_str()? {
+        skep_keeper::KEEPER_VERB => Some(skep_keeper::entry(args)),
+        skep_keeper::DAEMON_VERB => Some(daemon(args)),
+        LISTEN_PID_VERB => Some(listen_pid(args)),
+        _ => None,
+    }
+}
+
+fn daemon(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let home = match (args.next(), args.next()) {
+        (Some(flag), Some(home)) if flag == "--home" => PathBuf::from(home),
+        _ => {
+            eprintln!("skep: this is an inner part of skep and not to be started by hand; use `skep start`");
+            return ExitCode::FAILURE;
+        }
+    };
+    match skep_daemon::run(skep_daemon::Options { home }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("skep: the daemon ends: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn listen_pid(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let Some(program) = args.next() else {
+        eprintln!("skep: {LISTEN_PID_VERB} needs a program to become");
+        return ExitCode::from(EXIT_CANNOT_EXECUTE);
+    };
+    let error = Command::new(&program).args(args).env("LISTEN_PID", std::process::id().to_string()).exec();
+    eprintln!("skep: {} cannot be executed: {error}", program.display());
+    ExitCode::from(EXIT_CANNOT_EXECUTE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_verbs_are_not_hidden_ones() {
+        let args = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert!(run(args(&["skep"])).is_none());
+        assert!(run(args(&["skep", "start", "__daemon"])).is_none());
+    }
+}

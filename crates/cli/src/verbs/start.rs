@@ -1,0 +1,235 @@
+//! `start`: new apps from scripts, programs and command lines; or known ones that are stopped.
+
+use super::act::wait;
+use crate::args::StartCommand;
+use crate::failure::Failure;
+use crate::machine::Machine;
+use crate::output::Output;
+use crate::progress::Report;
+use crate::session::Context;
+use crate::start_args::StartArgs;
+use skep_api::client::{Client, ClientError, Lines};
+use skep_api::{
+    Act, AppView, AppsQuery, CreateApp, Detail, ErrorCode, Known, Progress, Route, Status, Target,
+};
+use skep_spec::{AppSpec, Clash, Existing, resolve, settle_clash};
+
+/// One thing to ask the daemon for.
+#[derive(Debug)]
+enum Step {
+    /// Start what is known.
+    Start(Vec<String>),
+    /// Add an app.
+    Create(Box<AppSpec>),
+}
+
+/// Starts everything that was named; nothing at all if one of it makes no sense.
+pub(crate) async fn run(args: StartCommand, context: &Context) -> Result<(), Failure> {
+    let machine = here(&context.output)?;
+    let apps = match context.connect_if_running().await? {
+        Some(mut client) => client.apps::<&str>(&[], AppsQuery::default()).await?,
+        None => Vec::new(),
+    };
+    let (steps, notes) = plan(&args, &apps, &machine)?;
+    notes.iter().for_each(|note| context.output.say(note));
+    let act = wait(&args.wait);
+    let mut client = context.connect_or_start().await?;
+    let mut report = Report::default();
+    let mut answers = Vec::new();
+    for step in &steps {
+        if let Step::Start(targets) = step {
+            note_changes(targets, &args.app, &mut client, &context.output).await?;
+        }
+        // Each on a connection of its own: apps become ready side by side, as fast as the slowest.
+        let mut own = context.connect_or_start().await?;
+        answers.push((ask(step, &act, &mut own).await?, own));
+    }
+    for (lines, _connection) in answers {
+        report.read(lines, &context.output).await?;
+    }
+    report.result()?;
+    if context.output.json {
+        return Ok(());
+    }
+    if report.done.is_empty() {
+        return Ok(());
+    }
+    let apps = client.apps(&report.done, AppsQuery::default()).await.unwrap_or_default();
+    context.output.print(&super::list::table(&apps, &context.output))
+}
+
+/// This machine, with a word about what cannot be handed on.
+pub(crate) fn here(output: &Output) -> Result<Machine, Failure> {
+    let machine = Machine::here().map_err(|problem| {
+        Failure::new(
+            ErrorCode::BadRequest,
+            format!("the current directory cannot be used: {problem}"),
+            "cd elsewhere",
+        )
+    })?;
+    for name in &machine.unreadable {
+        output.say(&format!("the variable {name} is not UTF-8 and is left out"));
+    }
+    Ok(machine)
+}
+
+async fn ask(step: &Step, act: &Act, client: &mut Client) -> Result<Lines<Progress>, ClientError> {
+    match step {
+        Step::Start(targets) => client.act(Route::StartApps, targets, act).await,
+        Step::Create(spec) => {
+            let spec = AppSpec::clone(spec);
+            client.create(&CreateApp { spec, wait: act.wait, timeout_ms: act.timeout_ms }).await
+        }
+    }
+}
+
+/// What is to be done, decided before anything is.
+fn plan(
+    args: &StartCommand,
+    apps: &[AppView],
+    machine: &Machine,
+) -> Result<(Vec<Step>, Vec<String>), Failure> {
+    let mut steps = Vec::new();
+    let mut notes = Vec::new();
+    let mut known_targets = Vec::new();
+    let mut existing: Vec<Existing> = apps.iter().map(existing).collect();
+    for what in &args.what {
+        if is_known(what, apps) {
+            known_targets.push(what.clone());
+            continue;
+        }
+        if what == "all" {
+            return Err(Failure::new(
+                ErrorCode::UnknownTarget,
+                "there is no app yet",
+                "name a script: skep start app.js",
+            ));
+        }
+        let resolved = resolve(args.app.to_raw(what, &args.args)?, machine)?;
+        notes.extend(resolved.notes);
+        let mut spec = resolved.spec;
+        let argv = spec.argv();
+        match settle_clash(&spec.name, &argv, &existing, args.force)? {
+            Clash::Start => known_targets.push(spec.name),
+            clash @ (Clash::Create | Clash::CreateAs(_)) => {
+                if let Clash::CreateAs(name) = clash {
+                    notes.push(format!("{} exists already, so this one is called {name}", spec.name));
+                    spec.name = name;
+                }
+                existing.push(Existing {
+                    name: spec.name.clone(),
+                    argv,
+                    status: "launching".into(),
+                    startable: false,
+                });
+                steps.push(Step::Create(Box::new(spec)));
+            }
+        }
+    }
+    if !known_targets.is_empty() {
+        steps.push(Step::Start(known_targets));
+    }
+    Ok((steps, notes))
+}
+
+fn is_known(what: &str, apps: &[AppView]) -> bool {
+    let slots: Vec<Vec<u32>> =
+        apps.iter().map(|app| app.slots.iter().map(|slot| slot.id).collect()).collect();
+    let known: Vec<Known<'_>> = apps
+        .iter()
+        .zip(&slots)
+        .map(|(app, slots)| Known { app: app.id, name: &app.name, namespace: &app.namespace, slots })
+        .collect();
+    let found = what.parse::<Target>().and_then(|target| target.pick(&known));
+    found.is_ok_and(|picks| !picks.is_empty())
+}
+
+fn existing(app: &AppView) -> Existing {
+    let runs = |status: Status| matches!(status, Status::Online | Status::Launching | Status::WaitingRestart);
+    Existing {
+        name: app.name.clone(),
+        argv: app.argv.clone(),
+        status: app.status.to_string(),
+        startable: !app.slots.iter().any(|slot| runs(slot.status)),
+    }
+}
+
+/// Options are for new apps; that they change nothing of a known one must not pass in silence.
+async fn note_changes(
+    targets: &[String],
+    args: &StartArgs,
+    client: &mut Client,
+    output: &Output,
+) -> Result<(), Failure> {
+    if *args == StartArgs::default() || output.quiet || output.json {
+        return Ok(());
+    }
+    for app in client.apps(targets, AppsQuery { detail: Detail::Full }).await? {
+        let said = args.to_raw(&app.script, &[])?.spec;
+        if app.spec.as_deref().is_some_and(|spec| differs(&said, spec)) {
+            let name = &app.name;
+            output.say(&format!(
+                "{name} starts as it was added before; `skep delete {name}` first to change its options"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether what was said now would make another app of it, in what is told apart easily.
+fn differs(said: &AppSpec, spec: &AppSpec) -> bool {
+    let settings = |spec: &AppSpec| {
+        (
+            spec.instances,
+            spec.balance,
+            spec.runtime,
+            spec.kill_timeout,
+            spec.wait_ready,
+            spec.max_restarts,
+            spec.port,
+        )
+    };
+    settings(said) != settings(spec) || said.env.iter().any(|(name, value)| spec.env.get(name) != Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Verb};
+    use crate::verbs::list::tests::{app, slot};
+    use clap::Parser;
+
+    fn check(line: &str, apps: &[AppView]) -> Result<Vec<String>, Failure> {
+        let words = std::iter::once("skep").chain(line.split(' '));
+        let Verb::Start(args) = Cli::parse_from(words).verb else { panic!("not a start") };
+        let (steps, _) = plan(&args, apps, &Machine::here().unwrap())?;
+        let tell = |step: &Step| match step {
+            Step::Start(targets) => format!("start {}", targets.join(" ")),
+            Step::Create(spec) => format!("create {}", spec.name),
+        };
+        Ok(steps.iter().map(tell).collect())
+    }
+
+    #[test]
+    fn known_names_are_started_and_everything_else_is_added() {
+        let apps = [app("web", vec![slot(0, Status::Stopped)]), app("jobs", vec![slot(1, Status::Online)])];
+        assert_eq!(check("start web", &apps).unwrap(), ["start web"]);
+        assert_eq!(check("start jobs 0", &apps).unwrap(), ["start jobs 0"]);
+        assert_eq!(check("start all", &apps).unwrap(), ["start all"]);
+        assert_eq!(check("start sh --name x", &apps).unwrap(), ["create x"]);
+        assert_eq!(check("start web sh", &apps).unwrap(), ["create sh", "start web"]);
+    }
+
+    #[test]
+    fn one_mistake_among_several_starts_nothing() {
+        let failure = check("start sh no-such-thing.js", &[]).unwrap_err();
+        assert_eq!(failure.exit_code(), 2);
+        assert_eq!(check("start all", &[]).unwrap_err().exit_code(), 3);
+    }
+
+    #[test]
+    fn the_same_program_twice_needs_another_name() {
+        assert_eq!(check("start sh sh", &[]).unwrap_err().exit_code(), 1);
+        assert_eq!(check("start sh sh --force", &[]).unwrap(), ["create sh", "create sh-2"]);
+    }
+}
