@@ -183,7 +183,7 @@ fn open_inet(
         };
         // TCP sockets with SO_REUSEADDR may overlap until one listens: the port is never free in between. UDP
         // has to give it back for an instant.
-        let probe = if listens { Some(alone) } else { None };
+        let probe = listens.then_some(alone);
         let socket = bound(at, Sharing::Group, stack)?;
         drop(probe);
         (socket, LocalAddress::Inet(at))

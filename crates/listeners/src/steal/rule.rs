@@ -94,10 +94,10 @@ impl Rule {
     fn decide(&mut self, now: Now, timed: bool, line: &Line, all: &[Line], orders: &mut Orders) {
         // Connections are moved to a queue at most half as long; better none than from one crowd to another.
         let Some(shortest) = shortest_other(line.place, all) else { return };
-        if u64::from(shortest) * 2 >= u64::from(line.queue) {
+        if line.verdict != Verdict::Orphaned && u64::from(shortest) * 2 >= u64::from(line.queue) {
             return;
         }
-        let half = (line.queue - shortest).div_ceil(2);
+        let half = line.queue.saturating_sub(shortest).div_ceil(2);
         let amount = match line.verdict {
             Verdict::Empty => return,
             Verdict::Orphaned => line.queue,

@@ -1,0 +1,476 @@
+//! Groups with real sockets: who gets connections, what retiring and adopting preserve, who is refused.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use skep_core::SlotId;
+use skep_listeners::{
+    Address, AdoptError, Balance, Group, Holder, Host, ListenError, LocalAddress, Options, Selector, Transfer,
+};
+use support::{LOCALHOST, at, connect, counts, group, is_root, now, options, slots, tcp, unprivileged};
+
+fn spread(counts: &[usize]) -> usize {
+    counts.iter().max().expect("some") - counts.iter().min().expect("some")
+}
+
+#[test]
+fn round_robin_gives_everyone_the_same() {
+    for n in [10, 100, 1000] {
+        let mut group = group(Balance::Auto, 4);
+        let _clients = connect(&group, n);
+        let selection = group.selection();
+        let counts = counts(&mut group, &slots(4));
+        assert_eq!(counts.iter().sum::<usize>(), n);
+        if is_root() {
+            assert_eq!(selection.selector, Selector::EbpfRr, "{}", selection.why);
+            assert!(spread(&counts) <= 1, "{counts:?}");
+        }
+    }
+}
+
+#[test]
+fn without_privileges_the_choice_is_random_and_says_why() {
+    unprivileged(|| {
+        let mut group = group(Balance::Auto, 4);
+        let selection = group.selection();
+        assert_eq!(selection.selector, Selector::CbpfRandom);
+        assert!(selection.why.contains("CAP_BPF"), "{}", selection.why);
+        let _clients = connect(&group, 1000);
+        let counts = counts(&mut group, &slots(4));
+        // 250 expected with a standard deviation of 14.
+        assert!(counts.iter().all(|n| (110..390).contains(n)), "{counts:?}");
+    });
+}
+
+#[test]
+fn a_slot_that_is_not_live_gets_nothing_under_any_selector_that_steers() {
+    for balance in
+        [Balance::Rr, Balance::Least, Balance::Weighted, Balance::Random, Balance::Hash, Balance::Ip]
+    {
+        let mut group = group(balance, 4);
+        group.set_live(SlotId(2), false);
+        let _clients = connect(&group, 200);
+        let before = counts(&mut group, &slots(4));
+        assert_eq!((before[2], before.iter().sum::<usize>()), (0, 200), "{balance:?}");
+        group.set_live(SlotId(2), true);
+        let _more = connect(&group, 200);
+        let after = counts(&mut group, &slots(4));
+        assert_eq!(after.iter().sum::<usize>(), 200);
+        if balance != Balance::Ip {
+            assert!(after[2] > 0, "{balance:?} {after:?}");
+        }
+    }
+}
+
+#[test]
+fn while_no_slot_is_live_connections_wait_for_one() {
+    let mut group = group(Balance::Auto, 2);
+    group.set_live(SlotId(0), false);
+    group.set_live(SlotId(1), false);
+    let _clients = connect(&group, 20);
+    group.set_live(SlotId(1), true);
+    let round = group.patrol(now(0));
+    let own = counts(&mut group, &[SlotId(1)])[0];
+    assert!(round.moves.iter().all(|m| m.from == Some(SlotId(0)) && m.to == SlotId(1)));
+    assert_eq!(round.moves.len() + own, 20);
+}
+
+#[test]
+fn weights_are_shares() {
+    let mut group = group(Balance::Weighted, 3);
+    group.set_weight(SlotId(0), 3);
+    group.set_weight(SlotId(1), 0);
+    let _clients = connect(&group, 100);
+    let counts = counts(&mut group, &slots(3));
+    assert_eq!(counts[1], 0);
+    if is_root() {
+        assert_eq!(counts, [75, 0, 25]);
+    }
+}
+
+#[test]
+fn least_follows_the_feedback_and_does_not_drown_a_newcomer() {
+    let mut group = group(Balance::Least, 3);
+    if group.selection().selector != Selector::EbpfLeast {
+        return;
+    }
+    group.set_load(SlotId(0), 50);
+    let _clients = connect(&group, 40);
+    assert_eq!(counts(&mut group, &slots(3)), [0, 20, 20]);
+    // A fourth starts level with the least loaded one.
+    group.socket(SlotId(3)).expect("a socket");
+    group.set_live(SlotId(3), true);
+    let _more = connect(&group, 30);
+    assert_eq!(counts(&mut group, &slots(4)), [0, 10, 10, 10]);
+}
+
+#[test]
+fn a_client_address_keeps_its_slot_when_others_come_and_go() {
+    for privileged in [true, false] {
+        let check = || {
+            let mut group = group(Balance::Ip, 3);
+            let owner = |group: &mut Group, slots: &[SlotId]| {
+                let _client = TcpStream::connect(at(group)).expect("listening");
+                counts(group, slots).iter().position(|n| *n == 1).expect("one slot has it")
+            };
+            let mine = owner(&mut group, &slots(3));
+            let other = SlotId(((mine + 1) % 3) as u32);
+            group.set_live(other, false);
+            assert_eq!(owner(&mut group, &slots(3)), mine);
+            group.set_live(SlotId(mine as u32), false);
+            assert_ne!(owner(&mut group, &slots(3)), mine);
+            group.set_live(SlotId(mine as u32), true);
+            assert_eq!(owner(&mut group, &slots(3)), mine);
+        };
+        if privileged { check() } else { unprivileged(check) }
+    }
+}
+
+#[test]
+fn retiring_a_slot_loses_no_connection() {
+    for balance in [Balance::Rr, Balance::Random, Balance::Hash] {
+        let mut group = group(balance, 3);
+        let mut clients = connect(&group, 99);
+        let waiting = group.retire(SlotId(1));
+        let mut accepted = waiting.len();
+        clients.extend(connect(&group, 51));
+        accepted += counts(&mut group, &[SlotId(0), SlotId(2)]).iter().sum::<usize>();
+        assert_eq!(accepted, 150, "{balance:?}");
+        // The socket goes when it has been quiet for a while; the group works on without it.
+        let again = group.patrol(now(0)).again.expect("a time to close it");
+        assert!(group.patrol(again).moves.is_empty());
+        assert_eq!(group.patrol(again).again, None);
+        let expected = if group.selection().selector == Selector::EbpfRr { 5 } else { 2 };
+        assert_eq!(group.descriptors().len(), expected, "{balance:?}");
+        clients.extend(connect(&group, 100));
+        let after = counts(&mut group, &[SlotId(0), SlotId(2)]);
+        assert_eq!(after.iter().sum::<usize>(), 100, "{balance:?}");
+        assert!(after.iter().all(|n| *n > 0), "{balance:?} {after:?}");
+    }
+}
+
+#[test]
+fn a_new_slot_takes_over_the_socket_of_a_retired_one() {
+    let mut group = group(Balance::Rr, 2);
+    group.retire(SlotId(0));
+    let before = group.descriptors().len();
+    group.socket(SlotId(7)).expect("a socket");
+    group.set_live(SlotId(7), true);
+    assert_eq!(group.descriptors().len(), before);
+    assert_eq!(group.patrol(now(0)).again, None, "nothing is to be closed any more");
+}
+
+#[test]
+fn scaling_up_and_down_in_any_order_keeps_the_numbering() {
+    // Classic programs address sockets by the kernel's numbering: it must survive closing from the middle.
+    let mut group = group(Balance::Random, 5);
+    for slot in [1, 3] {
+        group.retire(SlotId(slot));
+    }
+    let again = group.patrol(now(0)).again.expect("a time");
+    group.patrol(again);
+    group.socket(SlotId(9)).expect("a socket");
+    group.set_live(SlotId(9), true);
+    let left = [0, 2, 4, 9].map(SlotId);
+    for only in left {
+        for slot in left {
+            group.set_weight(slot, u32::from(slot == only));
+        }
+        let _clients = connect(&group, 20);
+        let counts = counts(&mut group, &left);
+        let expected = left.map(|slot| if slot == only { 20 } else { 0 });
+        assert_eq!(counts, expected);
+    }
+}
+
+fn dup_all(group: &Group) -> Vec<OwnedFd> {
+    group.descriptors().iter().map(|fd| fd.try_clone_to_owned().expect("dup")).collect()
+}
+
+#[test]
+fn a_group_survives_its_daemon() {
+    for balance in [Balance::Rr, Balance::Least, Balance::Random, Balance::Ip, Balance::Shared, Balance::Ipc]
+    {
+        let mut before = group(balance, 3);
+        before.set_weight(SlotId(2), 5);
+        let clients = connect(&before, 30);
+        assert!(before.take_changed());
+        let (note, kept) = (before.note(), dup_all(&before));
+        let (address, selection) = (before.address().clone(), before.selection());
+        drop(before);
+        let meanwhile =
+            TcpStream::connect(("127.0.0.1", address.port().expect("a port"))).expect("listening");
+
+        let mut after = Group::adopt(&note, kept).expect("our own note");
+        assert!(!after.take_changed());
+        assert_eq!((after.address(), after.selection()), (&address, selection));
+        assert_eq!(after.note(), note);
+        for slot in slots(3) {
+            after.set_live(slot, true);
+        }
+        let more = connect(&after, 30);
+        let one = matches!(balance, Balance::Shared | Balance::Ipc);
+        let asked = if one { slots(1) } else { slots(3) };
+        assert_eq!(counts(&mut after, &asked).iter().sum::<usize>(), 61, "{balance:?}");
+        drop((clients, meanwhile, more));
+    }
+}
+
+#[test]
+fn a_daemon_that_comes_back_without_privileges_steers_by_classic_bpf() {
+    if !is_root() {
+        return;
+    }
+    let before = group(Balance::Rr, 2);
+    let (note, kept) = (before.note(), dup_all(&before));
+    drop(before);
+    unprivileged(|| {
+        let mut after = Group::adopt(&note, kept).expect("our own note");
+        after.set_live(SlotId(1), true);
+        let _clients = connect(&after, 20);
+        assert_eq!(counts(&mut after, &slots(2)), [0, 20], "{:?}", after.selection());
+    });
+}
+
+#[test]
+fn a_note_that_does_not_fit_is_refused_with_a_reason() {
+    let group = group(Balance::Rr, 2);
+    let mut fds = dup_all(&group);
+    fds.pop();
+    let error = Group::adopt(&group.note(), fds).expect_err("one is missing");
+    assert!(matches!(error, AdoptError::Descriptors { .. }), "{error}");
+    assert!(matches!(Group::adopt(b"{}", dup_all(&group)), Err(AdoptError::Note(_))));
+    assert!(matches!(Group::adopt(&group.note(), Vec::new()), Err(AdoptError::Descriptors { found: 0, .. })));
+}
+
+#[test]
+fn a_port_that_another_program_has_is_refused_by_name() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = other.local_addr().expect("bound").port();
+    for host in [LOCALHOST, Host::Any] {
+        let error = Group::open(&tcp(host, port), &options(Balance::Auto)).expect_err("in use");
+        assert_eq!(error.errno(), 98);
+        let ListenError::InUse { holder: Some(Holder::Process { pid, command }), .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(*pid, std::process::id());
+        assert!(command.contains("groups"), "{command}");
+        assert!(error.to_string().contains(&format!(":{port} is in use by pid {pid} (")), "{error}");
+    }
+}
+
+#[test]
+fn two_groups_on_one_port_are_refused_although_both_share_it() {
+    for balance in [Balance::Auto, Balance::Shared] {
+        let first = group(balance, 2);
+        let port = first.address().port().expect("a port");
+        for second in [Balance::Auto, Balance::Ipc] {
+            let error = Group::open(&tcp(LOCALHOST, port), &options(second)).expect_err("in use");
+            assert!(matches!(error, ListenError::InUse { .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn errors_keep_their_errno_and_name_a_remedy() {
+    let elsewhere = Host::Ip(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)));
+    let error = Group::open(&tcp(elsewhere, 0), &options(Balance::Auto)).expect_err("not our address");
+    assert_eq!(error.errno(), 99);
+    assert!(error.to_string().contains("no network interface"), "{error}");
+    unprivileged(|| {
+        let limit = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").expect("Linux");
+        if limit.trim() == "0" {
+            return;
+        }
+        let error = Group::open(&tcp(LOCALHOST, 81), &options(Balance::Auto)).expect_err("privileged port");
+        assert_eq!(error.errno(), 13);
+        assert!(error.to_string().contains("CAP_NET_BIND_SERVICE"), "{error}");
+    });
+}
+
+#[test]
+fn any_host_listens_on_both_families_and_port_zero_is_one_port_for_all_slots() {
+    let mut group = Group::open(&tcp(Host::Any, 0), &options(Balance::Auto)).expect("a free port");
+    let port = group.address().port().expect("a port");
+    assert_ne!(port, 0);
+    for slot in slots(3) {
+        group.socket(slot).expect("a socket");
+        group.set_live(slot, true);
+    }
+    assert!(matches!(group.local_address(), LocalAddress::Inet(at) if at.port() == port));
+    let _clients = [
+        TcpStream::connect(("127.0.0.1", port)).expect("IPv4"),
+        TcpStream::connect(("::1", port)).expect("IPv6"),
+        TcpStream::connect(("127.0.0.1", port)).expect("IPv4"),
+    ];
+    assert_eq!(counts(&mut group, &slots(3)).iter().sum::<usize>(), 3);
+    let only = Group::open(&Address::Tcp { host: Host::Any, port: 0, v6only: true }, &options(Balance::Auto));
+    let port = only.as_ref().expect("IPv6").address().port().expect("a port");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+}
+
+#[test]
+fn one_socket_for_all_serves_every_slot() {
+    let mut group = group(Balance::Shared, 3);
+    assert_eq!(group.selection().selector, Selector::Shared);
+    let _clients = connect(&group, 9);
+    assert_eq!(counts(&mut group, &slots(3)), [9, 0, 0]);
+    assert_eq!(group.patrol(now(0)).again, None);
+}
+
+#[test]
+fn ipc_gives_each_connection_to_the_slot_with_the_fewest_unacknowledged() {
+    let mut group = group(Balance::Ipc, 3);
+    group.set_load(SlotId(1), 10);
+    let _clients = connect(&group, 6);
+    let moves = group.patrol(now(0)).moves;
+    let to: Vec<u32> = moves.iter().map(|m| m.to.0).collect();
+    assert_eq!(to.iter().filter(|to| **to == 0).count(), 3, "{to:?}");
+    assert_eq!(to.iter().filter(|to| **to == 2).count(), 3, "{to:?}");
+    for slot in slots(3) {
+        group.set_live(slot, false);
+    }
+    let _more = connect(&group, 2);
+    assert!(group.patrol(now(1)).moves.is_empty(), "they wait in the kernel");
+    group.set_live(SlotId(0), true);
+    assert_eq!(group.patrol(now(2)).moves.len(), 2);
+}
+
+#[test]
+fn a_refused_connection_goes_to_another_slot() {
+    let mut group = group(Balance::Auto, 3);
+    let except = [SlotId(1)];
+    let picked: Vec<_> = (0..4).map(|_| group.pick(&except).expect("two are left")).collect();
+    assert!(picked.contains(&SlotId(0)) && picked.contains(&SlotId(2)) && !picked.contains(&SlotId(1)));
+    assert_eq!(group.pick(&slots(3)), None);
+}
+
+#[test]
+fn datagrams_of_one_flow_stay_together_and_avoid_a_dead_slot() {
+    for privileged in [true, false] {
+        let check = || {
+            let address = Address::Udp { host: LOCALHOST, port: 0, v6only: false };
+            let mut group = Group::open(&address, &options(Balance::Auto)).expect("a free port");
+            assert_eq!(group.selection().selector, Selector::CbpfHash);
+            let sockets: Vec<UdpSocket> = slots(4)
+                .into_iter()
+                .map(|slot| {
+                    let fd = group.socket(slot).expect("a socket").try_clone_to_owned().expect("dup");
+                    UdpSocket::from(fd)
+                })
+                .collect();
+            for slot in slots(3) {
+                group.set_live(slot, true);
+            }
+            for _ in 0..40 {
+                let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+                client.connect(at(&group)).expect("connect");
+                for _ in 0..3 {
+                    client.send(b"x").expect("sent");
+                }
+                let mut buffer = [0; 8];
+                let got: Vec<usize> = sockets
+                    .iter()
+                    .map(|socket| std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count())
+                    .collect();
+                assert_eq!(got.iter().max(), Some(&3), "one flow, one slot: {got:?}");
+                assert_eq!(got[3], 0, "not live");
+            }
+            let error = Group::open(group.address(), &options(Balance::Auto)).expect_err("in use");
+            assert!(matches!(error, ListenError::InUse { holder: Some(_), .. }), "{error}");
+            assert!(group.retire(SlotId(0)).is_empty());
+            assert_eq!(group.patrol(now(0)).again, None);
+        };
+        if privileged { check() } else { unprivileged(check) }
+    }
+}
+
+fn unix(path: &std::path::Path, mode: Option<u32>) -> Address {
+    Address::Unix { path: path.to_owned(), mode, owner: None }
+}
+
+#[test]
+fn a_unix_path_has_its_mode_is_healed_when_stale_and_removed_at_the_end() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("app.sock");
+    drop(UnixListener::bind(&path).expect("a path left behind"));
+    let mut group = Group::open(&unix(&path, Some(0o660)), &options(Balance::Auto)).expect("nobody listens");
+    assert_eq!(group.selection().selector, Selector::Shared);
+    assert_eq!(std::fs::metadata(&path).expect("a path").permissions().mode() & 0o777, 0o660);
+    group.socket(SlotId(0)).expect("a socket");
+    let mut client = UnixStream::connect(&path).expect("listening");
+    client.write_all(b"hello").expect("written");
+    let socket = group.socket(SlotId(1)).expect("the same socket");
+    let mut served = UnixStream::from(support::accept_one(socket).expect("a connection"));
+    let mut text = [0; 5];
+    served.read_exact(&mut text).expect("read");
+    assert_eq!(&text, b"hello");
+    let error = Group::open(&unix(&path, None), &options(Balance::Auto)).expect_err("in use");
+    assert!(matches!(error, ListenError::InUse { holder: Some(_), .. }), "{error}");
+    group.close().expect("removed");
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_unix_path_that_is_somebody_elses_by_now_stays() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("app.sock");
+    let group = Group::open(&unix(&path, None), &options(Balance::Auto)).expect("free");
+    std::fs::remove_file(&path).expect("removed");
+    let _other = UnixListener::bind(&path).expect("free again");
+    group.close().expect("nothing to do");
+    assert!(path.exists());
+}
+
+#[test]
+fn abstract_names_and_very_long_paths_work() {
+    let name = format!("skep-listeners-{}", std::process::id()).into_bytes();
+    let group =
+        Group::open(&Address::Abstract { name: name.clone() }, &options(Balance::Auto)).expect("free");
+    use std::os::linux::net::SocketAddrExt;
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("short");
+    UnixStream::connect_addr(&address).expect("listening");
+    assert!(Group::open(group.address(), &options(Balance::Auto)).is_err());
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let deep = directory.path().join("d".repeat(90)).join("e".repeat(90));
+    std::fs::create_dir_all(&deep).expect("created");
+    let path = deep.join("app.sock");
+    let group = Group::open(&unix(&path, Some(0o600)), &options(Balance::Auto)).expect("long paths are fine");
+    assert_eq!(group.local_address().to_string(), path.display().to_string());
+    assert!(path.exists());
+}
+
+#[test]
+fn a_listener_that_a_program_shut_down_listens_again_after_a_patrol() {
+    let mut group = group(Balance::Rr, 2);
+    let lent = group.socket(SlotId(0)).expect("known").try_clone_to_owned().expect("dup");
+    rustix::net::shutdown(&lent, rustix::net::Shutdown::Both).expect("what Python's socketserver does");
+    group.patrol(now(0));
+    let _clients = connect(&group, 40);
+    let counts = counts(&mut group, &slots(2));
+    assert_eq!(counts.iter().sum::<usize>(), 40);
+    assert!(counts[0] > 0, "{counts:?}");
+}
+
+#[test]
+fn without_hand_over_queues_stay_and_new_connections_go_elsewhere() {
+    let options = Options { transfer: Transfer::Nothing, ..options(Balance::Rr) };
+    let mut group = Group::open(&tcp(LOCALHOST, 0), &options).expect("a free port");
+    for slot in slots(2) {
+        group.socket(slot).expect("a socket");
+        group.set_live(slot, true);
+    }
+    let _clients = connect(&group, 2);
+    // Slot 1 accepts, slot 0 does not.
+    counts(&mut group, &[SlotId(1)]);
+    group.patrol(now(0));
+    assert!(group.patrol(now(5)).moves.is_empty());
+    let _more = connect(&group, 10);
+    assert_eq!(counts(&mut group, &slots(2)), [1, 10]);
+}
