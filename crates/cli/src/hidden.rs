@@ -33,7 +33,11 @@ fn daemon(mut args: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match skep_daemon::run(skep_daemon::Options { home }) {
+    let run = match (args.next(), args.next()) {
+        (Some(flag), Some(file)) if flag == "--run" => Some(PathBuf::from(file)),
+        _ => None,
+    };
+    match skep_daemon::run(skep_daemon::Options { home, run }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("skep: the daemon ends: {error}");

@@ -244,9 +244,7 @@ impl Driver {
         let missing = || io::Error::other("the keeper holds fewer descriptors than it was given");
         let lines = Lines { out: fds.next().ok_or_else(missing)?, err: fds.next().ok_or_else(missing)? };
         let spec = self.spec_of(identity.app, identity.revision);
-        let runtime = spec.runtime_choice().runtime;
-        let role = crate::spawn::role(&spec, runtime);
-        let mut worker = Worker::new(identity, spec, runtime, fds.next(), role);
+        let mut worker = Worker::new(identity, spec, fds.next());
         worker.told_listening = true;
         let mut notify = None;
         match child.map(|child| child.state) {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use skep_api::{Act, CreateApp, ErrorBody, ErrorCode, Known, Pick, ScaleApp, Target as Named};
+use skep_api::{CreateApp, ErrorBody, ErrorCode, Known, Pick, ScaleApp, Target as Named};
 use skep_core::{AppId, Cause, Command, OpId, Revision, SlotId, Target};
 use skep_spec::{AppSpec, InstancesChange};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -250,11 +250,6 @@ impl Driver {
         self.flush_channel(id);
         Ok(())
     }
-}
-
-/// How long a request may be waited for, when the client says so.
-pub(crate) fn patience(act: &Act) -> Option<std::time::Duration> {
-    act.timeout_ms.map(std::time::Duration::from_millis)
 }
 
 fn gone() -> ErrorBody {

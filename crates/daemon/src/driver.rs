@@ -16,7 +16,7 @@ use skep_spec::AppSpec;
 use tokio::sync::Notify;
 
 use crate::journal::{Journal, Written};
-use crate::notices::{self, Hub, Names};
+use crate::notices::{self, Hub, Registry};
 use crate::ops::Ops;
 use crate::patrol::Rounds;
 use crate::ports::Ports;
@@ -71,6 +71,7 @@ pub(crate) struct Driver {
     pub(crate) capture: skep_logs::Capture,
     pub(crate) capture_wake: Rc<Notify>,
     pub(crate) hub: Hub,
+    registry: Registry,
     pub(crate) ops: Ops,
     pub(crate) deadline_wake: Rc<Notify>,
     /// Events that came up while effects were carried out; handled before anything else.
@@ -78,6 +79,8 @@ pub(crate) struct Driver {
     handling: bool,
     /// The disk is behind the core: the next persist failed and is tried again with the next change.
     unsaved: bool,
+    /// In the foreground: the apps have been added.
+    pub(crate) begun: bool,
     /// The keeper has been told to end; nothing is started any more.
     pub(crate) ending: bool,
     /// The command whose end is the daemon's.
@@ -148,10 +151,12 @@ impl Driver {
                 capture: parts.capture,
                 capture_wake: Rc::new(Notify::new()),
                 hub: Hub::new(),
+                registry: Registry::default(),
                 deadline_wake: Rc::new(Notify::new()),
                 queue: VecDeque::new(),
                 handling: false,
                 unsaved: false,
+                begun: false,
                 ending: false,
                 ending_op: None,
                 end: Rc::new(Notify::new()),
@@ -178,6 +183,7 @@ impl Driver {
         }
         self.handling = false;
         self.deadline_wake.notify_one();
+        self.check_foreground();
     }
 
     /// Tries commands on a copy of the fleet; they count once the disk has them. All or none.
@@ -335,11 +341,13 @@ impl Driver {
             self.ops.launched(*op);
             return;
         }
-        let fleet = &self.fleet;
-        let event = notices::event(notice, unix_ms(), |app, slot| names(fleet, app, slot));
+        let event = notices::event(notice, unix_ms(), |app, slot| self.registry.names(&self.fleet, app, slot));
         if let (Some(event), Some(app)) = (event, notice.app()) {
             let event = self.hub.publish(event);
             self.ops.notice(app, &event);
+        }
+        if let skep_core::Notice::AppDeleted { app } = notice {
+            self.registry.forget(*app);
         }
     }
 
@@ -354,7 +362,7 @@ impl Driver {
     pub(crate) fn tell(&mut self, kind: skep_api::EventKind, app: Option<AppId>, message: String) {
         let mut event = skep_api::Event::new(0, unix_ms(), kind, message);
         if let Some(app) = app {
-            let names = names(&self.fleet, app, None);
+            let names = self.registry.names(&self.fleet, app, None);
             event.app = Some(names.app);
             event.namespace = Some(names.namespace);
         }
@@ -363,11 +371,4 @@ impl Driver {
             self.ops.notice(app, &event);
         }
     }
-}
-
-/// The names behind numbers; empty for what is gone already.
-pub(crate) fn names(fleet: &Fleet, app: AppId, slot: Option<SlotId>) -> Names {
-    let Some(view) = fleet.app(app) else { return Names::default() };
-    let index = slot.and_then(|slot| view.slots.iter().find(|seen| seen.id == slot)).map(|seen| seen.index);
-    Names { app: view.name, namespace: view.namespace, index }
 }

@@ -13,6 +13,7 @@ mod channel;
 mod commands;
 mod diary;
 mod driver;
+mod foreground;
 mod journal;
 mod keeper;
 mod launch;
@@ -34,4 +35,5 @@ mod views;
 mod watch;
 mod worker;
 
+pub use foreground::{RunFile, exit_file};
 pub use tasks::{Options, run};

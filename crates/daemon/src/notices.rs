@@ -1,9 +1,9 @@
 //! The core's notices as events for people: a kind, a sentence, and the fields that scripts filter by.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use skep_api::{Event, EventKind};
-use skep_core::{AppId, ExitStatus, Notice, ReadyHow, SlotId};
+use skep_core::{AppId, ExitStatus, Fleet, Notice, ReadyHow, SlotId};
 use tokio::sync::broadcast;
 
 /// Events that a late listener can still read: an evening's worth of an ordinary fleet, about 100 KB at most.
@@ -17,6 +17,42 @@ pub(crate) struct Names {
     pub(crate) app: String,
     pub(crate) namespace: String,
     pub(crate) index: Option<u32>,
+}
+
+/// Names by number, also of what has just gone: an app's last notices come when the core has forgotten it.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    apps: BTreeMap<AppId, Names>,
+    indexes: BTreeMap<SlotId, u32>,
+}
+
+impl Registry {
+    /// The names behind numbers.
+    pub(crate) fn names(&mut self, fleet: &Fleet, app: AppId, slot: Option<SlotId>) -> Names {
+        match fleet.app(app) {
+            Some(view) => {
+                self.indexes.extend(view.slots.iter().map(|seen| (seen.id, seen.index)));
+                let names = Names { app: view.name, namespace: view.namespace, index: None };
+                self.apps.insert(app, names);
+            }
+            None => {
+                // The last to ask about an app that is gone is told, then it is forgotten at the next change.
+                self.indexes.retain(|known, _| Some(*known) == slot || fleet_has(fleet, *known));
+            }
+        }
+        let mut names = self.apps.get(&app).cloned().unwrap_or_default();
+        names.index = slot.and_then(|slot| self.indexes.get(&slot).copied());
+        names
+    }
+
+    /// Forgets an app.
+    pub(crate) fn forget(&mut self, app: AppId) {
+        self.apps.remove(&app);
+    }
+}
+
+fn fleet_has(fleet: &Fleet, slot: SlotId) -> bool {
+    fleet.apps().iter().any(|app| app.slots.iter().any(|seen| seen.id == slot))
 }
 
 /// Every event, to whoever listens, and the last ones for whoever comes later.

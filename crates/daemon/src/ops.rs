@@ -46,13 +46,6 @@ impl Ops {
         (op, receiver)
     }
 
-    /// The app of a command that created it.
-    pub(crate) fn concerns(&mut self, op: OpId, app: AppId) {
-        if let Some(waiting) = self.waiting.get_mut(&op) {
-            waiting.app = Some(app);
-        }
-    }
-
     pub(crate) fn cancel(&mut self, op: OpId) {
         self.waiting.remove(&op);
     }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use skep_core::{AppId, Now, WorkerId};
 use skep_listeners::{GroupKey, Selector};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use crate::driver::{Driver, Shared, now};

@@ -57,6 +57,12 @@ impl Driver {
         if !ENDING_SIGNALS.contains(&signal) || self.ending {
             return;
         }
+        self.leave_exit_code(0);
+        self.shut_down();
+    }
+
+    /// Stops every worker; what they were to do is kept. The daemon ends when they have.
+    pub(crate) fn shut_down(&mut self) {
         self.ending = true;
         let (op, _) = self.ops.begin(None);
         self.ending_op = Some(op);

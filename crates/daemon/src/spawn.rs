@@ -114,7 +114,7 @@ impl Driver {
             .collect();
 
         let lines = Lines { out, err };
-        let mut worker = Worker::new(identity, Rc::clone(&spec), runtime, channel, role);
+        let mut worker = Worker::new(identity, Rc::clone(&spec), channel);
         // Nobody says when a socket-activated program listens: it has the socket from its first moment.
         worker.listens.extend(handed.iter().map(|handed| handed.label.clone()));
         self.install(worker, lines).map_err(doing("watch the worker's output"))?;

@@ -20,6 +20,8 @@ use crate::{keeper, patrol, server};
 pub struct Options {
     /// The home directory.
     pub home: PathBuf,
+    /// The apps of `skep run`, as a [`crate::RunFile`]: the daemon then ends with them and keeps nothing on disk.
+    pub run: Option<PathBuf>,
 }
 
 /// Runs the daemon until the keeper closes the link or everything has been stopped.
@@ -38,13 +40,19 @@ pub fn run(options: Options) -> io::Result<()> {
 
 async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result<()> {
     let inventory = keeper::greet(&mut link).await.map_err(io::Error::other)?;
-    let setting = Setting { home: options.home, skep: std::env::current_exe()?, foreground: false };
+    let setting = Setting { home: options.home, skep: std::env::current_exe()?, foreground: options.run.is_some() };
     let driver = boot(setting, link, inventory)?;
     let end = Rc::clone(&driver.borrow().end);
     tokio::task::spawn_local(deadlines(Rc::clone(&driver)));
     tokio::task::spawn_local(log_work(Rc::clone(&driver)));
     tokio::task::spawn_local(patrol::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(server::serve(Rc::clone(&driver), control));
+    if let Some(file) = &options.run {
+        let mut driver = driver.borrow_mut();
+        driver.begin_foreground(file);
+        driver.begun = true;
+        driver.check_foreground();
+    }
     tokio::select! {
         // The keeper is gone, or gave this daemon up: another may be in charge already.
         error = keeper::serve(Rc::clone(&driver)) => Err(io::Error::other(error)),

@@ -11,7 +11,7 @@ use skep_core::{AppId, Event, Revision, SlotId, WorkerId};
 use skep_keeper::wire::Request;
 use skep_logs::{Progress, Source, Stream, StreamId};
 use skep_node_ipc::{Generation, Session, SessionState};
-use skep_spec::{AppSpec, Runtime};
+use skep_spec::AppSpec;
 use skep_sys::seccomp::Notifier;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -19,7 +19,6 @@ use tokio::task::AbortHandle;
 
 use crate::channel::Channel;
 use crate::driver::{Driver, Shared, moment};
-use crate::launch::NodeRole;
 use crate::spawn::{key, session_key};
 
 /// Who a worker is; written into the keeper's notes, so that the next daemon knows it again.
@@ -49,8 +48,6 @@ pub(crate) struct Worker {
     pub(crate) slot: SlotId,
     pub(crate) revision: Revision,
     pub(crate) spec: Rc<AppSpec>,
-    pub(crate) runtime: Runtime,
-    pub(crate) role: NodeRole,
     pub(crate) pid: Option<u32>,
     pub(crate) channel: Option<Channel>,
     /// Answers the worker's `bind` calls, for `runtime: bindshare`.
@@ -72,9 +69,7 @@ impl Worker {
     pub(crate) fn new(
         identity: Identity,
         spec: Rc<AppSpec>,
-        runtime: Runtime,
         channel: Option<OwnedFd>,
-        role: NodeRole,
     ) -> Worker {
         Worker {
             identity,
@@ -82,8 +77,6 @@ impl Worker {
             slot: identity.slot,
             revision: identity.revision,
             spec,
-            runtime,
-            role,
             pid: None,
             channel: channel.map(Channel::new),
             notifier: None,
