@@ -250,7 +250,7 @@ impl Driver {
         match child.map(|child| child.state) {
             Some(ChildState::Running { pid, .. }) => {
                 worker.pid = Some(pid as u32);
-                notify = child.and_then(|child| child.fds.first()).map(|fd| fd.try_clone()).transpose()?;
+                notify = child.and_then(|child| child.fds.first()).map(std::os::fd::OwnedFd::try_clone).transpose()?;
             }
             Some(ChildState::Starting) => {}
             Some(ChildState::Exited { .. } | ChildState::Failed { .. }) | None => {

@@ -188,7 +188,7 @@ impl Driver {
         Ok(apps
             .iter()
             .filter_map(|app| {
-                let whole = picks.iter().any(|pick| *pick == Pick::App { app: app.id.0 });
+                let whole = picks.contains(&Pick::App { app: app.id.0 });
                 let some: Vec<SlotId> = app
                     .slots
                     .iter()

@@ -64,7 +64,7 @@ fn file(spec: &AppSpec, path: PathBuf, shared: bool) -> FileSpec {
 
 fn rotation(spec: &AppSpec) -> Option<Rotation> {
     let asked = &spec.rotate;
-    (asked.max_size.0 > 0 || asked.every_seconds.is_some()).then(|| Rotation {
+    (asked.max_size.0 > 0 || asked.every_seconds.is_some()).then_some(Rotation {
         max_bytes: if asked.max_size.0 > 0 { asked.max_size.0 } else { u64::MAX },
         every_seconds: asked.every_seconds,
         count: asked.retain,

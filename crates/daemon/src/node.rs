@@ -309,7 +309,7 @@ fn address(asked: &skep_node_ipc::Address, spec: &AppSpec) -> Result<Address, (i
             path: std::path::Path::new(&spec.cwd).join(path),
             // `readableAll` and `writableAll` add to what the umask left (uv_pipe_chmod, src/unix/pipe.c).
             mode: (*readable_all || *writable_all)
-                .then(|| 0o755 | if *readable_all { 0o444 } else { 0 } | if *writable_all { 0o222 } else { 0 }),
+                .then_some(0o755 | if *readable_all { 0o444 } else { 0 } | if *writable_all { 0o222 } else { 0 }),
             owner: None,
         }),
         Asked::Fd(_) | Asked::Udp(_) => Err((

@@ -32,7 +32,10 @@ pub(crate) fn events(driver: Shared, query: &EventsQuery) -> Answer {
         for event in past {
             out.write(&event).await?;
         }
-        while follow {
+        if !follow {
+            return Ok(());
+        }
+        loop {
             tokio::select! {
                 event = next.recv() => match event {
                     Ok(event) => out.write(&event).await?,
