@@ -1,14 +1,15 @@
 //! `skep __keeper …`: from arguments and inherited descriptors to a running keeper.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use skep_sys::process;
 
 use crate::home::{Claim, Home};
-use crate::run::{Config, log, run};
+use crate::run::{CHECK_ANSWER, Cause, Config, check, log, resume, run};
 use crate::{KEEPER_CONTROL_FD, KEEPER_LOCK_FD};
 
 /// Runs the keeper; `args` are those behind the verb. Call it before any thread is started. Returns when the home
@@ -25,14 +26,29 @@ pub fn entry(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn enter(args: Vec<OsString>) -> io::Result<()> {
-    let mut args = args.into_iter();
-    match (args.next(), args.next()) {
-        (Some(verb), Some(home)) if verb == "--home" => run(config(home.into())?),
+    let words: Vec<_> = args.iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
+    match words.as_slice() {
+        ["--home", _] => run(config(PathBuf::from(&args[1]))?),
+        ["--check-state", state] => {
+            check(number(state)?)?;
+            io::stdout().write_all(CHECK_ANSWER.as_bytes())
+        }
+        ["--resume", state, "--previous", previous] => {
+            resume(number(state)?, Cause::Upgrade { previous: number(previous)? })
+        }
+        ["--resume", state, "--because", reason] => {
+            resume(number(state)?, Cause::RolledBack { reason: (*reason).to_owned() })
+        }
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "this is an inner part of skep and not to be started by hand; use `skep start`",
         )),
     }
+}
+
+fn number(text: &str) -> io::Result<RawFd> {
+    let error = || io::Error::new(io::ErrorKind::InvalidInput, format!("{text:?} is no descriptor"));
+    text.parse().map_err(|_| error())
 }
 
 fn config(home: PathBuf) -> io::Result<Config> {

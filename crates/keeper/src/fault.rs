@@ -3,7 +3,8 @@
 //!
 //! The keeper's points: `after-request` (a request was carried out, nothing answered yet), `after-fork` (a child
 //! exists and is not in the table), `after-spawn` (it is in the table), `before-reap` (a child has ended and is not reaped),
-//! `before-exec` (an upgrade was validated), `after-exec` (the new program has not restored its state yet).
+//! `before-exec` (an upgrade was validated), `after-exec` (the new program has not restored its state yet). At
+//! `refuse-state` it does not abort but a new program refuses the state it was handed.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,15 +17,22 @@ struct Fault {
 
 /// Passes a point where a test may have ordered a crash.
 pub fn point(process: &str, point: &str) {
+    if ordered(process, point) {
+        std::process::abort();
+    }
+}
+
+/// Whether a test has ordered that something fails at this point, now.
+#[must_use]
+pub fn ordered(process: &str, point: &str) -> bool {
     if !cfg!(debug_assertions) {
-        return;
+        return false;
     }
     static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
     let fault = FAULT.get_or_init(|| parse(&std::env::var("SKEP_FAULT").ok()?));
-    let Some(fault) = fault else { return };
-    if fault.process == process && fault.point == point && fault.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-        std::process::abort();
-    }
+    fault.as_ref().is_some_and(|fault| {
+        fault.process == process && fault.point == point && fault.left.fetch_sub(1, Ordering::Relaxed) == 1
+    })
 }
 
 fn parse(text: &str) -> Option<Fault> {

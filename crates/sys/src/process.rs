@@ -1,8 +1,8 @@
 //! What this process can arrange for itself.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -43,18 +43,33 @@ pub fn raise_descriptor_limit() -> io::Result<Limit> {
 }
 
 /// Replaces this process by another program, keeping pid and children; descriptors that are not close-on-exec
-/// stay open. Signal mask and ignored signals are inherited. Returns only when it failed.
+/// stay open. Signal mask, ignored signals and environment are inherited. Returns only when it failed.
 pub fn execute(program: &Path, argv: &[Vec<u8>]) -> io::Error {
-    let Ok(program) = CString::new(program.as_os_str().as_bytes()) else {
-        return io::ErrorKind::InvalidInput.into();
+    match CString::new(program.as_os_str().as_bytes()) {
+        Ok(program) => execute_at(libc::AT_FDCWD, &program, argv, 0),
+        Err(_) => io::ErrorKind::InvalidInput.into(),
+    }
+}
+
+/// As [`execute`], with the program that an open file (`O_PATH` will do) is, whatever its path has become.
+pub fn execute_file(program: impl AsFd, argv: &[Vec<u8>]) -> io::Error {
+    execute_at(program.as_fd().as_raw_fd(), c"", argv, libc::AT_EMPTY_PATH)
+}
+
+fn execute_at(directory: RawFd, program: &CStr, argv: &[Vec<u8>], flags: libc::c_int) -> io::Error {
+    let strings =
+        |list: &mut dyn Iterator<Item = Vec<u8>>| list.map(CString::new).collect::<Result<Vec<_>, _>>();
+    let Ok(arguments) = strings(&mut argv.iter().cloned()) else { return io::ErrorKind::InvalidInput.into() };
+    let mut env = std::env::vars_os().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
+    let Ok(entries) = strings(&mut env) else { return io::ErrorKind::InvalidInput.into() };
+    let pointers = |strings: &[CString]| {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
     };
-    let Ok(argv) = argv.iter().map(|arg| CString::new(arg.as_slice())).collect::<Result<Vec<_>, _>>() else {
-        return io::ErrorKind::InvalidInput.into();
+    let (argv, env) = (pointers(&arguments), pointers(&entries));
+    // SAFETY: the path and the strings in both null-terminated arrays live until the call returns, that is, fails.
+    unsafe {
+        libc::syscall(libc::SYS_execveat, directory, program.as_ptr(), argv.as_ptr(), env.as_ptr(), flags)
     };
-    let mut pointers: Vec<_> = argv.iter().map(|arg| arg.as_ptr()).collect();
-    pointers.push(std::ptr::null());
-    // SAFETY: the path and the null-terminated array live until the call returns (when it failed).
-    unsafe { libc::execv(program.as_ptr(), pointers.as_ptr()) };
     io::Error::last_os_error()
 }
 
@@ -69,6 +84,13 @@ pub fn set_inheritable(fd: impl AsFd, inheritable: bool) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Whether a descriptor of this number is open.
+#[must_use]
+pub fn is_open(number: RawFd) -> bool {
+    // SAFETY: takes integers only; a number that is not open is an error.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
 /// Takes ownership of a descriptor that this process was started with, and makes it close-on-exec. `None` when it
 /// is not open.
 ///
@@ -76,12 +98,11 @@ pub fn set_inheritable(fd: impl AsFd, inheritable: bool) -> io::Result<()> {
 /// number; a second call for the same number while the first result lives makes two owners, which the standard
 /// library's checks abort on in debug builds.
 #[must_use]
-pub fn inherited_descriptor(number: i32) -> Option<std::os::fd::OwnedFd> {
-    use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
-    if number < 0 {
+pub fn inherited_descriptor(number: RawFd) -> Option<OwnedFd> {
+    if !is_open(number) {
         return None;
     }
-    // SAFETY: only borrowed for the check whether it is open at all; a closed one makes fcntl fail.
+    // SAFETY: it is open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     set_inheritable(borrowed, false).ok()?;
     // SAFETY: it is open, and by the calling convention nobody else owns it.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::HomeError;
 pub use start::Claim;
+pub(crate) use start::OURSELVES;
 
 use crate::SOCKET_FILE;
 

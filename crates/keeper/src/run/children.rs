@@ -46,6 +46,22 @@ pub(crate) enum Told {
     End,
 }
 
+impl Told {
+    const ALL: [Told; 3] = [Told::Nothing, Told::Spawned, Told::End];
+
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Told::Nothing => 0,
+            Told::Spawned => 1,
+            Told::End => 2,
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|told| told.number() == number)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Children {
     table: BTreeMap<u64, Child>,

@@ -150,6 +150,7 @@ impl Keeper {
     fn await_next(&mut self, mut backoff: Backoff, started_ns: u64) {
         let at_ns = backoff.next_start_ns(started_ns, self.now_ns);
         self.daemon = Daemon::Due { at_ns, backoff };
+        self.roll_back_if_hopeless(backoff.soon_deaths);
     }
 
     /// The daemon has closed its end of the link, or garbage came out of it: of no use any more.

@@ -10,7 +10,10 @@ mod ending;
 mod peer;
 mod reap;
 mod requests;
+mod resume;
 mod safe;
+mod state;
+mod upgrade;
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -26,7 +29,10 @@ use self::children::Children;
 use self::daemon::Daemon;
 use self::ending::Ending;
 use self::peer::{Full, Peer};
+pub(crate) use self::resume::{Cause, check, resume};
 use self::safe::SafeBox;
+pub(crate) use self::upgrade::CHECK_ANSWER;
+use self::upgrade::{Probation, Upgrade};
 use crate::channel;
 
 /// The signals that the keeper passes on to the daemon.
@@ -80,6 +86,8 @@ pub(crate) struct Keeper {
     /// Signals that came and were not yet acted upon by a daemon: (number, when we do it ourselves).
     signalled: Vec<(i32, u64)>,
     generation: u64,
+    upgrade: Upgrade,
+    probation: Option<Probation>,
     buffer: Box<[u8]>,
     now_ns: u64,
 }
@@ -88,6 +96,7 @@ pub(crate) struct Keeper {
 struct Woken {
     signals: bool,
     link: bool,
+    check: bool,
     starting: Vec<u64>,
 }
 
@@ -112,6 +121,8 @@ impl Keeper {
             ending: Ending::No,
             signalled: Vec::new(),
             generation: 0,
+            upgrade: Upgrade::No,
+            probation: None,
             buffer: channel::buffer(),
             now_ns: clock::boottime_ns(),
         })
@@ -123,7 +134,9 @@ impl Keeper {
         loop {
             self.start_daemon_if_due();
             self.end_what_is_due();
+            self.end_old_daemon_if_due();
             self.talk();
+            self.upgrade_if_ready();
             if self.is_finished() {
                 self.leave();
                 return Ok(());
@@ -135,6 +148,9 @@ impl Keeper {
             }
             for child in woken.starting {
                 self.children.check_start(child);
+            }
+            if woken.check {
+                self.upgrade.listen();
             }
             if woken.link {
                 self.read_requests();
@@ -150,7 +166,9 @@ impl Keeper {
             interest.set(PollFlags::OUT, peer.full() == Full::Queue);
             fds.push(PollFd::new(peer, interest));
         }
-        let link = usize::from(self.peer.is_some());
+        let check_at = fds.len();
+        fds.extend(self.upgrade.output().map(|output| PollFd::new(output, PollFlags::IN)));
+        let starting_at = fds.len();
         let starting: Vec<_> = self.children.starting().collect();
         fds.extend(starting.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
         let timeout = self.timeout();
@@ -159,10 +177,11 @@ impl Keeper {
             Err(error) => return Err(error.into()),
         }
         let ready = |index: usize| !fds[index].revents().is_empty();
-        let executed = starting.iter().enumerate().filter(|(index, _)| ready(1 + link + index));
+        let executed = starting.iter().enumerate().filter(|(index, _)| ready(starting_at + index));
         Ok(Woken {
             signals: ready(0),
-            link: link == 1 && ready(1),
+            link: self.peer.is_some() && ready(1),
+            check: starting_at > check_at && ready(check_at),
             starting: executed.map(|(_, (id, _))| *id).collect(),
         })
     }
@@ -173,6 +192,8 @@ impl Keeper {
         let due = [
             self.daemon.due_ns(),
             self.ending.due_ns(),
+            self.upgrade.due_ns(),
+            self.probation.as_ref().and_then(|probation| probation.daemon_ends_ns),
             self.signalled.iter().map(|(_, at_ns)| *at_ns).min(),
             shortage.then_some(self.now_ns.saturating_add(SHORTAGE_RETRY_NS)),
         ];

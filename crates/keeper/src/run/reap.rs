@@ -31,13 +31,15 @@ impl Keeper {
             self.children.ended(zombie.pid, zombie.status);
         } else if self.daemon.pid() == Some(zombie.pid) {
             self.daemon_ended(zombie.status);
+        } else if self.upgrade.check_pid() == Some(zombie.pid) {
+            self.check_ended(zombie.status);
         }
     }
 
     fn kill_left_behind(&self, leader: i32) {
         let me = rustix::process::getpid().as_raw_nonzero().get();
-        let daemon = self.daemon.pid();
-        let known = |pid: i32| Some(pid) == daemon || self.children.id_of(pid).is_some();
+        let ours = [self.daemon.pid(), self.upgrade.check_pid()];
+        let known = |pid: i32| ours.contains(&Some(pid)) || self.children.id_of(pid).is_some();
         skep_sys::proc::kill_left_behind(leader, me, &known);
     }
 }

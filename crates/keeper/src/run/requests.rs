@@ -21,7 +21,7 @@ use crate::wire::{
 const REQUESTS_PER_TURN: usize = 32;
 
 /// `RLIMIT_NOFILE` on every architecture we run on.
-const RLIMIT_NOFILE: u32 = 7;
+pub(crate) const RLIMIT_NOFILE: u32 = 7;
 
 impl Keeper {
     /// Carries out some requests; whether there may be more.
@@ -96,6 +96,7 @@ impl Keeper {
         for (signal, _) in &self.signalled {
             peer.answer(Reply::Signal { signal: *signal });
         }
+        self.daemon_greeted();
     }
 
     fn spawn(&mut self, spawn: Spawn, attached: Vec<OwnedFd>, fds_lost: bool) {
@@ -216,9 +217,5 @@ impl Keeper {
         if let Err(errno) = stored {
             self.answer(Reply::StoreFailed { key, errno: errno.raw_os_error() });
         }
-    }
-
-    fn upgrade(&mut self, _path: Vec<u8>) {
-        self.answer(Reply::UpgradeFailed { reason: b"not yet".to_vec() });
     }
 }

@@ -34,6 +34,11 @@ impl SafeBox {
         Ok(())
     }
 
+    /// Keeps what another version of the keeper kept, whose bounds may have been wider.
+    pub(crate) fn restore(&mut self, key: Vec<u8>, stored: Stored) {
+        self.0.insert(key, stored);
+    }
+
     pub(crate) fn remove(&mut self, key: &[u8]) {
         self.0.remove(key);
     }

@@ -10,6 +10,8 @@
 mod reply;
 mod request;
 mod spawn;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tlv;
 
 pub use reply::{ChildState, Reply};
@@ -112,6 +114,13 @@ pub(crate) mod tag {
     pub(crate) const TOLD: u16 = 81;
     pub(crate) const STATUS_FD: u16 = 82;
     pub(crate) const NOTIFY_FD: u16 = 83;
+    pub(crate) const CONTROL_FD: u16 = 84;
+    pub(crate) const LOCK_FD: u16 = 85;
+    pub(crate) const DAEMON: u16 = 86;
+    pub(crate) const STORED: u16 = 87;
+    pub(crate) const ENDING: u16 = 88;
+    pub(crate) const GREETED: u16 = 89;
+    pub(crate) const FORGOTTEN: u16 = 90;
 }
 
 /// Takes an optional field that must be there.

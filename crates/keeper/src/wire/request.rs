@@ -54,7 +54,7 @@ pub enum Request {
     /// Become this other program file (a newer skep) without losing a child or a descriptor. Answered with
     /// `UpgradeFailed` or, by the new keeper, with `Upgraded`.
     Upgrade {
-        /// The path of the program.
+        /// The absolute path of the program.
         path: Vec<u8>,
     },
 }

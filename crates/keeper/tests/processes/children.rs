@@ -112,7 +112,8 @@ fn left_behind() {
     daemon.send_with(&Request::Spawn(Box::new(spawn)), &[input.as_fd(), write.as_fd()]);
     drop((input, write));
     daemon.spawned(1);
-    let family: Vec<i32> = [read_line(&read), read_line(&read)].iter().map(|pid| pid.parse().unwrap()).collect();
+    let family: Vec<i32> =
+        [read_line(&read), read_line(&read)].iter().map(|pid| pid.parse().unwrap()).collect();
     drop(release);
     assert_eq!(daemon.exited(1), ExitStatus::Code(0));
     for pid in family {

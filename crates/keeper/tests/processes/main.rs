@@ -21,7 +21,6 @@ fn main() -> ExitCode {
         Some(skep_keeper::KEEPER_VERB) => skep_keeper::entry(args),
         Some(skep_keeper::DAEMON_VERB) => rig::play_daemon(),
         Some("__connect") => homes::play_client(args),
-        Some("__execute") => upgrades::play_executor(args),
         filter => run_tests(filter.filter(|word| !word.starts_with('-'))),
     }
 }

@@ -21,6 +21,9 @@ use skep_sys::{process, unix};
 /// Nothing here takes longer; a test that waits for this long has failed.
 const PATIENCE_S: i64 = 30;
 
+/// A copy of this binary with this name has a daemon that cannot start.
+pub(crate) const BROKEN_DAEMON: &str = "broken-daemon";
+
 const RIG_VARIABLE: &str = "SKEP_RIG";
 
 pub(crate) struct Rig {
@@ -233,6 +236,9 @@ pub(crate) fn shell(child: u64, script: &str) -> Spawn {
 
 /// The daemon process: gives its link away and waits for its exit code.
 pub(crate) fn play_daemon() -> ExitCode {
+    if std::env::current_exe().unwrap().ends_with(BROKEN_DAEMON) {
+        return ExitCode::FAILURE;
+    }
     let rig = std::env::var_os(RIG_VARIABLE).unwrap();
     let conversation = unix::connect(Path::new(&rig)).unwrap();
     let link = process::inherited_descriptor(DAEMON_LINK_FD).unwrap();

@@ -50,7 +50,10 @@ fn thousand() {
     daemon.kill();
     let before = skep_sys::clock::boottime_ns();
     let inventory = rig.daemon().hello();
-    println!("  a new daemon with 1,000 descriptors after {} µs", (skep_sys::clock::boottime_ns() - before) / 1000);
+    println!(
+        "  a new daemon with 1,000 descriptors after {} µs",
+        (skep_sys::clock::boottime_ns() - before) / 1000
+    );
     assert_eq!(inventory.stored.len(), 1000);
     for (index, file) in files.iter().enumerate() {
         let (_, fds) = &inventory.stored[index.to_string().as_bytes()];
@@ -106,5 +109,9 @@ fn small() {
         daemon.shell(child, "exec sleep 1000");
     }
     let with_hundred = skep_sys::proc::pss_bytes(rig.keeper).unwrap();
-    println!("  PSS (debug build): idle {} KiB, with 100 children {} KiB", before / 1024, with_hundred / 1024);
+    println!(
+        "  PSS (debug build): idle {} KiB, with 100 children {} KiB",
+        before / 1024,
+        with_hundred / 1024
+    );
 }
