@@ -146,6 +146,7 @@ impl<F> Session<F> {
         if let Some(server) = self.state.servers.remove(key) {
             self.revision += 1;
             if self.state.draining {
+                self.state.departed.make_room();
                 self.state.departed.push(server);
             }
             events.push(Event::Closed { key: key.to_owned() });

@@ -74,9 +74,9 @@ enum Fit {
     Exact,
 }
 
-/// How many servers of a fork-mode worker are remembered. It does not tell of their end, so a program that opens one
-/// random port after another would grow our state for ever; no service listens on so many at once.
-const FORKED_SERVERS_MAX: usize = 64;
+/// How many servers are remembered that may be gone: those of a fork-mode worker, which does not tell of their end, and
+/// those that a draining worker has closed. No service listens on so many at once.
+const GONE_SERVERS_MAX: usize = 64;
 
 /// All servers of a worker, in the order of their `listen()` calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ impl Servers {
 
     /// Forgets the oldest server when there are too many.
     pub(crate) fn make_room(&mut self) {
-        if self.0.len() >= FORKED_SERVERS_MAX {
+        if self.0.len() >= GONE_SERVERS_MAX {
             self.0.remove(0);
         }
     }
