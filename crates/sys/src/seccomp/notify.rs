@@ -115,6 +115,17 @@ impl Notifier {
         Ok(kind)
     }
 
+    /// Whether the caller's IPv6 socket refuses IPv4 (`IPV6_V6ONLY`), as programs set it that bind `[::]` and
+    /// `0.0.0.0` separately.
+    ///
+    /// # Errors
+    /// EPERM or ENOSYS where a sandbox forbids `pidfd_getfd`: assume false. ENOPROTOOPT: not an IPv6 socket.
+    pub fn v6_only(&self, call: &BindCall) -> io::Result<bool> {
+        let only = target::v6_only(call.pid, call.fd)?;
+        self.still_waits(call)?;
+        Ok(only)
+    }
+
     /// Lets the call run as if we were not there.
     ///
     /// # Errors

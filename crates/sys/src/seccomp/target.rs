@@ -108,6 +108,27 @@ pub(super) fn socket_kind(pid: u32, fd: RawFd) -> io::Result<SocketKind> {
     })
 }
 
+/// Whether an IPv6 socket of another process refuses IPv4 (`IPV6_V6ONLY`).
+///
+/// Needs a duplicate of the descriptor, hence as much right as reading the process's memory does, and a sandbox
+/// that permits `pidfd_getfd` (Linux 5.6; Docker's default profile does not without CAP_SYS_PTRACE).
+pub(super) fn v6_only(pid: u32, fd: RawFd) -> io::Result<bool> {
+    let process = rustix::process::Pid::from_raw(leader(pid)?)
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    let process = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty())?;
+    let socket = rustix::process::pidfd_getfd(process, fd, rustix::process::PidfdGetfdFlags::empty())?;
+    Ok(rustix::net::sockopt::ipv6_v6only(socket)?)
+}
+
+/// The process that a thread belongs to: `pidfd_open` wants that one.
+fn leader(thread: u32) -> io::Result<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{thread}/status"))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("Tgid:"))
+        .and_then(|number| number.trim().parse().ok())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "status holds no Tgid line"))
+}
+
 /// `O_*` flags of `fd` in another process, close-on-exec included (proc_pid_fdinfo(5): octal).
 pub(super) fn descriptor_flags(pid: u32, fd: RawFd) -> io::Result<i32> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}"))?;
