@@ -24,15 +24,16 @@ enum Earlier {
 impl Fleet {
     /// Looks at everything while all is well, or after messages were lost.
     pub(crate) fn compare(&mut self, turn: &mut Turn<'_>, inventory: &Inventory) {
-        self.reconcile(turn, inventory, Earlier::Trust);
+        let newest = turn.shared.numbers.worker;
+        self.reconcile(turn, inventory, Earlier::Trust, WorkerId(newest));
     }
 
-    /// Looks at everything after a predecessor was killed.
-    pub(crate) fn resume(&mut self, turn: &mut Turn<'_>, inventory: &Inventory) {
-        self.reconcile(turn, inventory, Earlier::Repeat);
+    /// Looks at everything after a predecessor was killed. `news`: nobody decided about workers from this number on.
+    pub(crate) fn resume(&mut self, turn: &mut Turn<'_>, inventory: &Inventory, news: WorkerId) {
+        self.reconcile(turn, inventory, Earlier::Repeat, news);
     }
 
-    fn reconcile(&mut self, turn: &mut Turn<'_>, inventory: &Inventory, earlier: Earlier) {
+    fn reconcile(&mut self, turn: &mut Turn<'_>, inventory: &Inventory, earlier: Earlier, news: WorkerId) {
         let mut seen: BTreeMap<WorkerId, &SeenWorker> =
             inventory.children.iter().map(|child| (child.worker, child)).collect();
         let workers = self.apps.iter().flat_map(App::workers).map(|worker| worker.id);
@@ -41,12 +42,12 @@ impl Fleet {
             match seen.remove(&id).map(|child| (child.pid, child.exited)) {
                 Some((pid, None)) => self.found(turn, id, pid, earlier),
                 Some((_, Some(status))) => self.ended(turn, id, &End::Exit(status)),
-                None => self.missing(turn, id),
+                None => self.missing(turn, id, earlier),
             }
         }
         // The newest first: where two share a slot, it is the older one that was to go.
         for child in seen.into_values().rev() {
-            self.unknown(turn, child);
+            self.unknown(turn, child, news);
         }
     }
 
@@ -61,17 +62,17 @@ impl Fleet {
     }
 
     /// A worker of ours is not there: it has ended, or nobody was asked for it yet.
-    fn missing(&mut self, turn: &mut Turn<'_>, id: WorkerId) {
+    fn missing(&mut self, turn: &mut Turn<'_>, id: WorkerId, earlier: Earlier) {
         let asked_for =
             self.apps.iter().filter(|app| app.stage == Stage::Live).flat_map(|app| &app.slots).any(|slot| {
                 let spawning =
                     |worker: &Worker| worker.id == id && matches!(worker.phase, Phase::Spawning { .. });
                 slot.wish == Wish::Up && slot.workers().any(spawning)
             });
-        if asked_for {
-            self.repeat(turn, id);
-        } else {
-            self.ended(turn, id, &End::Exit(ExitStatus::Unknown));
+        match (asked_for, earlier) {
+            (true, Earlier::Trust) => {} // Its answer is under way, or it is asked for again before long.
+            (true, Earlier::Repeat) => self.repeat(turn, id),
+            (false, _) => self.ended(turn, id, &End::Exit(ExitStatus::Unknown)),
         }
     }
 
@@ -93,14 +94,15 @@ impl Fleet {
     }
 
     /// The keeper holds a process that we know nothing of.
-    fn unknown(&mut self, turn: &mut Turn<'_>, child: &SeenWorker) {
+    fn unknown(&mut self, turn: &mut Turn<'_>, child: &SeenWorker, news: WorkerId) {
         let numbers = &mut turn.shared.numbers;
         numbers.worker = numbers.worker.max(child.worker.0.saturating_add(1));
         if child.exited.is_some() {
             return self.ended(turn, child.worker, &End::Exit(ExitStatus::Unknown));
         }
         let worker = Worker::adopted(child.worker, child.revision, child.pid, turn.now);
-        let app = self.apps.iter_mut().find(|app| app.id == child.app);
+        // A worker that we knew and know no more was given up: its place may be taken.
+        let app = self.apps.iter_mut().find(|app| app.id == child.app && child.worker >= news);
         let Some(worker) = (match app {
             Some(app) => app.seat(turn, child, worker),
             None => Some(worker),

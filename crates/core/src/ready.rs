@@ -1,10 +1,11 @@
 //! How workers become ready, or do not in time. Readiness belongs to one worker.
 
 use crate::app::App;
+use crate::restart::End;
 use crate::slot::{Seat, Slot};
 use crate::turn::Turn;
 use crate::worker::{Due, Phase, Role, starting_time};
-use crate::{AppId, Failure, Notice, Policy, ReadyHow, Reason, WorkerId};
+use crate::{AppId, ExitStatus, Failure, Notice, Policy, ReadyHow, Reason, WorkerId};
 
 /// Something that a worker said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl App {
     /// Serves every deadline that has come.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         let Self { id: app, policy, slots, listened, .. } = self;
-        let mut failed = None;
+        let (mut failed, mut vanished) = (None, Vec::new());
         for slot in slots {
             if matches!(slot.seat, Seat::Waiting { until } if until <= turn.now) {
                 slot.seat = Seat::Empty;
@@ -67,14 +68,30 @@ impl App {
                 .map(|worker| worker.id)
                 .collect();
             for id in due {
-                let failure = slot.worker_due(turn, *app, policy, *listened, id);
-                failed = failed.or(failure);
+                match slot.worker_due(turn, *app, policy, *listened, id) {
+                    Consequence::None => {}
+                    Consequence::Failure(failure) => failed = failed.or(Some(failure)),
+                    Consequence::Vanished => vanished.push(id),
+                }
             }
+        }
+        for id in vanished {
+            self.ended(turn, id, &End::Exit(ExitStatus::Unknown));
         }
         if let Some(failure) = failed {
             self.abort_rollout(turn, failure);
         }
     }
+}
+
+/// What a worker's deadline means to its app.
+#[derive(Debug)]
+enum Consequence {
+    None,
+    /// The rollout under way has failed.
+    Failure(Failure),
+    /// The worker is to be taken for gone.
+    Vanished,
 }
 
 // === impl Slot ===
@@ -96,7 +113,7 @@ impl Slot {
         }
     }
 
-    /// Serves a worker's deadline. Returns what fails a rollout.
+    /// Serves a worker's deadline.
     fn worker_due(
         &mut self,
         turn: &mut Turn<'_>,
@@ -104,16 +121,17 @@ impl Slot {
         policy: &Policy,
         listened: bool,
         id: WorkerId,
-    ) -> Option<Failure> {
+    ) -> Consequence {
         let (slot, place) = (self.id, self.place(app));
-        let worker = self.worker_mut(id)?;
+        let Some(worker) = self.worker_mut(id) else { return Consequence::None };
         let role = worker.role;
         let failure = |reason| Failure { app, slot, worker: Some(id), reason };
         match worker.due(turn, place, policy, listened) {
-            Due::Handled => None,
+            Due::Handled => Consequence::None,
+            Due::Vanished => Consequence::Vanished,
             Due::Alive => {
                 self.worker_ready(turn, app, id, ReadyHow::Alive);
-                None
+                Consequence::None
             }
             Due::NotReady => {
                 let after = starting_time(policy);
@@ -123,13 +141,13 @@ impl Slot {
                     self.trouble = Some(failure.clone());
                 }
                 match role {
-                    Role::Regular => None,
-                    Role::Trial => Some(failure),
+                    Role::Regular => Consequence::None,
+                    Role::Trial => Consequence::Failure(failure),
                 }
             }
             Due::Unkillable => {
                 self.trouble = Some(failure(Reason::Unkillable));
-                None
+                Consequence::None
             }
         }
     }

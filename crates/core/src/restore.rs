@@ -5,7 +5,9 @@ use crate::app::{App, Stage};
 use crate::fleet::Fleet;
 use crate::slot::{Slot, Wish};
 use crate::turn::Turn;
-use crate::{AppId, Desired, DesiredApp, DesiredSlot, Effects, Inventory, Now, OpId, SlotId, Snapshot};
+use crate::{
+    AppId, Desired, DesiredApp, DesiredSlot, Effects, Inventory, Now, OpId, SlotId, Snapshot, WorkerId,
+};
 
 // === impl Fleet ===
 
@@ -31,13 +33,14 @@ impl Fleet {
         let known = snapshot.is_some();
         let mut fleet = snapshot.map_or_else(|| Self::new(seed), |snapshot| snapshot.0);
         let version = fleet.shared.numbers.version;
+        let news = WorkerId(if known { fleet.shared.numbers.worker } else { 0 });
         fleet.turn(now, fx, |fleet, turn| {
             if !known || desired.version > version {
                 fleet.adopt(turn, desired);
             } else if desired.version < version {
                 turn.fx.persist_first();
             }
-            fleet.resume(turn, &inventory);
+            fleet.resume(turn, &inventory, news);
         });
         fleet
     }

@@ -35,6 +35,7 @@ impl Stray {
 
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         if self.deadline().is_some_and(|at| at <= turn.now) {
+            // It has a pid, so it cannot vanish; whether it can be killed, nobody asks.
             let _ = self.worker.due(turn, self.place, &Policy::default(), false);
         }
     }

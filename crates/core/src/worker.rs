@@ -21,6 +21,11 @@ const KILL_PAUSE_MAX: Span = Span::from_secs(32);
 /// After so many kills (31 s) whoever waits is told that the process hangs in the kernel. Killing goes on.
 const KILLS_UNTIL_HOPELESS: u32 = 6;
 
+/// A worker that was told to stop before it was there, and of which nothing was heard in the 3 s of so many kills, is
+/// taken for gone: the answer to its spawn was lost, and each kill came after that spawn. Should it live against all
+/// odds, its next sign of life gets it killed.
+const KILLS_UNTIL_VANISHED: u32 = 3;
+
 /// Where a worker belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
@@ -95,6 +100,8 @@ pub(crate) enum Due {
     NotReady,
     /// It survives `SIGKILL`.
     Unkillable,
+    /// It never was there.
+    Vanished,
 }
 
 // === impl Worker ===
@@ -291,6 +298,7 @@ impl Worker {
                 self.stop(turn, place, policy);
                 Due::Handled
             }
+            Phase::Stopping { pid: None, kills: KILLS_UNTIL_VANISHED.., .. } => Due::Vanished,
             Phase::Stopping { until, kills, .. } => {
                 *until = turn.now + Span((KILL_PAUSE.0 << (*kills).min(5)).min(KILL_PAUSE_MAX.0));
                 *kills = kills.saturating_add(1);

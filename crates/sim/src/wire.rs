@@ -96,12 +96,6 @@ impl Wire {
     pub fn keeper_is_quiet(&self) -> bool {
         self.under_way.values().all(|event| sender(event) != Sender::Keeper)
     }
-
-    /// How events travel at present.
-    #[must_use]
-    pub fn manners(&self) -> Manners {
-        self.manners
-    }
 }
 
 /// Who sent an event.

@@ -4,7 +4,7 @@ use crate::dice::Dice;
 use crate::kernel::Kernel;
 use crate::process::Behaviour;
 use crate::wire::{Manners, Wire};
-use crate::witness::{Checked, Violation, Witness, promise};
+use crate::witness::{Checked, Violation, Witness, promise, workers};
 use skep_core::{
     Command, Desired, Effect, Effects, Event, ExitStatus, Fleet, Now, OpId, Revision, Snapshot, Span,
     WorkerId,
@@ -43,6 +43,8 @@ pub struct World {
     pub disk_fails: u64,
     /// What the successor finds after the next death.
     pub memory: Memory,
+    /// How the wire was before the calm.
+    manners: Manners,
     wire: Wire,
     cast: Cast,
     disk: Desired,
@@ -79,6 +81,7 @@ impl World {
             die_in: None,
             disk_fails: 0,
             memory: Memory::Snapshot,
+            manners,
             wire: Wire::new(manners),
             cast,
             unsaved: false,
@@ -236,7 +239,7 @@ impl World {
     /// Never more processes than instances (those on their way out included) and surge. On a hostile wire the core may
     /// take a living process for a dead one until the keeper tells it better.
     fn check_crowd(&self) -> Checked {
-        if self.wire.manners() == Manners::Hostile {
+        if self.manners == Manners::Hostile {
             return Ok(());
         }
         for app in self.fleet.apps() {
@@ -303,7 +306,7 @@ impl World {
 
     /// [`World::check_restore`] where beliefs cannot be wrong.
     pub fn check_restore_if_orderly(&self) -> Checked {
-        match self.wire.manners() {
+        match self.manners {
             Manners::Orderly => self.check_restore(),
             Manners::Hostile => Ok(()),
         }
@@ -312,7 +315,10 @@ impl World {
     /// Restores a copy from the snapshot, through its serialized form, and compares it with the original: whoever is
     /// the same now does the same for ever. Only where the keeper has nothing to tell that the core does not know.
     pub fn check_restore(&self) -> Checked {
-        if !self.wire.keeper_is_quiet() {
+        let known = |worker| {
+            self.fleet.apps().iter().flat_map(|app| &app.slots).flat_map(workers).any(|w| w.id == worker)
+        };
+        if !self.wire.keeper_is_quiet() || self.kernel.living().any(|(worker, ..)| !known(worker)) {
             return Ok(());
         }
         let json = serde_json::to_string(&self.fleet.snapshot()).expect("a snapshot is plain data");
