@@ -16,7 +16,7 @@ pub(crate) const STALL_NS: u64 = 1_000_000_000;
 /// And so does one that never stops but does not end its line either.
 pub(crate) const STALL_MAX_NS: u64 = 10_000_000_000;
 /// A device that takes no more is asked again after this; it is not full, only slow.
-const DEVICE_RETRY_NS: u64 = 50_000_000;
+pub(crate) const DEVICE_RETRY_NS: u64 = 50_000_000;
 
 /// The answer for one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,6 +252,16 @@ impl crate::file::LogFile {
     pub(crate) fn stall_ends_ns(&self) -> Option<u64> {
         let since = self.contended_ns?;
         Some((self.moved_ns.max(since) + STALL_NS).min(since + STALL_MAX_NS))
+    }
+
+    /// Offers a device again what it had no room for.
+    pub(crate) fn flush(&mut self, now_ns: u64) {
+        // Still no room, or gone: asked again.
+        let _ = self.refresh(now_ns);
+        self.flush_ns = now_ns + DEVICE_RETRY_NS;
+        if self.writers.is_empty() {
+            self.close();
+        }
     }
 
     /// Streams that wait for this file.

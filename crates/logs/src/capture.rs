@@ -186,7 +186,11 @@ impl Capture {
             if asked {
                 kit.rotate_idle(id, now);
             }
-            if !kit.file(id).has_waiters() {
+            let file = kit.file(id);
+            if file.has_pending() && file.flush_ns <= now.boot_ns {
+                file.flush(now.boot_ns);
+            }
+            if !file.has_waiters() && !file.has_pending() {
                 kit.uneasy.remove(&id);
             }
         }

@@ -84,6 +84,8 @@ pub(crate) struct LogFile {
     pub(crate) contended_ns: Option<u64>,
     /// When the owner of an unfinished line last wrote (CLOCK_BOOTTIME).
     pub(crate) moved_ns: u64,
+    /// When a device is asked again to take what it had no room for.
+    pub(crate) flush_ns: u64,
     checked_ns: u64,
     /// The filesystem cannot splice into this file.
     pub(crate) no_splice: bool,
@@ -111,6 +113,7 @@ impl LogFile {
             confessed: 0,
             contended_ns: None,
             moved_ns: 0,
+            flush_ns: 0,
             checked_ns: 0,
             no_splice: false,
             rotate_asked: false,
@@ -121,9 +124,14 @@ impl LogFile {
 
     /// Gives the descriptor back, unless a device still has to take something.
     pub(crate) fn close(&mut self) {
-        if self.open.as_ref().is_some_and(|open| open.pending.is_empty()) {
+        if !self.has_pending() {
             self.open = None;
         }
+    }
+
+    /// Whether a device still has to take something that its stream has no more.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.open.as_ref().is_some_and(Open::has_pending)
     }
 
     /// Whether every line here starts at the start of a line, by our doing if need be.
@@ -217,7 +225,8 @@ impl LogFile {
 
     /// When its waiters should try again; `None`: now.
     pub(crate) fn wake_at_ns(&self) -> Option<u64> {
-        self.trouble.map(|trouble| trouble.retry_ns).or(self.stall_ends_ns())
+        let flush = self.has_pending().then_some(self.flush_ns);
+        self.trouble.map(|trouble| trouble.retry_ns).or(self.stall_ends_ns()).or(flush)
     }
 
     /// Empties the file, open or not.
@@ -308,6 +317,11 @@ impl Open {
             }
         }
         Ok(())
+    }
+
+    /// Whether a device still has to take something.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// Writes what a device had no room for; fails while it still has none.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::admit::Admitted;
+use crate::admit::{Admitted, DEVICE_RETRY_NS};
 use crate::capture::FILES_MAX;
 use crate::file::{FileId, Line};
 use crate::format::Format;
@@ -252,6 +252,10 @@ impl Pump<'_> {
         let file = self.kit.file(id);
         file.moved_ns = now_ns;
         file.open.as_mut().expect("just written to").grew(bytes, line);
+        if file.has_pending() {
+            file.flush_ns = now_ns + DEVICE_RETRY_NS;
+            self.kit.uneasy.insert(id);
+        }
         if line == Line::Start {
             self.kit.wake(id);
         }
