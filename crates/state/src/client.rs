@@ -118,7 +118,7 @@ impl Client {
         let mut events = Vec::new();
         let mut more = false;
         if engine.read(now, |view| Ok(view.first(&mailbox)?.is_some()))? {
-            events = engine.write(now, |tx| {
+            events = engine.write_freeing(now, |tx| {
                 let rows = tx.keys(&mailbox, POLL_EVENTS_MAX)?;
                 let mut events = Vec::with_capacity(rows.len());
                 for row in &rows {
@@ -157,7 +157,7 @@ impl Client {
     /// # Errors
     /// See [`Client::lock`].
     pub fn unlock(&self, name: &[u8], request: u32, now: WallMs) -> Result<bool> {
-        self.store.write(now, |tx| locks::release(tx, self.owner, request, name))
+        self.store.write_freeing(now, |tx| locks::release(tx, self.owner, request, name))
     }
 
     /// Takes a waiting request out of a lock's line; false if it waits no more: then its grant is in the mail.
@@ -165,7 +165,7 @@ impl Client {
     /// # Errors
     /// See [`Client::lock`].
     pub fn lock_cancel(&self, request: u32, now: WallMs) -> Result<bool> {
-        self.store.write(now, |tx| locks::cancel(tx, self.owner, request))
+        self.store.write_freeing(now, |tx| locks::cancel(tx, self.owner, request))
     }
 
     /// Begins a single flight. `lease_ms`: after this time another may take it over.
@@ -201,7 +201,7 @@ impl Client {
     /// # Errors
     /// See [`Client::lock`].
     pub fn flight_cancel(&self, request: u32, now: WallMs) -> Result<bool> {
-        self.store.write(now, |tx| flight::cancel(tx, self.owner, request))
+        self.store.write_freeing(now, |tx| flight::cancel(tx, self.owner, request))
     }
 
     /// Forgets what landed.
@@ -209,7 +209,7 @@ impl Client {
     /// # Errors
     /// See [`Client::lock`].
     pub fn flight_forget(&self, name: &[u8], now: WallMs) -> Result<bool> {
-        self.store.write(now, |tx| flight::forget(tx, name))
+        self.store.write_freeing(now, |tx| flight::forget(tx, name))
     }
 
     /// Listens to a channel: every message sent after this returns comes as [`Event::Message`].
@@ -267,7 +267,7 @@ impl Client {
     /// # Errors
     /// See [`Client::lock`].
     pub fn job_done(&self, queue: &[u8], job: u64, attempt: u32, now: WallMs) -> Result<bool> {
-        self.store.write(now, |tx| queue::acknowledge(tx, self.owner, queue, job, attempt))
+        self.store.write_freeing(now, |tx| queue::acknowledge(tx, self.owner, queue, job, attempt))
     }
 
     /// A job failed; false if it was given to somebody else meanwhile.
@@ -291,7 +291,7 @@ impl Client {
     /// # Errors
     /// See [`Client::lock`].
     pub fn queue_leave(&self, queue: &[u8], now: WallMs) -> Result<()> {
-        self.store.write(now, |tx| queue::leave(tx, self.owner, queue))
+        self.store.write_freeing(now, |tx| queue::leave(tx, self.owner, queue))
     }
 
     /// How many jobs a queue has.

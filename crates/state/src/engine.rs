@@ -39,6 +39,17 @@ pub(crate) struct Engine {
     writes: AtomicU64,
 }
 
+/// How large the file may grow for a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Configured,
+    /// An eighth more, for what removes rows.
+    WithSlack,
+}
+
+const SLACK_PART: u64 = 8;
+const SLACK_BYTES_MIN: u64 = 256 * 1024;
+
 /// Holds the writer's lock.
 struct WriterLock<'a>(&'a Header);
 
@@ -110,9 +121,24 @@ impl Engine {
         }
     }
 
+    /// A transaction that gives something back: it may use the slack beyond the configured size, so that a full store
+    /// can be emptied (LMDB needs fresh pages to remove rows, too).
+    pub(crate) fn write_freeing<R>(&self, now: WallMs, f: impl FnMut(&mut Tx<'_>) -> Result<R>) -> Result<R> {
+        self.write_within(now, Room::WithSlack, f)
+    }
+
     /// Runs `f` as a transaction: all of it happens, visible to everybody, before this returns `Ok`; none of it does
     /// otherwise, a SIGKILL included. `f` runs again when the file had to grow.
-    pub(crate) fn write<R>(&self, now: WallMs, mut f: impl FnMut(&mut Tx<'_>) -> Result<R>) -> Result<R> {
+    pub(crate) fn write<R>(&self, now: WallMs, f: impl FnMut(&mut Tx<'_>) -> Result<R>) -> Result<R> {
+        self.write_within(now, Room::Configured, f)
+    }
+
+    fn write_within<R>(
+        &self,
+        now: WallMs,
+        room: Room,
+        mut f: impl FnMut(&mut Tx<'_>) -> Result<R>,
+    ) -> Result<R> {
         loop {
             let lock = self.lock()?;
             let result = self.attempt(now, &mut f);
@@ -123,7 +149,7 @@ impl Engine {
                     return Ok(value);
                 }
                 Err(Error::Engine(heed::Error::Mdb(MdbError::MapResized))) => self.adopt_size(&lock)?,
-                Err(Error::Engine(heed::Error::Mdb(MdbError::MapFull))) => self.grow(&lock)?,
+                Err(Error::Engine(heed::Error::Mdb(MdbError::MapFull))) => self.grow(&lock, room)?,
                 Err(error) => return Err(error),
             }
         }
@@ -167,7 +193,7 @@ impl Engine {
     /// Makes room off the workers' path. For the supervisor.
     pub(crate) fn grow_ahead(&self) -> Result<()> {
         let lock = self.lock()?;
-        if self.nearly_full() { self.grow(&lock) } else { Ok(()) }
+        if self.nearly_full() { self.grow(&lock, Room::Configured) } else { Ok(()) }
     }
 
     fn lock(&self) -> Result<WriterLock<'_>> {
@@ -180,13 +206,17 @@ impl Engine {
         self.remap(bytes)
     }
 
-    fn grow(&self, lock: &WriterLock<'_>) -> Result<()> {
+    fn grow(&self, lock: &WriterLock<'_>, room: Room) -> Result<()> {
         let header = self.control.header();
         let bytes = header.data_bytes.load(Relaxed);
         if self.env.info().map_size as u64 != bytes {
             return self.adopt_size(lock);
         }
         let max = header.data_bytes_max.load(Relaxed);
+        let max = match room {
+            Room::Configured => max,
+            Room::WithSlack => max + (max / SLACK_PART).next_multiple_of(4096) + SLACK_BYTES_MIN,
+        };
         let step = (bytes / 2).clamp(GROW_BYTES_MIN, GROW_BYTES_STEP_MAX).next_multiple_of(4096);
         let larger = (bytes + step).min(max);
         if larger <= bytes {

@@ -239,8 +239,11 @@ fn remove(tx: &mut Tx<'_>, queue: &mut Queue, job: u64, at: &Info) -> Result<()>
     Ok(())
 }
 
-/// Puts a job in; its number.
-pub(crate) fn push(tx: &mut Tx<'_>, name: &[u8], data: &[u8], options: &PushOptions) -> Result<u64> {
+/// Puts a job in, as a part of a transaction; its number.
+///
+/// # Errors
+/// [`crate::Error::ValueTooLong`], [`crate::Error::KeyTooLong`], or when the store itself fails.
+pub fn push(tx: &mut Tx<'_>, name: &[u8], data: &[u8], options: &PushOptions) -> Result<u64> {
     tx.check_value(data)?;
     let mut queue = open(tx, name)?;
     let job = tx.ticket();

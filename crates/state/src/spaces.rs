@@ -33,6 +33,12 @@ impl Space {
         Self(u32::from(number))
     }
 
+    /// The space of a number that [`Space::number`] told.
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
     /// Its number.
     #[must_use]
     pub fn number(self) -> u32 {

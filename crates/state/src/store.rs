@@ -1,7 +1,7 @@
 //! A store without an identity: transactions and listings, for the daemon, its Redis door and tools.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::counters::Counter;
 use crate::engine::Engine;
@@ -12,7 +12,10 @@ use crate::spaces::{Space, SpaceKind};
 use crate::tx::{Tx, View};
 use crate::{Stats, WallMs};
 
-/// An open store; clones share it. One process opens a folder once.
+/// LMDB may open a file only once a process (its locks are the process's): who opens a store again shares it.
+static OPEN: Mutex<Vec<((u64, u64), Weak<Engine>)>> = Mutex::new(Vec::new());
+
+/// An open store; clones share it.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Engine>);
 
@@ -23,11 +26,18 @@ impl Store {
     /// [`crate::Error::NoStore`], [`crate::Error::NotOurs`], [`crate::Error::Foreign`], [`crate::Error::Version`],
     /// [`crate::Error::Corrupt`].
     pub fn open(dir: &Path) -> Result<Self> {
-        Engine::open(dir).map(Self::new)
-    }
-
-    pub(crate) fn new(engine: Engine) -> Self {
-        Self(Arc::new(engine))
+        let identity = rustix::fs::stat(dir.join("control")).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, engine)| engine.strong_count() > 0);
+        let same = open.iter().find(|(of, _)| Some(*of) == identity);
+        if let Some(engine) = same.and_then(|(_, engine)| engine.upgrade()) {
+            return Ok(Self(engine));
+        }
+        let engine = Arc::new(Engine::open(dir)?);
+        if let Some(identity) = identity {
+            open.push((identity, Arc::downgrade(&engine)));
+        }
+        Ok(Self(engine))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -51,6 +61,14 @@ impl Store {
     /// itself fails.
     pub fn write<R>(&self, now: WallMs, f: impl FnMut(&mut Tx<'_>) -> Result<R>) -> Result<R> {
         self.0.write(now, f)
+    }
+
+    /// As [`Store::write`], for transactions that remove: they may use slack beyond the configured size.
+    ///
+    /// # Errors
+    /// See [`Store::write`].
+    pub fn write_freeing<R>(&self, now: WallMs, f: impl FnMut(&mut Tx<'_>) -> Result<R>) -> Result<R> {
+        self.0.write_freeing(now, f)
     }
 
     /// The named space, made if it is not there.
@@ -114,6 +132,28 @@ impl Store {
             Some(place) => Ok(place),
             None => self.0.write(now, |tx| crate::counters::place_of(tx, name)),
         }
+    }
+
+    /// Adds to the counter at a place that [`Store::counter_place`] told; its new value.
+    ///
+    /// # Errors
+    /// [`crate::Error::Overflow`]; [`crate::Error::TooManyCounters`] for a place that does not exist.
+    pub fn counter_add_at(&self, place: usize, by: i64) -> Result<i64> {
+        crate::counters::add(self.counter_at(place)?, by)
+    }
+
+    /// Sets the counter at a place; its value before.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooManyCounters`] for a place that does not exist.
+    pub fn counter_set_at(&self, place: usize, value: i64) -> Result<i64> {
+        Ok(self.counter_at(place)?.swap(value, std::sync::atomic::Ordering::AcqRel))
+    }
+
+    fn counter_at(&self, place: usize) -> Result<&std::sync::atomic::AtomicI64> {
+        let counters = self.0.control.counters();
+        let max = u32::try_from(counters.len()).unwrap_or(u32::MAX);
+        counters.get(place).ok_or(crate::Error::TooManyCounters { max })
     }
 
     /// The row of counters in shared memory; valid for as long as any clone of this store.

@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::tx::Tx;
@@ -46,11 +45,10 @@ impl Supervisor {
         if !control.exists() {
             create(dir, &control, &options, now)?;
         }
-        let engine = Engine::open(dir)?;
-        let header = engine.control.header();
+        let store = Store::open(dir)?;
+        let header = store.engine().control.header();
         header.data_bytes_max.fetch_max(options.data_bytes_max, Relaxed);
         header.value_bytes_max.store(options.value_bytes_max, Relaxed);
-        let store = Store::new(engine);
         let (_, _, fifo) = workers::attach(store.engine(), Some(Owner::SUPERVISOR), now)?;
         Ok(Self { store, fifo })
     }
@@ -131,7 +129,7 @@ impl Supervisor {
             if next.is_none_or(|at| at > now) {
                 break;
             }
-            engine.write(now, crate::garbage::sweep)?;
+            engine.write_freeing(now, crate::garbage::sweep)?;
             next = engine.read(now, crate::garbage::next)?;
         }
         if let Some(at) = next {

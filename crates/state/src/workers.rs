@@ -101,13 +101,13 @@ pub(crate) fn owners_of_process(control: &Control, owner: Owner) -> Vec<Owner> {
 pub(crate) fn release(engine: &Engine, owner: Owner, now: WallMs) -> Result<usize> {
     let mut released = 0;
     loop {
-        let count = engine.write(now, |tx| release_some(tx, owner))?;
+        let count = engine.write_freeing(now, |tx| release_some(tx, owner))?;
         released += count;
         if count == 0 {
             break;
         }
     }
-    engine.write(now, |tx| {
+    engine.write_freeing(now, |tx| {
         while let Some(key) = tx.keys(&Key::new(Table::Mail).u64(owner.number()), 1)?.first() {
             tx.delete_raw(key)?;
         }

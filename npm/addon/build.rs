@@ -1,0 +1,5 @@
+//! Linker flags for a Node add-on.
+
+fn main() {
+    napi_build::setup();
+}

@@ -1,0 +1,15 @@
+//! The native add-on: what `npm/skep` calls to work on the shared store. Thin: arguments in, one call of `skep-state`,
+//! answer out. It keeps no state of its own, starts no thread, and never calls JavaScript while a transaction is open.
+
+mod atomic;
+mod bytes;
+mod client;
+mod errors;
+mod events;
+mod supervisor;
+
+/// The clock of this edge: the library takes time as an input.
+fn now() -> skep_state::WallMs {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    skep_state::WallMs(since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+}
