@@ -51,13 +51,20 @@ impl Service<'_> {
         let stopped = self.skep.app(name);
         assert_eq!((stopped.status.as_str(), stopped.pids()), ("stopped", vec![]), "{stopped:#?}");
         workers.into_iter().for_each(process::wait_gone);
-        assert!((self.is_free)(), "after a stop the address is free");
+        self.until_free();
 
         self.skep.ok(["start", name]);
         self.check_all_serve(&self.skep.settled(name, 1));
         self.skep.ok(["delete", name]);
         assert!(self.skep.apps().is_empty(), "a deleted app is forgotten");
-        assert!((self.is_free)(), "after a delete the address is free");
+        self.until_free();
+    }
+
+    /// Nobody holds the address any more. (The kernel lets go of a socket when its last holder has closed it, which the
+    /// keeper does a moment after the daemon told it to.)
+    #[track_caller]
+    fn until_free(&self) {
+        Deadline::until("the address is free", || (self.is_free)().then_some(()));
     }
 
     /// Every worker of the app answers, and nobody else does.

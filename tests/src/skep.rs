@@ -129,6 +129,12 @@ impl Skep {
         command
     }
 
+    /// Makes sure that the daemon runs, with nothing to do: so that it can be watched from the first moment.
+    #[track_caller]
+    pub fn boot(&self) {
+        self.ok(["resurrect"]);
+    }
+
     /// Runs `skep …` to its end.
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Outcome {
         finish(self.command(args))

@@ -34,10 +34,11 @@ fn completions_are_printed_for_the_usual_shells() {
     }
 }
 
+/// Exit codes that scripts can trust: 0 done, 1 failed, 2 nonsense, 3 no such app, 4 not running.
 #[test]
 fn an_empty_list_is_a_success() {
     let skep = Skep::new();
-    skep.ok(["list"]);
+    skep.boot();
     assert_eq!(json(&skep.ok(["list", "--json"])), serde_json::json!([]));
 }
 
@@ -70,7 +71,7 @@ fn an_unknown_name_fails_and_names_the_one_that_was_meant() {
     let (skep, _port) = web();
     for verb in ["stop", "restart", "reload", "delete", "describe", "logs"] {
         let outcome = skep.run([verb, "wep"]);
-        assert_eq!(outcome.code, Some(1), "{verb}: {}{}", outcome.stdout, outcome.stderr);
+        assert_eq!(outcome.code, Some(3), "{verb}: {}{}", outcome.stdout, outcome.stderr);
         assert!(outcome.stderr.contains("web"), "{verb}: {}", outcome.stderr);
         assert_eq!(outcome.stdout, "", "errors go to stderr");
     }
@@ -114,7 +115,7 @@ fn events_tell_what_happened() {
 #[test]
 fn the_daemon_can_be_asked_and_ended() {
     let skep = Skep::new();
-    skep.ok(["list"]);
+    skep.boot();
     let shown = json(&skep.ok(["daemon", "status", "--json"]));
     assert_eq!(shown["pid"].as_u64(), Some(u64::from(skep.daemon().pid)));
     skep.ok(["daemon", "stop"]);
@@ -124,7 +125,7 @@ fn the_daemon_can_be_asked_and_ended() {
 #[test]
 fn the_api_describes_itself_and_speaks_to_anyone_with_http() {
     let skep = Skep::new();
-    skep.ok(["list"]);
+    skep.boot();
     let document = skep.api("/v1/openapi.json");
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.")), "{document}");
     assert!(document["paths"]["/v1/apps"].is_object());

@@ -16,7 +16,7 @@ fn sleeper(name: &str) -> Start {
 #[test]
 fn the_first_command_starts_one_daemon_with_a_private_home() {
     let skep = Skep::new();
-    skep.ok(["list"]);
+    skep.boot();
     let daemon = skep.daemon();
     assert!(process::is_alive(daemon.pid) && process::is_alive(daemon.keeper_pid));
     assert_eq!(process::parent(daemon.pid), Some(daemon.keeper_pid));
@@ -30,7 +30,7 @@ fn the_first_command_starts_one_daemon_with_a_private_home() {
 fn the_daemon_has_a_session_of_its_own_and_no_descriptor_of_the_command() {
     let skep = Skep::new();
     let (reader, writer) = std::io::pipe().expect("a pipe can be had");
-    let mut command = skep.command(["list"]);
+    let mut command = skep.command(["resurrect"]);
     let status = command.stdout(writer.try_clone().expect("it can be doubled")).stderr(writer).status();
     assert!(status.expect("skep runs").success());
     drop(command);
@@ -67,9 +67,13 @@ fn many_commands_at_the_same_instant_share_one_daemon() {
 fn a_home_that_cannot_be_made_is_a_clear_error() {
     let skep = Skep::new();
     fs::write(skep.home(), "a file where the home should be").expect("the folder is writable");
-    let said = skep.err(["list"]);
+    let said = skep.start_fails(&sleeper("app"));
     assert!(said.contains(&*skep.home().to_string_lossy()), "it names the path: {said}");
-    let output = skep.command(["list"]).env("SKEP_HOME", "/proc/no-such-home").output().expect("skep runs");
+    let output = skep
+        .command(["start", "/bin/sleep"])
+        .env("SKEP_HOME", "/proc/no-such-home")
+        .output()
+        .expect("skep runs");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("/proc/no-such-home"));
 }
@@ -82,7 +86,7 @@ fn nobody_else_is_let_in_even_if_the_files_modes_would() {
         return;
     }
     let skep = Skep::new();
-    skep.ok(["list"]);
+    skep.boot();
     for (path, mode) in [(skep.root().to_owned(), 0o755), (skep.home(), 0o755), (skep.socket(), 0o666)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
     }
@@ -105,6 +109,7 @@ fn a_stale_socket_is_replaced() {
     fs::create_dir(skep.home()).expect("the folder is new");
     drop(UnixListener::bind(skep.socket()).expect("the path is free"));
     skep.ok(["list"]);
+    skep.boot();
     assert!(process::is_alive(skep.daemon().pid));
 }
 
@@ -113,7 +118,8 @@ fn a_home_deeper_than_a_socket_path_may_be_long_works() {
     let skep = Skep::new();
     let deep = skep.root().join("d".repeat(120)).join("e".repeat(120));
     fs::create_dir_all(&deep).expect("the folder is writable");
-    for args in [&["list"][..], &["start", "/bin/sleep", "--listen-timeout", "100", "--", "1000"], &["kill"]]
+    for args in
+        [&["resurrect"][..], &["start", "/bin/sleep", "--listen-timeout", "100", "--", "1000"], &["kill"]]
     {
         let output = skep.command(args).env("SKEP_HOME", &deep).output().expect("skep runs");
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -150,7 +156,7 @@ fn a_corrupt_state_is_kept_aside_and_told() {
     for file in &spoilt {
         fs::write(file, b"{ this is not what skep wrote").expect("it is writable");
     }
-    let outcome = skep.run(["list"]);
+    let outcome = skep.run(["resurrect"]);
     let said = outcome.stdout.clone() + &outcome.stderr;
     if outcome.code == Some(0) {
         // It went on with an empty fleet: then the spoilt file is still there, under another name.
@@ -192,6 +198,7 @@ fn a_full_disk_is_a_clear_error_and_loses_nothing() {
     let filler = skep.home().join("filler");
     let mut file = File::create(&filler).expect("there is room yet");
     drop(std::io::copy(&mut std::io::repeat(0), &mut file));
+    drop(file);
     let said = skep.start_fails(&sleeper("after"));
     assert!(said.to_lowercase().contains("space"), "it says that the disk is full: {said}");
     let names: Vec<_> = skep.apps().into_iter().map(|app| app.name).collect();
