@@ -216,27 +216,31 @@ fn skip_lines(reader: &mut impl BufRead, mut lines: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// A log being merged: its next line, and the time that counts for it.
+struct Merged {
+    tail: Tail,
+    next: Option<Line>,
+    time: i64,
+}
+
 /// Several logs as one, by time. A line without a time stays behind the line it follows in its own log, so logs
 /// without times come one after the other.
 pub fn merge(tails: Vec<Tail>) -> impl Iterator<Item = io::Result<Line>> {
-    let mut heads: Vec<(Tail, Option<(i64, Line)>, i64)> =
-        tails.into_iter().map(|tail| (tail, None, i64::MIN)).collect();
+    let mut logs: Vec<Merged> =
+        tails.into_iter().map(|tail| Merged { tail, next: None, time: i64::MIN }).collect();
     std::iter::from_fn(move || {
-        for (tail, head, time) in &mut heads {
-            if head.is_none() {
-                match tail.next() {
-                    Some(Ok(line)) => {
-                        *time = line.unix_ns.unwrap_or(*time).max(*time);
-                        *head = Some((*time, line));
-                    }
-                    Some(Err(e)) => return Some(Err(e)),
-                    None => {}
+        for log in logs.iter_mut().filter(|log| log.next.is_none()) {
+            match log.tail.next() {
+                Some(Ok(line)) => {
+                    log.time = line.unix_ns.unwrap_or(log.time).max(log.time);
+                    log.next = Some(line);
                 }
+                Some(Err(e)) => return Some(Err(e)),
+                None => {}
             }
         }
-        let earliest = heads.iter_mut().filter(|(_, head, _)| head.is_some());
-        let (_, head, _) = earliest.min_by_key(|(_, head, _)| head.as_ref().map(|(time, _)| *time))?;
-        head.take().map(|(_, line)| Ok(line))
+        let earliest = logs.iter_mut().filter(|log| log.next.is_some()).min_by_key(|log| log.time)?;
+        earliest.next.take().map(Ok)
     })
 }
 

@@ -1,7 +1,5 @@
 //! Rotation, compression and retention.
 
-use std::path::PathBuf;
-
 use super::rig::Rig;
 use crate::{Notice, Rotation};
 
@@ -161,7 +159,7 @@ fn a_directory_that_allows_no_rotation_stops_no_log() {
     let mut spec = rig.spec("a.log");
     spec.rotation = Some(Rotation { max_bytes: 100, ..Rotation::default() });
     // A name that is too long once the date is added.
-    spec.path = PathBuf::from(rig.path(&format!("{}.log", "x".repeat(245))));
+    spec.path = rig.path(&format!("{}.log", "x".repeat(245)));
     let name = spec.path.file_name().expect("name").to_str().expect("utf-8").to_owned();
     let worker = rig.worker(&[spec]);
     for _ in 0..10 {
