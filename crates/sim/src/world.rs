@@ -274,6 +274,7 @@ impl World {
             Memory::Snapshot => Some(self.safe.clone()),
             Memory::Nothing => None,
         };
+        self.witness.doubles |= memory == Memory::Nothing && self.manners == Manners::Hostile;
         let mut fx = Effects::new();
         let (seed, inventory) = (self.dice.roll(), self.kernel.inventory());
         self.fleet = Fleet::restore(self.disk.clone(), snapshot, inventory, self.now, seed, &mut fx);
