@@ -1,8 +1,9 @@
-//! The verbs that only skep itself uses: `__keeper`, `__daemon` and `__listen-pid`.
+//! The verbs that only skep itself uses: `__keeper`, `__daemon`, `__listen-pid` and `__relay`.
 //!
 //! They are told apart before the command line is parsed, so that processes which live for months never touch the
 //! pages of the parser.
 
+use crate::verbs::run::relay;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ use std::process::{Command, ExitCode};
 /// The hidden verb that sets `LISTEN_PID` to its own process id and becomes the program that follows
 /// (sd_listen_fds(3): a program takes the sockets only if the variable carries its own id).
 const LISTEN_PID_VERB: &str = "__listen-pid";
+/// The hidden verb that stands between the daemon and a standard output that cannot be opened by its name.
+pub(crate) const RELAY_VERB: &str = "__relay";
 /// What the shell returns for a program that cannot be executed.
 const EXIT_CANNOT_EXECUTE: u8 = 126;
 
@@ -21,6 +24,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
         skep_keeper::KEEPER_VERB => Some(skep_keeper::entry(args)),
         skep_keeper::DAEMON_VERB => Some(daemon(args)),
         LISTEN_PID_VERB => Some(listen_pid(args)),
+        RELAY_VERB => Some(if relay::copy().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         _ => None,
     }
 }

@@ -73,7 +73,7 @@ fn section(verb: &Command, global: &[&str]) -> String {
 fn option(arg: &Arg) -> String {
     let value = || {
         let names: Vec<&str> =
-            arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+            arg.get_value_names().unwrap_or_default().iter().map(clap::builder::Str::as_str).collect();
         if arg.get_action().takes_values() { format!(" <{}>", names.join("> <")) } else { String::new() }
     };
     let mut forms = Vec::new();

@@ -1,0 +1,141 @@
+//! `run`: this very process becomes the keeper (pid 1 in a container), lives as long as the app, and ends as it did.
+//!
+//! What the app writes goes to standard output and standard error, byte for byte. The exit code is 0 after SIGTERM or
+//! SIGINT and a clean stop; the app's own (128 plus the signal that killed it) when it ended for good by itself; 1 when
+//! skep gave it up.
+
+pub(crate) mod relay;
+
+use crate::args::RunCommand;
+use crate::failure::Failure;
+use crate::machine::Machine;
+use crate::session::{Context, unusable};
+use crate::verbs::start::here;
+use relay::Relays;
+use skep_api::ErrorCode;
+use skep_daemon::{RunFile, exit_file};
+use skep_keeper::home::{Claim, Home};
+use skep_spec::{AppSpec, Bytes, resolve};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The file with the apps, in the home; the daemon reads it.
+const RUN_FILE: &str = "run.json";
+/// The daemon's option that names it.
+const RUN_OPTION: &str = "--run";
+
+/// Runs the app until it has ended.
+pub(crate) fn run(args: RunCommand, context: &Context) -> Result<(), Failure> {
+    let spec = spec(&args, &here(&context.output)?, context)?;
+    let (home, claim) = claim(context)?;
+    let result = keep(spec, &home, claim);
+    if home != context.home()? {
+        // A home of our own goes with us; what cannot be removed is found there by its name.
+        drop(fs::remove_dir_all(home.path()));
+    }
+    match result? {
+        0 => Ok(()),
+        code => Err(Failure::Told(code)),
+    }
+}
+
+/// The app, with its output where ours goes unless files were named.
+fn spec(args: &RunCommand, machine: &Machine, context: &Context) -> Result<AppSpec, Failure> {
+    let resolved = resolve(args.app.to_raw(&args.what, &args.args)?, machine)?;
+    resolved.notes.iter().for_each(|note| context.output.say(note));
+    let mut spec = resolved.spec;
+    if spec.out_file.is_none() && spec.error_file.is_none() {
+        spec.merge_logs = true;
+        spec.rotate.max_size = Bytes(0);
+    }
+    spec.out_file.get_or_insert_with(|| "/dev/stdout".to_owned());
+    spec.error_file.get_or_insert_with(|| "/dev/stderr".to_owned());
+    Ok(spec)
+}
+
+/// The usual home, so that `skep list` sees the app; or, where a skep lives already, one of our own inside it.
+fn claim(context: &Context) -> Result<(Home, Claim), Failure> {
+    let home = context.home()?;
+    if let Some(claim) = home.claim().map_err(unusable)? {
+        return Ok((home, claim));
+    }
+    let own = Home::at(home.path().join(format!("run-{}", std::process::id())));
+    let Some(claim) = own.claim().map_err(unusable)? else {
+        let message = format!("{} is in use by another skep", own.path().display());
+        return Err(Failure::new(ErrorCode::Conflict, message, "set SKEP_HOME to another directory"));
+    };
+    let path = own.path().display();
+    context.output.say(&format!("skep runs here already; to look at this app use `skep --home {path} list`"));
+    Ok((own, claim))
+}
+
+/// Becomes the keeper; gives the exit code that the daemon left.
+fn keep(spec: AppSpec, home: &Home, claim: Claim) -> Result<u8, Failure> {
+    let failed = |action: &str, path: &Path, error: &io::Error| {
+        let message = format!("cannot {action} {}: {error}", path.display());
+        Failure::new(ErrorCode::StorageFailed, message, "set SKEP_HOME to a directory that can be written")
+    };
+    let file = home.path().join(RUN_FILE);
+    let text = serde_json::to_vec(&RunFile { apps: vec![spec] })
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    skep_sys::durable::replace(&file, &text, 0o600).map_err(|error| failed("write", &file, &error))?;
+    let exit = exit_file(home.path());
+    match fs::remove_file(&exit) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(failed("remove the old", &exit, &error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let relays = Relays::place()?;
+    let mut config = home.keeper_config(claim);
+    config.daemon_argv.push(RUN_OPTION.as_bytes().to_vec());
+    config.daemon_argv.push(file.as_os_str().as_bytes().to_vec());
+    let kept = skep_keeper::run(config);
+    relays.finish();
+    kept.map_err(|error| {
+        let message = format!("the keeper cannot start: {error}");
+        Failure::new(ErrorCode::Internal, message, "`ulimit -a` shows what this process may use")
+    })?;
+    Ok(left_code(&exit))
+}
+
+/// The exit code in the file; a daemon that left none has failed.
+fn left_code(exit: &Path) -> u8 {
+    let text = fs::read_to_string(exit).unwrap_or_default();
+    text.trim().parse().unwrap_or(crate::failure::exit::FAILURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Verb};
+    use clap::Parser;
+
+    fn spec_of(line: &str) -> AppSpec {
+        let cli = Cli::parse_from(line.split(' '));
+        let Verb::Run(args) = cli.verb else { panic!("not a run") };
+        spec(&args, &Machine::here().unwrap(), &Context::new(cli.global)).unwrap()
+    }
+
+    #[test]
+    fn output_goes_where_ours_goes_unless_a_file_is_named() {
+        let plain = spec_of("skep run sh -i 2");
+        assert_eq!(plain.out_file.as_deref(), Some("/dev/stdout"));
+        assert_eq!(plain.error_file.as_deref(), Some("/dev/stderr"));
+        assert!(plain.merge_logs && plain.rotate.max_size == Bytes(0));
+        let named = spec_of("skep run sh -o /tmp/x.log");
+        assert_eq!(named.out_file.as_deref(), Some("/tmp/x.log"));
+        assert!(!named.merge_logs);
+    }
+
+    #[test]
+    fn the_exit_code_is_the_one_that_was_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("run.exit");
+        assert_eq!(left_code(&file), 1);
+        fs::write(&file, "137\n").unwrap();
+        assert_eq!(left_code(&file), 137);
+    }
+}
