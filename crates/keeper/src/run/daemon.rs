@@ -18,6 +18,9 @@ use crate::{DAEMON_CONTROL_FD, DAEMON_LINK_FD};
 /// the next daemon starts: one that crashes for ever must not fill the disk.
 const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// How long a daemon that has closed its link may take to end, in nanoseconds: time to finish its last log line.
+const LINKLESS_NS_MAX: u64 = 2_000_000_000;
+
 #[derive(Debug)]
 pub(crate) enum Daemon {
     Running {
@@ -25,6 +28,8 @@ pub(crate) enum Daemon {
         started_ns: u64,
         outcome: Option<Outcome>,
         backoff: Backoff,
+        /// When it is killed, should it not have ended by itself as it ought to.
+        kill_at_ns: Option<u64>,
     },
     Due {
         at_ns: u64,
@@ -42,7 +47,8 @@ impl Daemon {
     pub(crate) fn due_ns(&self) -> Option<u64> {
         match self {
             Daemon::Due { at_ns, .. } => Some(*at_ns),
-            Daemon::Running { .. } | Daemon::Over => None,
+            Daemon::Running { kill_at_ns, .. } => *kill_at_ns,
+            Daemon::Over => None,
         }
     }
 
@@ -74,7 +80,8 @@ impl Keeper {
                 self.children.tell_all_again();
                 self.peer = Some(Peer::new(socket));
                 let outcome = Some(outcome);
-                self.daemon = Daemon::Running { pid, started_ns: self.now_ns, outcome, backoff };
+                self.daemon =
+                    Daemon::Running { pid, started_ns: self.now_ns, outcome, backoff, kill_at_ns: None };
             }
             Err(failure) => {
                 log(&format!("cannot start the daemon: {failure}"));
@@ -153,10 +160,25 @@ impl Keeper {
         self.roll_back_if_hopeless(backoff.soon_deaths);
     }
 
-    /// The daemon has closed its end of the link, or garbage came out of it: of no use any more.
+    /// The daemon has closed its end of the link: it is ending, or of no use any more.
     pub(crate) fn lose_peer(&mut self) {
         self.peer = None;
-        self.kill_daemon();
+        let end_by_ns = self.now_ns.saturating_add(LINKLESS_NS_MAX);
+        match &mut self.daemon {
+            Daemon::Running { kill_at_ns, .. } => *kill_at_ns = Some(end_by_ns),
+            Daemon::Due { .. } | Daemon::Over => {}
+        }
+    }
+
+    pub(crate) fn kill_daemon_if_due(&mut self) {
+        let now_ns = self.now_ns;
+        match &mut self.daemon {
+            Daemon::Running { kill_at_ns, .. } if kill_at_ns.is_some_and(|at_ns| at_ns <= now_ns) => {
+                *kill_at_ns = None;
+                self.kill_daemon();
+            }
+            Daemon::Running { .. } | Daemon::Due { .. } | Daemon::Over => {}
+        }
     }
 
     pub(crate) fn kill_daemon(&self) {

@@ -15,7 +15,7 @@ use super::peer::Peer;
 use super::requests::RLIMIT_NOFILE;
 use super::safe::Stored;
 use super::state::{STATE_BYTES_MAX, Saved, SavedChild, SavedDaemon, SavedFds};
-use super::upgrade::Probation;
+use super::upgrade::{OLD_DAEMON_NS_MAX, Probation};
 use super::{Config, Keeper, log};
 use crate::wire::{ChildState, Reply};
 use crate::{KEEPER_VERB, SIGNAL_ANSWER_MS_MAX, fault};
@@ -119,12 +119,15 @@ fn restore(saved: Saved, cause: Cause) -> io::Result<Keeper> {
             started_ns: 0,
             outcome: None,
             backoff: Backoff::default(),
+            kill_at_ns: match cause {
+                Cause::Upgrade { .. } => Some(keeper.now_ns.saturating_add(OLD_DAEMON_NS_MAX)),
+                Cause::RolledBack { .. } => None,
+            },
         };
     }
     let news = match cause {
         Cause::Upgrade { previous } => {
-            let (previous, now_ns) = (take(previous)?, keeper.now_ns);
-            keeper.probation = Some(Probation::new(previous, keeper.generation, now_ns));
+            keeper.probation = Some(Probation { previous: take(previous)?, generation: keeper.generation });
             Reply::Upgraded { build: crate::BUILD.as_bytes().to_vec() }
         }
         Cause::RolledBack { reason } => Reply::UpgradeFailed { reason: reason.into_bytes() },

@@ -32,7 +32,7 @@ pub(crate) const CHECK_ANSWER: &str = "skep keeper: the state can be resumed\n";
 const CHECK_NS_MAX: u64 = 10_000_000_000;
 
 /// How long the old daemon may take to end after an upgrade, in nanoseconds, before it is killed; it is crash-only.
-const OLD_DAEMON_NS_MAX: u64 = 5_000_000_000;
+pub(crate) const OLD_DAEMON_NS_MAX: u64 = 5_000_000_000;
 
 /// How many early deaths of the new program's daemon, in a row, bring the old program back.
 const DEATHS_ON_PROBATION_MAX: u32 = 4;
@@ -72,15 +72,6 @@ pub(crate) struct Probation {
     pub(crate) previous: OwnedFd,
     /// The generation of the old program's daemon.
     pub(crate) generation: u64,
-    /// When the old program's daemon is killed if it still lives.
-    pub(crate) daemon_ends_ns: Option<u64>,
-}
-
-impl Probation {
-    pub(crate) fn new(previous: OwnedFd, generation: u64, now_ns: u64) -> Self {
-        let daemon_ends_ns = Some(now_ns.saturating_add(OLD_DAEMON_NS_MAX));
-        Probation { previous, generation, daemon_ends_ns }
-    }
 }
 
 impl Upgrade {
@@ -248,17 +239,6 @@ impl Keeper {
         log(&format!("the upgrade failed: {reason}"));
         if let Some(peer) = &mut self.peer {
             peer.answer(Reply::UpgradeFailed { reason: reason.as_bytes().to_vec() });
-        }
-    }
-
-    /// The old program's daemon had its time to end.
-    pub(crate) fn end_old_daemon_if_due(&mut self) {
-        let Some(probation) = &mut self.probation else { return };
-        if probation.daemon_ends_ns.is_some_and(|at_ns| at_ns <= self.now_ns) {
-            probation.daemon_ends_ns = None;
-            if probation.generation == self.generation {
-                self.kill_daemon();
-            }
         }
     }
 

@@ -50,15 +50,24 @@ impl Place {
         String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
     }
 
-    /// The pid that the lock's holder wrote down, once it did.
-    fn keeper(&self) -> i32 {
-        loop {
-            // It writes its pid a moment after it can be connected to.
-            if let Some(pid) = self.home.keeper_pid() {
-                return pid;
+    /// The pid that the lock's holder wrote down, once it is another one than `before`: it writes it a moment after it
+    /// can be connected to.
+    fn keeper_after(&self, before: i32) -> i32 {
+        let give_up_ns = skep_sys::clock::boottime_ns() + 30_000_000_000;
+        while skep_sys::clock::boottime_ns() < give_up_ns {
+            match self.home.keeper_pid() {
+                Some(pid) if pid != before => return pid,
+                _ => std::thread::yield_now(),
             }
-            std::thread::yield_now();
         }
+        panic!(
+            "no keeper has written its pid: {}",
+            std::fs::read_to_string(self.home.log()).unwrap_or_default()
+        );
+    }
+
+    fn keeper(&self) -> i32 {
+        self.keeper_after(0)
     }
 }
 
@@ -101,16 +110,15 @@ fn killed() {
     let _rig = skep_sys::unix::listen(&place.directory.path().join("rig.sock"), 64).unwrap();
     place.connect_us();
     let first = place.keeper();
-    skep_sys::proc::kill_descendants(first, 9);
-    crate::rig::wait_for_end(first);
+    let handle = skep_sys::pidfd::PidFd::open(first).unwrap();
+    handle.signal(9).unwrap();
+    handle.wait().unwrap();
     place.connect_us();
-    let second = loop {
-        let pid = place.keeper();
-        if pid != first {
-            break pid;
-        }
-        std::thread::yield_now();
-    };
+    // While the old daemon has not noticed yet, it may still be the one who answers.
+    while place.home.keeper_pid() == Some(first) {
+        place.connect_us();
+    }
+    let second = place.keeper_after(first);
     assert!(skep_sys::proc::stat(second).is_ok());
 }
 

@@ -243,6 +243,13 @@ pub(crate) fn play_daemon() -> ExitCode {
     let conversation = unix::connect(Path::new(&rig)).unwrap();
     let link = process::inherited_descriptor(DAEMON_LINK_FD).unwrap();
     fdpass::send(&conversation, b"link", &[link.as_fd()]).unwrap();
+    // Until it gets an order, or the keeper is gone.
+    let mut fds =
+        [PollFd::new(&conversation, PollFlags::IN), PollFd::from_borrowed_fd(link.as_fd(), PollFlags::RDHUP)];
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None)).unwrap();
+    if fds[0].revents().is_empty() {
+        return ExitCode::FAILURE;
+    }
     let mut code = [0];
     let read = std::fs::File::from(conversation).read(&mut code).unwrap_or(0);
     ExitCode::from(if read == 1 { code[0] } else { 0 })
