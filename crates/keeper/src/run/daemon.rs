@@ -108,13 +108,12 @@ impl Keeper {
             (DAEMON_LINK_FD, theirs.as_fd()),
             (DAEMON_CONTROL_FD, self.config.control.as_fd()),
         ];
-        let limits = [self.descriptor_limit];
+        // It keeps our own, raised limit of descriptors: it holds as many as we do.
         let order = Order {
             program: Some(self.config.daemon_program.as_os_str().as_bytes()),
             argv: &self.config.daemon_argv,
             env: &env,
             cwd: Some(b"/"),
-            limits: &limits,
             fds: &fds,
             ..Order::default()
         };

@@ -11,6 +11,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_first_command_starts_a_keeper_and_the_second_finds_it", first_and_second),
     ("of_many_commands_at_once_one_starts_the_keeper", many_at_once),
     ("a_keeper_that_was_killed_is_replaced_at_the_next_command", killed),
+    ("a_full_disk_is_no_obstacle_while_files_can_be_made_and_else_told_with_a_remedy", full_disk),
+    ("a_home_that_cannot_be_written_to_is_told_with_a_remedy", read_only),
     ("nobody_is_there_before_the_first_command", nobody),
 ];
 
@@ -18,7 +20,13 @@ pub(crate) const TESTS: &[Test] = &[
 pub(crate) fn play_client(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let home = Home::at(args.next().unwrap());
     let before = skep_sys::clock::boottime_ns();
-    let stream = home.connect_or_start().unwrap();
+    let stream = match home.connect_or_start() {
+        Ok(stream) => stream,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let after = skep_sys::clock::boottime_ns();
     println!("{}", (after - before) / 1000);
     drop(stream);
@@ -131,4 +139,43 @@ fn nobody() {
     drop(claim);
     assert!(place.home.connect().unwrap().is_none(), "a stale socket is nobody");
     assert!(place.home.claim().unwrap().is_some(), "and is no obstacle");
+}
+
+/// Runs a client in a mount namespace of its own with a file system made for it at the place of the home.
+fn on_file_system(options: &str, prepare: &str) -> Option<std::process::Output> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let place = Place::new();
+    let _rig = skep_sys::unix::listen(&place.directory.path().join("rig.sock"), 64).unwrap();
+    // (Inside, the directory of the keeper's pid is gone with the namespace: it is ended by its pid there.)
+    let script = format!(
+        "mkdir {home} && mount -t tmpfs -o {options},mode=700 none {home} || exit 99; cd {home} && {prepare}; cd /; \
+         /proc/self/exe __connect {home}; code=$?; read keeper < {home}/keeper.lock && kill -9 $keeper; exit $code",
+        home = place.home.path().display()
+    );
+    let exe = std::env::current_exe().unwrap();
+    let script = script.replace("/proc/self/exe", exe.to_str().unwrap());
+    let mut command = Command::new("unshare");
+    let command = command.args(["--mount", "sh", "-c", &script]);
+    let output = command.env("SKEP_RIG", place.directory.path().join("rig.sock")).output().ok()?;
+    // Without the right to mount there is nothing to test.
+    (output.status.code() != Some(99)).then_some(output)
+}
+
+fn full_disk() {
+    let fill = "echo room for the pid > keeper.lock; { cat /dev/zero > filler; } 2>/dev/null; true";
+    let Some(output) = on_file_system("size=64k", fill) else { return };
+    assert!(output.status.success(), "{output:?}");
+    let Some(output) = on_file_system("size=64k,nr_inodes=2", "true > filler") else { return };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("No space left on device") && said.contains("free some space"), "{said}");
+}
+
+fn read_only() {
+    let Some(output) = on_file_system("size=64k", "mount -o remount,ro .") else { return };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("Read-only file system") && said.contains("set SKEP_HOME"), "{said}");
 }
