@@ -148,23 +148,23 @@ fn on_file_system(options: &str, prepare: &str) -> Option<std::process::Output> 
     }
     let place = Place::new();
     let _rig = skep_sys::unix::listen(&place.directory.path().join("rig.sock"), 64).unwrap();
-    // (Inside, the directory of the keeper's pid is gone with the namespace: it is ended by its pid there.)
+    // The shell is init of a pid namespace: when it ends, the keeper ends.
     let script = format!(
         "mkdir {home} && mount -t tmpfs -o {options},mode=700 none {home} || exit 99; cd {home} && {prepare}; cd /; \
-         /proc/self/exe __connect {home}; code=$?; read keeper < {home}/keeper.lock && kill -9 $keeper; exit $code",
+         /proc/self/exe __connect {home}; exit $?",
         home = place.home.path().display()
     );
     let exe = std::env::current_exe().unwrap();
     let script = script.replace("/proc/self/exe", exe.to_str().unwrap());
     let mut command = Command::new("unshare");
-    let command = command.args(["--mount", "sh", "-c", &script]);
+    let command = command.args(["--mount", "--pid", "--fork", "sh", "-c", &script]);
     let output = command.env("SKEP_RIG", place.directory.path().join("rig.sock")).output().ok()?;
     // Without the right to mount there is nothing to test.
     (output.status.code() != Some(99)).then_some(output)
 }
 
 fn full_disk() {
-    let fill = "echo room for the pid > keeper.lock; { cat /dev/zero > filler; } 2>/dev/null; true";
+    let fill = "{ cat /dev/zero > filler; } 2>/dev/null; true";
     let Some(output) = on_file_system("size=64k", fill) else { return };
     assert!(output.status.success(), "{output:?}");
     let Some(output) = on_file_system("size=64k,nr_inodes=2", "true > filler") else { return };
