@@ -35,6 +35,11 @@ impl Fleet {
         let version = fleet.shared.numbers.version;
         let news = WorkerId(if known { fleet.shared.numbers.worker } else { 0 });
         fleet.turn(now, fx, |fleet, turn| {
+            if !known {
+                // Nobody knows which numbers of the last block were used: begin a new one, while the disk listens.
+                turn.shared.numbers.worker = desired.worker_floor;
+                turn.promise_workers();
+            }
             if !known || desired.version > version {
                 fleet.adopt(turn, desired);
             } else if desired.version < version {
@@ -50,7 +55,6 @@ impl Fleet {
         let numbers = &mut turn.shared.numbers;
         (numbers.app, numbers.slot) = (desired.next_app, desired.next_slot);
         (numbers.version, numbers.version_by) = (desired.version, desired.changed_by);
-        numbers.worker = numbers.worker.max(if self.apps.is_empty() { desired.worker_floor } else { 1 });
         numbers.worker_floor = numbers.worker_floor.max(desired.worker_floor);
         turn.by = desired.changed_by;
         for app in &mut self.apps {

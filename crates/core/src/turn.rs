@@ -75,13 +75,20 @@ impl<'a> Turn<'a> {
     }
 
     pub(crate) fn next_worker(&mut self) -> WorkerId {
-        let numbers = &mut self.shared.numbers;
+        let numbers = &self.shared.numbers;
         if numbers.worker.saturating_add(WORKER_MARGIN) > numbers.worker_floor {
-            numbers.worker_floor = numbers.worker + WORKER_BLOCK;
-            self.dirty = true;
+            self.promise_workers();
         }
+        let numbers = &mut self.shared.numbers;
         numbers.worker += 1;
         WorkerId(numbers.worker - 1)
+    }
+
+    /// Promises the next block of worker numbers to the disk.
+    pub(crate) fn promise_workers(&mut self) {
+        let numbers = &mut self.shared.numbers;
+        numbers.worker_floor = numbers.worker.saturating_add(WORKER_BLOCK);
+        self.dirty = true;
     }
 }
 

@@ -41,7 +41,7 @@ fn a_program_that_cannot_overlap_is_stopped_first_and_started_next_one_by_one() 
         .run(20)
         .shows("launching#3, online#2")
         .run(45)
-        .shows("online#3, stopping#2");
+        .shows("online#3, launching#4");
     it.run(100).shows("online#3, online#4");
     it.done(op);
 }
