@@ -6,6 +6,7 @@
 mod children;
 mod daemons;
 mod ends;
+mod histories;
 mod homes;
 mod rig;
 mod storms;
@@ -27,8 +28,15 @@ fn main() -> ExitCode {
 
 fn run_tests(filter: Option<&str>) -> ExitCode {
     // Workers that lose their keeper are adopted by init, not by us: a leak would be seen in `ps`.
-    let groups: [&[Test]; 6] =
-        [children::TESTS, daemons::TESTS, ends::TESTS, storms::TESTS, upgrades::TESTS, homes::TESTS];
+    let groups: [&[Test]; 7] = [
+        children::TESTS,
+        daemons::TESTS,
+        ends::TESTS,
+        storms::TESTS,
+        upgrades::TESTS,
+        homes::TESTS,
+        histories::TESTS,
+    ];
     let mut failed = 0;
     for (name, test) in groups.concat() {
         if filter.is_some_and(|part| !name.contains(part)) {

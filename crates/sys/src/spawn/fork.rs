@@ -34,7 +34,8 @@ pub(super) fn fork(child: impl FnOnce()) -> Result<(i32, Option<PidFd>), Failure
     let blocked = AllSignalsBlocked::new();
     let mut pidfd: RawFd = -1;
     let pid = match clone3(&mut pidfd) {
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+        // Sandboxes that do not know clone3 answer with either.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
             // SAFETY: the child only runs `child`, which keeps to async-signal-safe calls and never returns.
             let pid = unsafe { libc::fork() };
             if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
