@@ -80,7 +80,9 @@ impl Dispatcher {
     /// A worker can take connections. `weight` 0 counts as 1.
     pub fn join(&mut self, worker: u32, weight: u32) {
         let weight = weight.max(1);
-        let fresh = Worker { weight, credit: 0, in_flight: 0, open: 0 };
+        // A server that was closed and opened again: what was sent before is still to be answered.
+        let in_flight = self.sent.values().filter(|(to, _)| *to == worker).count();
+        let fresh = Worker { weight, credit: 0, in_flight, open: 0 };
         self.workers.entry(worker).and_modify(|known| known.weight = weight).or_insert(fresh);
     }
 
@@ -185,6 +187,120 @@ impl Dispatcher {
         }
         if let Some(worker) = self.workers.get_mut(&chosen) {
             worker.credit -= total;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Who gets `count` connections that are all accepted at once.
+    fn served(dispatcher: &mut Dispatcher, count: u64) -> Vec<u32> {
+        let assigned = (0..count).map(|number| {
+            dispatcher.arrived(ConnId(number));
+            let next = dispatcher.next_assignment().expect("a worker has room");
+            dispatcher.accepted(next.conn);
+            next.worker
+        });
+        assigned.collect()
+    }
+
+    #[test]
+    fn round_robin_is_exact_and_smooth_by_weight() {
+        let mut dispatcher = Dispatcher::new(Policy::RoundRobin);
+        for (worker, weight) in [(1, 5), (2, 1), (3, 1)] {
+            dispatcher.join(worker, weight);
+        }
+        // nginx's own example of the algorithm.
+        assert_eq!(served(&mut dispatcher, 7), [1, 1, 2, 1, 3, 1, 1]);
+        assert_eq!(served(&mut dispatcher, 7), [1, 1, 2, 1, 3, 1, 1]);
+    }
+
+    #[test]
+    fn least_connections_fills_the_emptiest_worker_first() {
+        let mut dispatcher = Dispatcher::new(Policy::LeastConnections);
+        dispatcher.join(1, 1);
+        dispatcher.join(2, 1);
+        dispatcher.set_open(1, 3);
+        assert_eq!(served(&mut dispatcher, 3), [2, 2, 2]);
+        let mut after = served(&mut dispatcher, 2);
+        after.sort_unstable();
+        assert_eq!(after, [1, 2]);
+    }
+
+    #[test]
+    fn no_worker_gets_more_than_its_window_and_the_rest_waits() {
+        let mut dispatcher = Dispatcher::new(Policy::RoundRobin);
+        dispatcher.join(1, 1);
+        for number in 0..WINDOW as u64 + 2 {
+            dispatcher.arrived(ConnId(number));
+        }
+        let sent = std::iter::from_fn(|| dispatcher.next_assignment()).count();
+        assert_eq!((sent, dispatcher.waiting()), (WINDOW, 2));
+        dispatcher.accepted(ConnId(0));
+        let next = Assignment { conn: ConnId(WINDOW as u64), worker: 1 };
+        assert_eq!(dispatcher.next_assignment(), Some(next));
+    }
+
+    #[test]
+    fn a_refused_connection_goes_to_each_other_worker_once_and_is_then_closed() {
+        let mut dispatcher = Dispatcher::new(Policy::RoundRobin);
+        dispatcher.join(1, 1);
+        dispatcher.join(2, 1);
+        dispatcher.arrived(ConnId(7));
+        assert_eq!(dispatcher.next_assignment().map(|next| next.worker), Some(1));
+        assert_eq!(dispatcher.returned(ConnId(7)), Verdict::Again);
+        assert_eq!(dispatcher.next_assignment().map(|next| next.worker), Some(2));
+        assert_eq!(dispatcher.returned(ConnId(7)), Verdict::Close);
+    }
+
+    #[test]
+    fn without_workers_connections_wait_for_one() {
+        let mut dispatcher = Dispatcher::new(Policy::RoundRobin);
+        dispatcher.join(1, 1);
+        dispatcher.arrived(ConnId(1));
+        dispatcher.next_assignment().expect("worker 1");
+        dispatcher.leave(1);
+        assert_eq!(dispatcher.returned(ConnId(1)), Verdict::Again);
+        assert_eq!(dispatcher.next_assignment(), None);
+        dispatcher.join(2, 1);
+        assert_eq!(dispatcher.next_assignment(), Some(Assignment { conn: ConnId(1), worker: 2 }));
+    }
+
+    proptest! {
+        #[test]
+        fn a_connection_is_at_one_place_at_a_time(steps in prop::collection::vec((0u8..6, 1u32..5), 0..200)) {
+            let mut dispatcher = Dispatcher::new(Policy::RoundRobin);
+            let (mut arrived, mut done) = (0u64, 0usize);
+            let mut flying: Vec<Assignment> = Vec::new();
+            for (step, worker) in steps {
+                match step {
+                    0 => {
+                        dispatcher.arrived(ConnId(arrived));
+                        arrived += 1;
+                    }
+                    1 => dispatcher.join(worker, worker),
+                    2 => dispatcher.leave(worker),
+                    3 => flying.extend(dispatcher.next_assignment()),
+                    4 if !flying.is_empty() => {
+                        dispatcher.accepted(flying.remove(0).conn);
+                        done += 1;
+                    }
+                    5 if !flying.is_empty() => {
+                        if dispatcher.returned(flying.remove(0).conn) == Verdict::Close {
+                            done += 1;
+                        }
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(arrived, (dispatcher.waiting() + flying.len() + done) as u64);
+                for worker in 1..5 {
+                    prop_assert!(flying.iter().filter(|one| one.worker == worker).count() <= 2 * WINDOW);
+                }
+            }
         }
     }
 }

@@ -7,6 +7,8 @@ mod events;
 mod handles;
 mod receive;
 mod servers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 

@@ -201,18 +201,14 @@ fn meanwhile<T: Send + 'static>(primary: &mut Primary, step: impl FnOnce() -> T 
     thread.join().expect("no panic")
 }
 
-/// Asks for the pid that answers, on a connection that stays open.
+/// Asks for the pid that answers (or any other line), on a connection that stays open.
 fn pid_of(primary: &mut Primary, mut connection: TcpStream, request: &'static str) -> (TcpStream, String) {
     meanwhile(primary, move || {
         connection.write_all(request.as_bytes()).expect("it reads");
         let mut answer = Vec::new();
         let mut chunk = [0; 4096];
-        // A head, and a line after it.
-        while answer
-            .rsplit(|byte| *byte == b'\r')
-            .next()
-            .is_none_or(|last| last.len() < 3 || !last.ends_with(b"\n"))
-        {
+        // Lines of a head end in \r\n, those of our bodies in a bare \n.
+        while !answer.windows(2).any(|two| two[1] == b'\n' && two[0] != b'\r') {
             let length = connection.read(&mut chunk).expect("it answers");
             assert!(length > 0, "the connection ended: {}", String::from_utf8_lossy(&answer));
             answer.extend_from_slice(&chunk[..length]);

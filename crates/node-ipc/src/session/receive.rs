@@ -1,9 +1,9 @@
 //! From lines to events.
 
+use super::Session;
 use super::events::{Dropped, Event, Handover, Listening, Received, Returned, Why};
 use super::handles::{Content, Nacked};
 use super::servers::{Origin, Server, Stage};
-use super::{Session, SessionState};
 use crate::address::{Address, Query};
 use crate::errno::UvErrno;
 use crate::frame::{Framer, Line, MidLine};
@@ -36,7 +36,7 @@ impl<F> Session<F> {
         });
         let mid_line = framer.mid_line();
         self.framer = framer;
-        self.change(|state| state.mid_line = mid_line);
+        set(&mut self.state.mid_line, mid_line, &mut self.revision);
         Received { consumed, events: told.events, handovers: told.handovers }
     }
 
@@ -69,14 +69,14 @@ impl<F> Session<F> {
     fn message(&mut self, incoming: Incoming<'_>, events: &mut Vec<Event<F>>) {
         match incoming {
             Incoming::Online => {
-                self.change(|state| state.online = true);
+                set(&mut self.state.online, true, &mut self.revision);
                 events.push(Event::Online);
             }
             Incoming::Query(raw) => self.query(&raw, events),
             Incoming::Listening(raw) => self.listens(&raw, events),
             Incoming::Close { key } => self.closes(&key, events),
             Incoming::ExitedAfterDisconnect { seq } => {
-                self.change(|state| state.exiting = true);
+                set(&mut self.state.exiting, true, &mut self.revision);
                 let line = outgoing::ack(seq, self.seq.take());
                 self.queue(line, None);
                 events.push(Event::Exiting);
@@ -127,10 +127,9 @@ impl<F> Session<F> {
                 return;
             }
         }
-        self.change(|state| {
-            let origin = Origin::Cluster { query: query.clone() };
-            state.servers.push(Server { key: query.key.clone(), origin, stage: Stage::Asked });
-        });
+        let origin = Origin::Cluster { query: query.clone() };
+        self.state.servers.push(Server { key: query.key.clone(), origin, stage: Stage::Asked });
+        self.revision += 1;
         events.push(Event::Query(query));
     }
 
@@ -182,10 +181,8 @@ impl<F> Session<F> {
     fn preload(&mut self, message: FromPreload, events: &mut Vec<Event<F>>) {
         match message {
             FromPreload::Hello(hello) => {
-                self.change(|state| {
-                    state.online = true;
-                    state.hello = Some(hello.clone());
-                });
+                set(&mut self.state.online, true, &mut self.revision);
+                set(&mut self.state.hello, Some(hello.clone()), &mut self.revision);
                 events.push(Event::Hello(hello));
             }
             FromPreload::Listening { server } => {
@@ -202,7 +199,8 @@ impl<F> Session<F> {
                     stage: Stage::Listening { port },
                 };
                 events.extend(listening(&server).map(Event::Listening));
-                self.change(|state| state.servers.push(server));
+                self.state.servers.push(server);
+                self.revision += 1;
             }
             FromPreload::Draining { servers, connections } => {
                 events.push(Event::Draining { servers, connections });
@@ -212,14 +210,13 @@ impl<F> Session<F> {
             FromPreload::Conn { .. } => {}
         }
     }
+}
 
-    /// Changes the durable state, and its revision if that made a difference.
-    fn change(&mut self, change: impl FnOnce(&mut SessionState)) {
-        let before = self.state.clone();
-        change(&mut self.state);
-        if before != self.state {
-            self.revision += 1;
-        }
+/// Changes a part of the durable state, and the revision if that made a difference.
+fn set<T: PartialEq>(part: &mut T, value: T, revision: &mut u64) {
+    if *part != value {
+        *part = value;
+        *revision += 1;
     }
 }
 
