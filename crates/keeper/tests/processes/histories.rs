@@ -10,16 +10,19 @@ use skep_sys::wait::ExitStatus;
 use crate::Test;
 use crate::rig::{Daemon, Inventory, Rig, shell, wait_for_end};
 
-pub(crate) const TESTS: &[Test] = &[("random_histories_tell_exactly_what_happened", || {
-    for seed in 1..=6 {
-        History::new(seed).run();
-    }
-})];
+pub(crate) const TESTS: &[Test] = &[("random_histories_tell_exactly_what_happened", run_all)];
 
 const STEPS: u32 = 120;
 
 /// How many histories are run; `SKEP_HISTORIES=1000` runs more.
 const SEEDS: u64 = 6;
+
+fn run_all() {
+    let count = std::env::var("SKEP_HISTORIES").ok().and_then(|count| count.parse().ok());
+    for seed in 1..=count.unwrap_or(SEEDS) {
+        History::new(seed).run();
+    }
+}
 
 /// A child as the model knows it.
 struct Child {
