@@ -59,8 +59,7 @@ pub(crate) fn save(engine: &Engine, path: &Path, now: WallMs) -> Result<()> {
     let temporary = path.with_extension("part");
     let file = crate::files::create(&temporary, 0)?;
     let mut out = Sealed { inner: BufWriter::new(file), hash: Sha256::new() };
-    // A transaction that changes nothing tells the highest ticket given so far.
-    let last = engine.write(now, |tx| Ok(tx.ticket()))?;
+    let last = engine.write(now, |tx| Ok(tx.before_tickets()))?;
     out.put(&MAGIC).map_err(failed)?;
     out.put(&LAYOUT.to_be_bytes()).map_err(failed)?;
     out.put(&last.to_be_bytes()).map_err(failed)?;

@@ -28,8 +28,8 @@ pub(crate) fn anybody_listens(control: &Control, channel: &[u8]) -> bool {
 }
 
 /// From now on the process in `slot` is told of the channel's messages. The number after which it reads.
-pub(crate) fn subscribe(tx: &mut Tx<'_>, slot: usize, channel: &[u8]) -> u64 {
-    let since = tx.ticket();
+pub(crate) fn subscribe(tx: &Tx<'_>, slot: usize, channel: &[u8]) -> u64 {
+    let since = tx.before_tickets();
     let place = &tx.control.slots()[slot];
     if place.interest.load(Relaxed) == 0 {
         place.cursor.store(since, Relaxed);

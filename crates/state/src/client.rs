@@ -13,7 +13,7 @@ use crate::key::{Key, Table};
 use crate::limiter::{Allowance, Verdict};
 use crate::limits::POLL_EVENTS_MAX;
 use crate::locks::{Ask, Granted};
-use crate::queue::{Popped, PushOptions, QueueView};
+use crate::queue::{Failure, Popped, PushOptions, QueueView};
 use crate::spaces::Space;
 use crate::store::Store;
 use crate::{Owner, WallMs, channel, flight, limiter, locks, queue, workers};
@@ -274,8 +274,15 @@ impl Client {
     ///
     /// # Errors
     /// See [`Client::lock`].
-    pub fn job_failed(&self, queue: &[u8], job: u64, attempt: u32, error: &str, now: WallMs) -> Result<bool> {
-        self.store.write(now, |tx| queue::fail(tx, self.owner, queue, job, attempt, error))
+    pub fn job_failed(
+        &self,
+        queue: &[u8],
+        job: u64,
+        attempt: u32,
+        how: &Failure<'_>,
+        now: WallMs,
+    ) -> Result<bool> {
+        self.store.write_freeing(now, |tx| queue::fail(tx, self.owner, queue, job, attempt, how))
     }
 
     /// Gives a job more time from now; false if it was given to somebody else meanwhile.

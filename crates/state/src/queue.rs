@@ -35,6 +35,15 @@ pub struct Retry {
     pub doubles: bool,
 }
 
+/// Why a job failed, and what then.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure<'a> {
+    /// The error's text, cut at 4 KiB.
+    pub error: &'a str,
+    /// How often and after what rest it is tried again; `None`: as it was pushed.
+    pub policy: Option<(u32, Retry)>,
+}
+
 /// A job given to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -375,19 +384,20 @@ pub(crate) fn fail(
     name: &[u8],
     job: u64,
     attempt: u32,
-    error: &str,
+    how: &Failure<'_>,
 ) -> Result<bool> {
     let Some((mut queue, before)) = held(tx, owner, name, job, attempt)? else { return Ok(false) };
     tx.delete(&Holding::Job.key(owner).u64(queue.id).u64(job))?;
-    let mut after = Info { owner: 0, ..before };
-    if before.attempts > before.retries {
+    let (retries, retry) = how.policy.unwrap_or((before.retries, before.retry));
+    let mut after = Info { owner: 0, retries, retry, ..before };
+    if before.attempts > retries {
         after.part = Part::Dead;
         shift(tx, &mut queue, job, &before, &after)?;
-        let cut = error.floor_char_boundary(ERROR_BYTES_MAX);
-        tx.put(&place(queue.id, job, &after), &error.as_bytes()[..cut])?;
+        let cut = how.error.floor_char_boundary(ERROR_BYTES_MAX);
+        tx.put(&place(queue.id, job, &after), &how.error.as_bytes()[..cut])?;
     } else {
         after.part = Part::Delayed;
-        after.at_ms = tx.now().plus(before.rest_ms()).0;
+        after.at_ms = tx.now().plus(after.rest_ms()).0;
         shift(tx, &mut queue, job, &before, &after)?;
     }
     save(tx, &queue)?;

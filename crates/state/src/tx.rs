@@ -127,12 +127,19 @@ impl<'t> Tx<'t> {
         self.id
     }
 
-    /// A number above all that were given before, in this transaction and in all earlier ones.
+    /// A number above all that were given before, in this transaction and in all earlier ones that wrote something. The
+    /// transaction must write something, too.
     pub(crate) fn ticket(&mut self) -> u64 {
         self.unique += 1;
         let base = self.control.header().ticket_base.load(Relaxed);
         assert!(self.unique - base < (self.id + 1) << UNIQUE_BITS, "no operation makes this many rows");
         self.unique
+    }
+
+    /// A number above every ticket of earlier transactions and below every one of this and later ones. For transactions
+    /// that write nothing: LMDB gives their number to the next one again.
+    pub(crate) fn before_tickets(&self) -> u64 {
+        self.control.header().ticket_base.load(Relaxed) + (self.id << UNIQUE_BITS)
     }
 
     pub(crate) fn value_bytes_max(&self) -> u64 {

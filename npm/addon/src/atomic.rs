@@ -1,13 +1,31 @@
 //! Several changes as one transaction, if what the caller has read is still so.
 
-use napi::bindgen_prelude::Either3;
+use napi::bindgen_prelude::FromNapiValue;
+use napi::sys;
 use skep_state::strings::{Expiry, If};
 use skep_state::{PushOptions, Space, Store, WallMs, keys, strings};
 
 use crate::bytes::Bytes;
 use crate::errors::{Result, invalid};
 
-type Item = Either3<f64, Bytes, ()>;
+/// A number, or a key or value.
+pub enum Item {
+    Number(f64),
+    Bytes(Box<Bytes>),
+}
+
+impl FromNapiValue for Item {
+    unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Self> {
+        let mut number = 0.0;
+        // SAFETY: napi-rs hands a valid env and value.
+        let status = unsafe { sys::napi_get_value_double(env, value, &raw mut number) };
+        if status == sys::Status::napi_ok {
+            return Ok(Self::Number(number));
+        }
+        // SAFETY: as above.
+        unsafe { Bytes::from_napi_value(env, value) }.map(|bytes| Self::Bytes(Box::new(bytes)))
+    }
+}
 
 /// A key must still have this version; 0: be missing.
 pub struct Check<'a> {
@@ -29,8 +47,8 @@ impl<'a> Items<'a> {
     fn number(&mut self) -> Result<Option<u64>> {
         match self.0.next() {
             None => Ok(None),
-            Some(Either3::A(number)) => Ok(Some(*number as u64)),
-            Some(Either3::B(_) | Either3::C(())) => Err(invalid("atomic: a number is expected")),
+            Some(Item::Number(number)) => Ok(Some(*number as u64)),
+            Some(Item::Bytes(_)) => Err(invalid("atomic: a number is expected")),
         }
     }
 
@@ -44,8 +62,8 @@ impl<'a> Items<'a> {
 
     fn bytes(&mut self) -> Result<&'a Bytes> {
         match self.0.next() {
-            Some(Either3::B(bytes)) => Ok(bytes),
-            Some(Either3::A(_) | Either3::C(())) | None => Err(invalid("atomic: a key or value is expected")),
+            Some(Item::Bytes(bytes)) => Ok(bytes),
+            Some(Item::Number(_)) | None => Err(invalid("atomic: a key or value is expected")),
         }
     }
 }

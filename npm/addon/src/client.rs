@@ -11,7 +11,7 @@ use skep_state::keys;
 use skep_state::strings::{self, Expiry, If};
 use skep_state::zsets::{self, Order};
 use skep_state::{
-    Allowance, Ask, Begin, Finish, Granted, Identity, IfBusy, Keep, LockMode, Owner, Popped, PushOptions,
+    Allowance, Ask, Begin, Failure, Finish, Granted, Identity, IfBusy, Keep, LockMode, Owner, Popped, PushOptions,
     Retry, Space, SpaceKind, WallMs,
 };
 
@@ -497,9 +497,23 @@ impl Client {
         self.inner.job_done(queue.as_slice(), job_id(&job)?, attempt, now()).map_err(to_js)
     }
 
+    /// `retries` below 0: as it was pushed.
     #[napi]
-    pub fn job_failed(&self, queue: Bytes, job: String, attempt: u32, error: String) -> Result<bool> {
-        self.inner.job_failed(queue.as_slice(), job_id(&job)?, attempt, &error, now()).map_err(to_js)
+    #[allow(clippy::too_many_arguments, reason = "one call across the border, no object to take apart")]
+    pub fn job_failed(
+        &self,
+        queue: Bytes,
+        job: String,
+        attempt: u32,
+        error: String,
+        retries: i32,
+        after_ms: f64,
+        doubles: bool,
+    ) -> Result<bool> {
+        let retry = Retry { after_ms: ms(after_ms), doubles };
+        let policy = u32::try_from(retries).ok().map(|retries| (retries, retry));
+        let how = Failure { error: &error, policy };
+        self.inner.job_failed(queue.as_slice(), job_id(&job)?, attempt, &how, now()).map_err(to_js)
     }
 
     #[napi]
@@ -630,8 +644,8 @@ impl Client {
     #[napi]
     pub fn atomic(
         &self,
-        checks: Vec<Either3<f64, Bytes, ()>>,
-        changes: Vec<Either3<f64, Bytes, ()>>,
+        checks: Vec<crate::atomic::Item>,
+        changes: Vec<crate::atomic::Item>,
     ) -> Result<bool> {
         let checks = crate::atomic::checks(&checks)?;
         let changes = crate::atomic::changes(&changes)?;

@@ -1,0 +1,213 @@
+'use strict'
+// The one connection of this process to its state: the client (native, or in memory), who waits for which event, and
+// patience with a writer that is frozen.
+
+const net = require('node:net')
+
+const { MemoryClient } = require('./memory.cjs')
+const native = require('./native.cjs')
+
+/** A call gives up after this time when another process blocks all writing. */
+const BUSY_MS = 5000
+/** How long one call blocks this thread for another writer: a transaction takes microseconds. */
+const PATIENCE_MS = 1
+/** A timer waits at most this long (setTimeout's limit is 2^31 - 1 ms). */
+const TIMER_MAX_MS = 2 ** 31 - 1
+
+const busy = error => error.code === 'ERR_SKEP_BUSY'
+
+class Hub {
+  #requests = 0
+  #handlers = new Map()
+  /** Events of requests whose answer is still on its way to the one who asked (a few microtasks). */
+  #early = new Map()
+  #socket
+  #holds = 0
+  #polling = false
+  #blocked = []
+
+  constructor (client) {
+    this.client = client
+    this.shared = !(client instanceof MemoryClient)
+    /** Called with (channel, port, value, own) for each message of a channel. */
+    this.onmessage = undefined
+    if (!this.shared) client.onwake = () => this.kick()
+  }
+
+  /** A number for something that this process will wait for. */
+  request () {
+    this.#requests = (this.#requests + 1) >>> 0
+    return this.#requests
+  }
+
+  /** Has `handler` called with the events of a request; keeps the process alive until `off`. */
+  on (request, handler) {
+    this.hold()
+    this.#handlers.set(request, handler)
+    this.#deliverEarly(request, handler)
+  }
+
+  /** The same without keeping the process alive; for its whole life. */
+  listen (request, handler) {
+    this.hold()
+    this.release()
+    this.#handlers.set(request, handler)
+    this.#deliverEarly(request, handler)
+  }
+
+  #deliverEarly (request, handler) {
+    const early = this.#early.get(request)
+    if (early) {
+      this.#early.delete(request)
+      for (const event of early) handler(event)
+    }
+  }
+
+  off (request) {
+    if (this.#handlers.delete(request)) this.release()
+  }
+
+  /** Waits for one event of a request, at most until `until` (ms since 1970; 0: no limit); then `undefined`. */
+  wait (request, until = 0) {
+    return new Promise(resolve => {
+      let timer
+      const done = event => {
+        clearTimeout(timer)
+        this.off(request)
+        resolve(event)
+      }
+      if (until > 0) timer = setTimeout(done, Math.min(Math.max(until - Date.now(), 0), TIMER_MAX_MS))
+      this.on(request, done)
+    })
+  }
+
+  /** Keeps the process alive, and its ears open. */
+  hold () {
+    this.#holds++
+    if (this.shared) {
+      this.#socket ??= this.#open()
+      if (this.#holds === 1) this.#socket.ref()
+    }
+  }
+
+  release () {
+    this.#holds--
+    if (this.#holds === 0) this.#socket?.unref()
+  }
+
+  #open () {
+    const socket = new net.Socket({ fd: this.client.wakeFd(), readable: true, writable: false })
+    socket.unref()
+    socket.on('data', () => this.#poll())
+    socket.on('error', error => { throw error })
+    return socket
+  }
+
+  /** Looks for events soon, if there are any. To be called after whatever may have made some for this process. */
+  kick () {
+    if (!this.#polling && this.client.signalled()) {
+      this.#polling = true
+      queueMicrotask(() => {
+        this.#polling = false
+        this.#poll()
+      })
+    }
+  }
+
+  #poll () {
+    let more, events
+    try {
+      [more, ...events] = this.client.poll()
+    } catch (error) {
+      if (!busy(error)) throw error
+      setTimeout(() => this.#poll(), PATIENCE_MS)
+      return
+    }
+    if (more) setImmediate(() => this.#poll())
+    for (const event of events) this.#dispatch(event)
+  }
+
+  #dispatch (event) {
+    if (event[0] === 'message') {
+      this.onmessage?.(event[1], event[2], event[3], event[4] === 1)
+    } else if (event[0] === 'gap') {
+      this.ongap?.()
+    } else {
+      const handler = this.#handlers.get(event[1])
+      if (handler) handler(event)
+      else this.#keep(event)
+    }
+  }
+
+  #keep (event) {
+    if (this.#early.size === 0) setImmediate(() => this.#early.clear())
+    const early = this.#early.get(event[1])
+    if (early) early.push(event)
+    else this.#early.set(event[1], [event])
+  }
+
+  /** Calls `f` until no frozen writer is in the way, blocking: for what is synchronous by its nature. */
+  now (f) {
+    for (let end; ;) {
+      try {
+        return f(this.client)
+      } catch (error) {
+        end ??= Date.now() + BUSY_MS
+        if (!busy(error) || Date.now() > end) throw error
+      }
+    }
+  }
+
+  /** The same without blocking: later, in order, if a writer is frozen. */
+  async run (f) {
+    if (this.#blocked.length === 0) {
+      try {
+        return f(this.client)
+      } catch (error) {
+        if (!busy(error)) throw error
+      }
+    }
+    return new Promise((resolve, reject) => {
+      this.#blocked.push({ f, resolve, reject, end: Date.now() + BUSY_MS })
+      if (this.#blocked.length === 1) setTimeout(() => this.#retry(), PATIENCE_MS)
+    })
+  }
+
+  #retry () {
+    while (this.#blocked.length > 0) {
+      const call = this.#blocked[0]
+      try {
+        call.resolve(call.f(this.client))
+      } catch (error) {
+        if (busy(error) && Date.now() < call.end) {
+          setTimeout(() => this.#retry(), PATIENCE_MS)
+          return
+        }
+        call.reject(error)
+      }
+      this.#blocked.shift()
+    }
+  }
+}
+
+function connect (env = process.env) {
+  const dir = env.SKEP_STATE
+  if (!dir) return new Hub(new MemoryClient())
+  const { Client } = native.load()
+  const { isMainThread } = require('node:worker_threads')
+  // A thread has requests of its own, hence is somebody of its own; it ends with its process.
+  const id = isMainThread && env.SKEP_WORKER_ID ? Number(env.SKEP_WORKER_ID) : undefined
+  const client = new Client(dir, id, id === undefined ? undefined : Number(env.SKEP_WORKER_GEN ?? 0))
+  client.setPatience(PATIENCE_MS)
+  process.once('exit', () => client.detach())
+  return new Hub(client)
+}
+
+let hub
+/** The process's hub, connected when it is first needed. */
+function theHub () {
+  hub ??= connect()
+  return hub
+}
+
+module.exports = { Hub, connect, theHub }

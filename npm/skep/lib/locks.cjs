@@ -1,0 +1,134 @@
+'use strict'
+// Locks in the shape of Web Locks (navigator.locks), with a fencing token.
+
+const { durationOr } = require('./duration.cjs')
+
+const WAIT = 0
+const REFUSE = 1
+const STEAL = 2
+
+function aborted (reason) {
+  return reason ?? new DOMException('The operation was aborted', 'AbortError')
+}
+
+class Lock {
+  #controller = new AbortController()
+
+  constructor (name, mode, token) {
+    this.name = name
+    this.mode = mode
+    /** Above every token given before: have what you protect refuse a lower one. */
+    this.token = token
+  }
+
+  /** Aborts when the lock is lost: stolen, or its ttl is over. */
+  get signal () {
+    return this.#controller.signal
+  }
+
+  lose (reason) {
+    this.#controller.abort(reason)
+  }
+}
+
+class Locks {
+  #hub
+
+  constructor (hub) {
+    this.#hub = hub
+  }
+
+  /**
+   * Runs `callback` while the lock is held, and returns what it returns. Options as in Web Locks: `mode`, `signal`,
+   * `ifAvailable` (then `callback(null)` if it is not), `steal`; and `ttl`, after which the lock is taken away.
+   */
+  async request (name, options, callback) {
+    if (typeof options === 'function') [options, callback] = [{}, options]
+    const { mode = 'exclusive', signal, ifAvailable = false, steal = false } = options
+    if (mode !== 'exclusive' && mode !== 'shared') {
+      throw new TypeError(`skep: locks.request: mode is ${JSON.stringify(mode)}; it is 'exclusive' or 'shared'`)
+    }
+    if (steal && ifAvailable) throw new DOMException('steal and ifAvailable exclude each other', 'NotSupportedError')
+    if (signal && (steal || ifAvailable)) {
+      throw new DOMException('signal cannot be used with steal or ifAvailable', 'NotSupportedError')
+    }
+    if (signal?.aborted) throw aborted(signal.reason)
+    const ttl = durationOr(options.ttl, 0, 'locks.request ttl')
+    const hub = this.#hub
+    const request = hub.request()
+    const ifBusy = steal ? STEAL : ifAvailable ? REFUSE : WAIT
+    let token = await hub.run(client => client.lock(name, request, mode === 'shared', ifBusy, ttl))
+    if (token < 0) return callback(null)
+    if (token === 0) token = await this.#granted(request, name, signal)
+    const lock = new Lock(name, mode, token)
+    return this.#hold(lock, request, callback)
+  }
+
+  #granted (request, name, signal) {
+    const hub = this.#hub
+    return new Promise((resolve, reject) => {
+      const stop = () => {
+        // Too late if it is granted already: then it goes back as soon as the grant arrives.
+        hub.run(client => client.lockCancel(request)).then(cancelled => {
+          if (cancelled) hub.off(request)
+          reject(aborted(signal.reason))
+        }, reject)
+      }
+      signal?.addEventListener('abort', stop, { once: true })
+      hub.on(request, event => {
+        if (event[0] !== 'lock') return
+        hub.off(request)
+        signal?.removeEventListener('abort', stop)
+        if (signal?.aborted) this.#release(name, request).catch(reject)
+        else resolve(event[2])
+      })
+    })
+  }
+
+  async #hold (lock, request, callback) {
+    const hub = this.#hub
+    let lost = false
+    const gone = new Promise((resolve, reject) => {
+      hub.on(request, event => {
+        if (event[0] !== 'lost') return
+        lost = true
+        const reason = new DOMException(`The lock '${lock.name}' was taken away`, 'AbortError')
+        lock.lose(reason)
+        reject(reason)
+      })
+    })
+    try {
+      const work = (async () => callback(lock))()
+      return await Promise.race([work, gone])
+    } finally {
+      hub.off(request)
+      if (!lost) await this.#release(lock.name, request)
+    }
+  }
+
+  async #release (name, request) {
+    const was = await this.#hub.run(client => client.unlock(name, request))
+    this.#hub.kick()
+    return was
+  }
+
+  /** Asks for a lock to keep for life, without keeping the process alive. */
+  lead (name, elected) {
+    const hub = this.#hub
+    const request = hub.request()
+    const token = hub.now(client => client.lock(name, request, false, WAIT, 0))
+    if (token > 0) elected()
+    else hub.listen(request, event => { if (event[0] === 'lock') elected() })
+  }
+
+  /** Who holds and who waits, over all processes: `{ held: [...], pending: [...] }`. */
+  async query () {
+    const all = JSON.parse(await this.#hub.run(client => client.locks()))
+    const flat = part => all.flatMap(lock => lock[part].map(who => ({
+      name: lock.name, mode: who.mode, clientId: who.worker, since: who.since
+    })))
+    return { held: flat('held'), pending: flat('pending') }
+  }
+}
+
+module.exports = { Locks }
