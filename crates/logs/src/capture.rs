@@ -52,8 +52,8 @@ impl Capture {
     /// The driver shares `pipe` for its readiness notification (`AsyncFd<Arc<OwnedFd>>`).
     ///
     /// # Errors
-    /// `NotAPipe`, `Attached`, `TooManyFiles`; `File` when a file that a killed daemon left half-written cannot be opened.
-    /// Any other trouble with a file is no error here: it is retried.
+    /// `NotAPipe`, `Attached`, `TooManyFiles`; `System` when the kernel refuses memory for the journal. Trouble with
+    /// a file is no error here: it is retried.
     pub fn attach(
         &mut self,
         source: Source,

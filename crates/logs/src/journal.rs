@@ -85,12 +85,14 @@ impl Journal {
         let Safe { journal: memory, stage_out, stage_in } = safe;
         let bytes = rustix::fs::fstat(&memory).map_err(|e| system(e.into()))?.st_size as u64;
         let mut journal = Self { memory, stage_out, stage_in, null, keys: Vec::new() };
-        if bytes == 0 {
+        let [magic] = if bytes == 0 { [0] } else { journal.get(0).map_err(system)? };
+        if magic == 0 {
+            // Fresh; the magic comes last, in case that we are killed here.
             journal.put(RECORD_AT, &[0; RECORD_WORDS]).map_err(system)?;
             journal.put(0, &[MAGIC]).map_err(system)?;
             return Ok((journal, Unfinished::default()));
         }
-        if journal.get::<1>(0).map_err(system)? != [MAGIC] {
+        if magic != MAGIC {
             return Err(LogsError::Journal { reason: "it has another layout".into() });
         }
         for slot in 0..bytes.saturating_sub(SLOTS_AT) / SLOT_BYTES {
@@ -104,8 +106,12 @@ impl Journal {
     fn recover(&mut self) -> io::Result<Unfinished> {
         let mut unfinished = Unfinished::default();
         match Phase::decode(self.get(RECORD_AT)?) {
-            Phase::Idle => {}
-            Phase::Begin(files, count) => unfinished.rollback = files[..count].to_vec(),
+            // The stage is empty then; if ever it were not, nothing could be consumed any more.
+            Phase::Idle => self.drain_stage()?,
+            Phase::Begin(files, count) => {
+                self.drain_stage()?;
+                unfinished.rollback = files[..count].to_vec();
+            }
             Phase::Written(stream, left) => {
                 let staged = available(&self.stage_out)? as u64;
                 let left = left.saturating_sub(staged);
@@ -157,15 +163,19 @@ impl Journal {
 
     fn empty_stage(&mut self, stream: u64, left: u64) -> io::Result<()> {
         self.record(Phase::Counted(stream, left))?;
+        self.drain_stage()?;
+        // `Counted(.., 0)` on an empty stage is as good as idle; a rest needs its own record.
+        if left > 0 { self.record(Phase::Written(stream, left)) } else { Ok(()) }
+    }
+
+    fn drain_stage(&self) -> io::Result<()> {
         loop {
             let staged = available(&self.stage_out)?;
             if staged == 0 {
-                break;
+                return Ok(());
             }
             hand_over(&self.stage_out, &self.null, staged)?;
         }
-        // `Counted(.., 0)` on an empty stage is as good as idle; a rest needs its own record.
-        if left > 0 { self.record(Phase::Written(stream, left)) } else { Ok(()) }
     }
 
     /// The slot of a file, with what is remembered of it.
@@ -271,5 +281,74 @@ impl Phase {
             3 => Self::Counted(words[1], words[2]),
             _ => Self::Idle,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(raw: u64) -> StreamId {
+        StreamId::from_raw(raw).expect("not 0")
+    }
+
+    fn pipe_with(bytes: &[u8]) -> (OwnedFd, OwnedFd) {
+        let (out, into) = rustix::pipe::pipe().expect("pipe");
+        rustix::io::write(&into, bytes).expect("write");
+        (out, into)
+    }
+
+    #[test]
+    fn a_journal_that_was_killed_at_birth_is_born_again() {
+        let safe = Safe::create().expect("safe");
+        for calls in 0..2 {
+            crash::arm(Some(calls));
+            let copy = safe.try_clone().expect("clone");
+            let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(Journal::open(copy))));
+            crash::arm(None);
+            died.expect_err("the fuse burns");
+        }
+        let (mut journal, unfinished) = Journal::open(safe.try_clone().expect("clone")).expect("open");
+        assert!(unfinished.rollback.is_empty() && unfinished.owed.is_none());
+        let note = FileNote { owner: Some(id(7)), dropped: 9 };
+        let (slot, _) = journal.slot(5).expect("slot");
+        journal.note(slot, note).expect("note");
+        let (mut journal, _) = Journal::open(safe).expect("open again");
+        assert_eq!(journal.slot(5).expect("slot"), (slot, note));
+        journal.free(slot);
+        assert_eq!(journal.slot(6).expect("slot"), (slot, FileNote::default()));
+    }
+
+    #[test]
+    fn bytes_are_consumed_exactly_once_whatever_call_is_the_last() {
+        for calls in 0.. {
+            let safe = Safe::create().expect("safe");
+            let (out, _into) = pipe_with(b"written, to be consumed|kept");
+            let (mut journal, _) = Journal::open(safe.try_clone().expect("clone")).expect("open");
+            journal.record(Phase::Written(7, 24)).expect("record");
+            crash::arm(Some(calls));
+            let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                journal.consume(id(7), &out, 24).expect("consume");
+            }));
+            crash::arm(None);
+            let (mut journal, unfinished) = Journal::open(safe).expect("open");
+            if let Some((stream, left)) = unfinished.owed {
+                assert_eq!(stream, id(7));
+                journal.consume(id(7), &out, left).expect("consume the rest");
+            }
+            assert_eq!(available(&out).expect("available"), 4, "after {calls} calls");
+            if died.is_ok() {
+                assert!(calls > 3);
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn another_layout_is_refused_with_a_remedy() {
+        let safe = Safe::create().expect("safe");
+        rustix::io::pwrite(&safe.journal, &[0xff; 4096], 0).expect("write");
+        let error = Journal::open(safe).expect_err("refused").to_string();
+        assert!(error.contains("start with a fresh one"), "{error}");
     }
 }

@@ -106,11 +106,9 @@ impl Kit {
         if !file.writers.iter().any(|writer| writer.id() == source.id()) {
             file.writers.push(Arc::clone(source));
         }
-        if file.rollback.is_some()
-            && let Err(source) = file.refresh(0)
-        {
-            let path = file.spec.path.clone();
-            return Err(LogsError::File { doing: "recover", path, source });
+        if file.rollback.is_some() {
+            // If it cannot be opened now, it is cut back when it can.
+            let _ = file.refresh(0);
         }
         Ok(id)
     }

@@ -111,3 +111,31 @@ fn a_file_may_be_a_device_or_a_fifo() {
         assert!(found.iter().all(|own| **own == line[..999]), "{format:?}");
     }
 }
+
+#[test]
+fn a_stream_may_be_sent_to_other_files_and_its_app_forgotten() {
+    let mut rig = Rig::new();
+    let framed = |spec: FileSpec| FileSpec { framing: Framing::Lines, rotation: None, ..spec };
+    let (a, b) = (framed(rig.spec("a.log")), framed(rig.spec("b.log")));
+    let worker = rig.worker(&[a]);
+    rig.write(worker, b"one\nhalf");
+    rig.pump(worker);
+    let (id, now) = (rig.id(worker), rig.now);
+    rig.capture().redirect(id, &[b], now).expect("redirect");
+    rig.write(worker, b" and half\n");
+    rig.settle();
+    assert_eq!(rig.read("a.log"), b"one\nhalf\n");
+    assert_eq!(rig.read("b.log"), b" and half\n");
+    rig.exit(worker);
+    rig.settle();
+    rig.capture().forget("app");
+    rig.capture().flush(None).expect("nothing left to flush");
+    assert_eq!(rig.read("b.log"), b" and half\n");
+}
+
+#[test]
+fn a_quiet_worker_costs_less_than_a_kilobyte_a_stream() {
+    // Two streams and two files a worker, of the 30 KB that a worker may cost altogether.
+    let bytes = size_of::<crate::pump::Attached>() + size_of::<crate::file::LogFile>();
+    assert!(bytes < 600, "{bytes}");
+}
