@@ -168,6 +168,11 @@ impl Skep {
     /// The command that starts an app.
     pub fn starting(&self, start: &Start) -> Command {
         let mut command = self.command(&start.args);
+        let listens = start.env.iter().any(|(name, _)| name == "PORT");
+        if listens && !start.args.iter().any(|arg| arg == "--listen-timeout") {
+            // The default of 3 s is for people; a test machine may be busier than theirs.
+            command.args(["--listen-timeout", "30000"]);
+        }
         if !start.own_args.is_empty() {
             command.arg("--").args(&start.own_args);
         }

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
-use skep_tests::strict::{self, Mode, Plan, Target};
+use skep_tests::strict::{self, Mode, Plan, Target, Think};
 use skep_tests::{Deadline, LIMIT, Node, Port, Service, Skep, Start, fixture, http, is_free, node, nodes};
 
 /// A test on each supported Node, with the Node's number in its name.
@@ -65,7 +65,7 @@ fn check_https(node: &Node) {
     let (skep, port) = (Skep::with_node(node), Port::free());
     let target = Target::Tls(port.address(), fixture("https/cert.pem"));
     let ask = || {
-        let plan = Plan::get(port.address(), Mode::Short, 1).to(target.clone());
+        let plan = Plan::get(port.address(), Mode::Short(Think::NONE), 1).to(target.clone());
         let running = strict::start(plan)?;
         let report = running.wait(LIMIT, |report| report.ok + report.failures() > 0);
         drop(running);

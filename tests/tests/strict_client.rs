@@ -29,13 +29,13 @@ fn check_nothing_lost(plan: Plan, requests: u64) {
 fn a_plain_server_loses_nothing_in_any_mode() {
     let server = Server::start("http.cjs");
     let plan = |mode| Plan::get(server.port.address(), mode, 4);
-    check_nothing_lost(plan(Mode::Short), REQUESTS);
+    check_nothing_lost(plan(Mode::Short(Think::NONE)), REQUESTS);
     check_nothing_lost(plan(THINKING), REQUESTS);
     check_nothing_lost(plan(Mode::Pipelined(8)), REQUESTS);
     check_nothing_lost(plan(Mode::Dribble(Duration::from_millis(2))), 50);
     check_nothing_lost(plan(THINKING).slow(20), 50);
     check_nothing_lost(plan(THINKING).upload(1_000_000), 20);
-    check_nothing_lost(plan(Mode::Short).download(20_000_000), 6);
+    check_nothing_lost(plan(Mode::Short(Think::NONE)).download(20_000_000), 6);
     check_nothing_lost(plan(THINKING).stream(300_000), 6);
 }
 
@@ -44,10 +44,13 @@ fn tls_and_unix_sockets_are_spoken_too() {
     let server = Server::start("https.js");
     let tls = Target::Tls(server.port.address(), fixture("https/cert.pem"));
     check_nothing_lost(Plan::get(server.port.address(), THINKING, 4).to(tls.clone()), REQUESTS);
-    check_nothing_lost(Plan::get(server.port.address(), Mode::Short, 4).to(tls).download(3_000_000), 6);
+    check_nothing_lost(
+        Plan::get(server.port.address(), Mode::Short(Think::NONE), 4).to(tls).download(3_000_000),
+        6,
+    );
     let server = Server::start("unix.js");
     let unix = Target::Unix(server.socket());
-    check_nothing_lost(Plan::get(server.port.address(), Mode::Short, 4).to(unix), REQUESTS);
+    check_nothing_lost(Plan::get(server.port.address(), Mode::Short(Think::NONE), 4).to(unix), REQUESTS);
 }
 
 /// What a client counts that asks a server which treats each connection so.
@@ -113,7 +116,8 @@ fn each_way_of_losing_a_request_has_its_name() {
 #[test]
 fn nobody_listening_is_refused() {
     let port = Port::free();
-    let running = strict::start(Plan::get(port.address(), Mode::Short, 2)).expect("the client starts");
+    let running =
+        strict::start(Plan::get(port.address(), Mode::Short(Think::NONE), 2)).expect("the client starts");
     running.wait(LIMIT, |report| report.failures() >= 5);
     let report = running.stop();
     assert_eq!(report.failures_of(Failure::Refused), report.failures(), "{report}");

@@ -36,7 +36,7 @@ impl Stage {
             running.wait_for_more(20, LIMIT);
             running
         };
-        vec![start(Mode::Short, 2), start(THINKING, 8)]
+        vec![start(Mode::Short(Think::NONE), 2), start(THINKING, 8)]
     }
 
     /// SIGKILLs the daemon and waits for its successor.
@@ -203,7 +203,8 @@ fn a_killed_worker_takes_only_the_requests_inside_it_along() {
 fn a_killed_single_worker_leaves_its_queue_to_its_successor() {
     let (skep, port) = (Skep::new(), Port::free());
     skep.start(&Start::fixture("app", "slow-start.js").port(port.number()).instances(1));
-    let running = strict::start(Plan::get(port.address(), Mode::Short, 8)).expect("the client starts");
+    let running =
+        strict::start(Plan::get(port.address(), Mode::Short(Think::NONE), 8)).expect("the client starts");
     running.wait_for_more(50, LIMIT);
     skep.crash("app", 0);
     running.wait_for_more(50, LIMIT);

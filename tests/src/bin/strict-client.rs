@@ -89,7 +89,7 @@ fn main() -> Result<ExitCode> {
 
 fn plan(args: &Args) -> Result<Plan> {
     let mode = match args.mode {
-        Use::Short => Mode::Short,
+        Use::Short => Mode::Short(Think::NONE),
         Use::KeepAlive => Mode::KeepAlive(Think::up_to_ms(args.think_ms)),
         Use::Pipelined => Mode::Pipelined(args.depth),
         Use::Dribble => Mode::Dribble(DRIBBLE_PAUSE),

@@ -50,6 +50,9 @@ impl Client {
                 Ok(connection) => {
                     self.shared.tally(|report| report.connects += 1);
                     self.use_up(connection).await;
+                    if let Mode::Short(think) = self.plan.mode {
+                        tokio::time::sleep(self.pause(think)).await;
+                    }
                 }
                 Err(failure) => self.fail(failure, "no connection").await,
             }
@@ -61,7 +64,7 @@ impl Client {
         loop {
             let next = match self.plan.mode {
                 Mode::Pipelined(depth) => self.ask(&mut connection, depth).await,
-                Mode::Short | Mode::KeepAlive(_) | Mode::Dribble(_) => self.ask(&mut connection, 1).await,
+                Mode::Short(_) | Mode::KeepAlive(_) | Mode::Dribble(_) => self.ask(&mut connection, 1).await,
             };
             if matches!(next, Next::Reconnect) || self.shared.is_stopping() {
                 return;
@@ -105,13 +108,13 @@ impl Client {
                 for _ in answered + 1..depth {
                     self.fail(Failure::ClosedBeforeResponse, "pipelined behind an announced close").await;
                 }
-                if plan.mode != Mode::Short {
+                if !is_short(&plan) {
                     self.shared.tally(|report| report.polite_closes += 1);
                 }
                 return Next::Reconnect;
             }
         }
-        if plan.mode == Mode::Short { Next::Reconnect } else { Next::Again }
+        if is_short(&plan) { Next::Reconnect } else { Next::Again }
     }
 
     async fn write(&self, connection: &mut Connection, depth: usize) -> Result<(), Failure> {
@@ -126,7 +129,7 @@ impl Client {
                     Ok(())
                 }
                 Mode::Pipelined(_) => connection.write(&self.request.repeat(depth)).await,
-                Mode::Short | Mode::KeepAlive(_) => connection.write(&self.request).await,
+                Mode::Short(_) | Mode::KeepAlive(_) => connection.write(&self.request).await,
             }
         };
         let limited = tokio::time::timeout(self.plan.timeout, write).await;
@@ -135,7 +138,7 @@ impl Client {
 
     /// Thinks; true when the connection is gone after it.
     async fn think(&mut self, connection: &mut Connection, think: Think) -> bool {
-        let pause = think.min + self.portion(think.max.saturating_sub(think.min));
+        let pause = self.pause(think);
         if pause.is_zero() {
             return false;
         }
@@ -157,13 +160,18 @@ impl Client {
         tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
     }
 
-    /// A random part of `whole`.
-    fn portion(&mut self, whole: Duration) -> Duration {
+    /// A random time to think.
+    fn pause(&mut self, think: Think) -> Duration {
         self.chance ^= self.chance << 13;
         self.chance ^= self.chance >> 7;
         self.chance ^= self.chance << 17;
-        whole.mul_f64((self.chance >> 11) as f64 / (1_u64 << 53) as f64)
+        let portion = (self.chance >> 11) as f64 / (1_u64 << 53) as f64;
+        think.min + think.max.saturating_sub(think.min).mul_f64(portion)
     }
+}
+
+fn is_short(plan: &Plan) -> bool {
+    matches!(plan.mode, Mode::Short(_))
 }
 
 fn judge(response: &Response<'_>) -> Result<(), Failure> {
@@ -175,7 +183,7 @@ fn judge(response: &Response<'_>) -> Result<(), Failure> {
 
 fn request(plan: &Plan) -> Vec<u8> {
     let mut head = format!("{} {} HTTP/1.1\r\nHost: localhost\r\n", plan.method, plan.path);
-    if plan.mode == Mode::Short {
+    if is_short(plan) {
         head.push_str("Connection: close\r\n");
     }
     if !plan.body.is_empty() {

@@ -17,7 +17,7 @@ pub enum Target {
     Tls(SocketAddr, PathBuf),
 }
 
-/// How long a keep-alive client waits between an answer and its next request: random between the two.
+/// How long a client waits between an answer and its next request: random between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Think {
     /// At least this long.
@@ -27,6 +27,9 @@ pub struct Think {
 }
 
 impl Think {
+    /// Not at all: as many requests as go.
+    pub const NONE: Self = Self { min: Duration::ZERO, max: Duration::ZERO };
+
     /// From nothing to `max_ms` milliseconds.
     pub fn up_to_ms(max_ms: u64) -> Self {
         Self { min: Duration::ZERO, max: Duration::from_millis(max_ms) }
@@ -37,7 +40,7 @@ impl Think {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// A connection a request, closed by the server (`Connection: close`).
-    Short,
+    Short(Think),
     /// One connection for as long as the server keeps it.
     KeepAlive(Think),
     /// So many requests are written at once before the first answer is read.
