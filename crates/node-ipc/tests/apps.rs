@@ -270,3 +270,63 @@ fn a_daemon_killed_between_answering_and_consuming_goes_on_where_it_was() {
         }
     }
 }
+
+#[test]
+fn a_connection_that_a_worker_has_no_descriptor_for_goes_to_another_worker() {
+    for node in nodes() {
+        let mut primary = Primary::new(node);
+        primary.balance = Balance::Ipc;
+        primary.descriptors = Some(40);
+        let poor = start(&mut primary, "http");
+        primary.until_told(poor, "listening");
+        primary.descriptors = None;
+        let rich = start(&mut primary, "http");
+        primary.until_told(rich, "listening");
+        let port = primary.port();
+        // All stay open, so that the poor one's table fills.
+        let client = std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for _ in 0..80 {
+                let mut connection = Connection::open(port).map_err(|error| error.to_string())?;
+                connection.ask(Manner::KeepAlive, "/")?;
+                open.push(connection);
+            }
+            Ok::<usize, String>(open.len())
+        });
+        primary.run_until_thread(&client);
+        assert_eq!(client.join().expect("no panic"), Ok(80));
+        assert!(primary.told(poor, "returned NoDescriptor"), "{:?}", primary.workers[&poor].told);
+    }
+}
+
+#[test]
+fn connections_on_their_way_to_a_killed_worker_are_served_by_another() {
+    for node in nodes() {
+        let mut primary = Primary::new(node);
+        primary.balance = Balance::Ipc;
+        let doomed = start(&mut primary, "http");
+        primary.until_told(doomed, "listening");
+        // Stopped, it reads nothing of what it is sent.
+        let stopped = rustix::process::Pid::from_child(&primary.workers[&doomed].child);
+        rustix::process::kill_process(stopped, rustix::process::Signal::STOP).expect("our child");
+        let port = primary.port();
+        let clients: Vec<_> = (0..20)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    let mut connection = Connection::open(port).map_err(|error| error.to_string())?;
+                    connection.ask(Manner::Short, "/").map(|_| ())
+                })
+            })
+            .collect();
+        primary.run_until("a full window", |primary| {
+            primary.workers[&doomed].session.connections_in_flight() == skep_node_ipc::WINDOW
+        });
+        primary.worker(doomed).child.kill().expect("our child");
+        let heir = start(&mut primary, "http");
+        primary.until_told(heir, "listening");
+        for client in clients {
+            primary.run_until_thread(&client);
+            assert_eq!(client.join().expect("no panic"), Ok(()));
+        }
+    }
+}

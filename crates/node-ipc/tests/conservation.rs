@@ -65,9 +65,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut session = Session::new(Generation(1));
-        let asks = format!(
-            "{{\"cmd\":\"NODE_CLUSTER\",\"act\":\"queryServer\",\"index\":0,\"data\":null,\"address\":null,\
-             \"port\":3000,\"addressType\":4,\"flags\":0,\"backlog\":0,\"seq\":1}}\n"
+        let asks = concat!(
+            r#"{"cmd":"NODE_CLUSTER","act":"queryServer","index":0,"data":null,"address":null,"#,
+            r#""port":3000,"addressType":4,"flags":0,"backlog":0,"seq":1}"#,
+            "\n"
         );
         session.receive(asks.as_bytes(), []);
         session.reply_round_robin(1, None, None);

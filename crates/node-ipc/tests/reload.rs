@@ -9,12 +9,14 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 
 use primary::channel::{fixture, nodes};
-use primary::client::{Load, Manner, Score};
+use primary::client::{Connection, Load, Manner, Score};
 use primary::{Balance, Primary};
 use skep_node_ipc::skep::DrainMode;
 
-/// Enough hand-overs to meet every state of a connection; each takes as long as a Node needs to start.
-const RELOADS: usize = 6;
+/// How many reloads of a worker under load; each takes as long as a Node needs to start. `SKEP_RELOADS` asks for more.
+fn reloads() -> usize {
+    std::env::var("SKEP_RELOADS").ok().and_then(|reloads| reloads.parse().ok()).unwrap_or(6)
+}
 
 fn with_preload(node: &Path) -> Primary {
     let mut primary = Primary::new(node.to_path_buf());
@@ -32,7 +34,7 @@ fn reload(primary: &mut Primary, old: u32, app: &[&str], mode: DrainMode) -> u32
     new
 }
 
-/// Two workers, `RELOADS` reloads under `clients`.
+/// Two workers, reloaded in turn under `clients`.
 fn reload_under_load(
     primary: &mut Primary,
     app: &[&str],
@@ -44,7 +46,7 @@ fn reload_under_load(
         primary.until_told(worker, "listening");
     }
     let load = Load::start(primary.port(), clients);
-    for round in 0..RELOADS {
+    for round in 0..reloads() {
         let enough = load.answered() + 50;
         primary.run_until("the clients", |_| load.answered() >= enough);
         let slot = round % workers.len();
@@ -369,4 +371,27 @@ fn reuses_port(hello: &str) -> bool {
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("bound").port()
+}
+
+#[test]
+fn hundreds_of_idle_connections_migrate_and_every_one_still_answers() {
+    const CONNECTIONS: usize = 400;
+    around_a_drain("http", DrainMode::Migrate, |primary, old, port| {
+        let open = meanwhile(primary, move || {
+            let ask = |mut connection: Connection| connection.ask(Manner::KeepAlive, "/").map(|_| connection);
+            let open = (0..CONNECTIONS).map(|_| ask(Connection::open(port).expect("it listens")));
+            open.collect::<Result<Vec<_>, _>>().expect("answers")
+        });
+        let new = primary.spawn(&[&fixture("app.cjs"), "http"]);
+        primary.until_told(new, "listening");
+        primary.successor = Some(new);
+        assert!(primary.worker(old).session.drain(DrainMode::Migrate, 200));
+        assert!(primary.until_gone(old).success());
+        assert_eq!(primary.handovers, CONNECTIONS);
+        meanwhile(primary, move || {
+            for mut connection in open {
+                connection.ask(Manner::KeepAlive, "/").expect("the same connection answers");
+            }
+        });
+    });
 }

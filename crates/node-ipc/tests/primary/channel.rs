@@ -49,7 +49,9 @@ pub(crate) fn spawn(primary: &Primary, id: u32, args: &[&str]) -> (Child, OwnedF
     rustix::io::ioctl_fionbio(&ours, true).expect("fionbio");
     // Without `unsafe` only stdio can be given; the shell moves it to 3.
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "exec \"$0\" \"$@\" 3<&0 0</dev/null"]).arg(&primary.node).args(args);
+    let limit = primary.descriptors.map(|limit| format!("ulimit -n {limit}; ")).unwrap_or_default();
+    let script = format!("{limit}exec \"$0\" \"$@\" 3<&0 0</dev/null");
+    command.args(["-c", &script]).arg(&primary.node).args(args);
     command.stdin(theirs).stdout(Stdio::null()).env_remove("NODE_OPTIONS");
     command.env("NODE_CHANNEL_FD", "3").env("NODE_CHANNEL_SERIALIZATION_MODE", "json");
     if primary.cluster {

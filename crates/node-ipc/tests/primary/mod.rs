@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 use skep_node_ipc::{
     Address, ConnId, ConnectionKind, Dispatcher, Event, Generation, Policy, Query, ServerData, Session,
-    SockName, UvErrno,
+    SockName, UvErrno, Why,
 };
 
 /// Descriptors are shared between the session (which may have to send again) and the primary.
@@ -67,6 +67,8 @@ pub(crate) struct Primary {
     pub(crate) preload: bool,
     pub(crate) cluster: bool,
     pub(crate) env: Vec<(String, String)>,
+    /// `ulimit -n` of the workers to come.
+    pub(crate) descriptors: Option<u32>,
     pub(crate) workers: BTreeMap<u32, Worker>,
     pub(crate) listeners: BTreeMap<String, Listener>,
     pub(crate) data: ServerData,
@@ -90,6 +92,7 @@ impl Primary {
             preload: false,
             cluster: true,
             env: Vec::new(),
+            descriptors: None,
             workers: BTreeMap::new(),
             listeners: BTreeMap::new(),
             data: ServerData::default(),
@@ -212,7 +215,7 @@ impl Primary {
         let Some((window, fds)) = channel::peek(&worker.channel) else {
             worker.ended = true;
             for returned in worker.session.reclaim() {
-                self.returned(returned.conn, returned.fd);
+                self.returned(returned.conn, returned.why);
             }
             self.leave(id);
             return;
@@ -286,7 +289,7 @@ impl Primary {
             }
             Event::Returned(returned) => {
                 let told = format!("returned {:?}", returned.why);
-                self.returned(returned.conn, returned.fd);
+                self.returned(returned.conn, returned.why);
                 told
             }
             Event::Message(json) => format!("message {json}"),
@@ -337,9 +340,9 @@ impl Primary {
         conn
     }
 
-    fn returned(&mut self, conn: ConnId, _fd: Fd) {
+    fn returned(&mut self, conn: ConnId, why: Why) {
         let Some((key, _, _)) = self.conns.get(&conn) else { return };
-        let verdict = self.listeners.get_mut(key).map(|listener| listener.dispatcher.returned(conn));
+        let verdict = self.listeners.get_mut(key).map(|listener| listener.dispatcher.returned(conn, why));
         assert_eq!(verdict, Some(skep_node_ipc::Verdict::Again), "some worker takes it");
     }
 
