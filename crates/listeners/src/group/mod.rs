@@ -67,6 +67,7 @@ struct Slot {
     live: bool,
     weight: u32,
     load: u64,
+    pending: u32,
 }
 
 fn power(options: &Options) -> Power {

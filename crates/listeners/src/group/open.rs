@@ -102,7 +102,7 @@ impl Group {
                 None => self.open_place(at)?,
             },
         };
-        let new = Slot { id: slot, place, live: false, weight: 1, load: 0 };
+        let new = Slot { id: slot, place, live: false, weight: 1, load: 0, pending: 0 };
         let at = self.slots.partition_point(|s| s.id < slot);
         self.slots.insert(at, new);
         self.changed = true;

@@ -116,7 +116,8 @@ impl Group {
     }
 
     fn observation(&self, place: &Place) -> Observation {
-        let occupant = match self.slots.iter().find(|slot| slot.place == place.id) {
+        let slot = self.slots.iter().find(|slot| slot.place == place.id);
+        let occupant = match slot {
             Some(slot) if slot.live => Occupant::Live,
             Some(_) => Occupant::Vacant,
             // The last socket stays for the slots to come.
@@ -130,7 +131,13 @@ impl Group {
         }
         // Under `least` the counter is overwritten by feedback, hence no count of arrivals.
         let arrivals = if self.counts_load() { None } else { self.engine.load(place.id) };
-        Observation { place: place.id, occupant, queue: queue.map_or(0, |queue| queue.waiting), arrivals }
+        Observation {
+            place: place.id,
+            occupant,
+            queue: queue.map_or(0, |queue| queue.waiting),
+            arrivals,
+            pending: slot.map_or(0, |slot| slot.pending),
+        }
     }
 
     fn carry_out(&mut self, orders: &Orders) -> Vec<Move> {

@@ -17,6 +17,7 @@ impl Group {
     pub fn set_live(&mut self, slot: SlotId, live: bool) {
         let Some(known) = self.slot_mut(slot).filter(|known| known.live != live) else { return };
         known.live = live;
+        known.pending = 0;
         let known = *known;
         if live {
             self.level_load(&known);
@@ -46,6 +47,14 @@ impl Group {
             if self.counts_load() {
                 self.engine.set_load(place, load);
             }
+        }
+    }
+
+    /// How many connections that were handed to the slot's worker are not acknowledged yet. A worker that has not
+    /// acknowledged is the last to be handed another one: what is in its channel cannot be taken back.
+    pub fn set_pending(&mut self, slot: SlotId, pending: u32) {
+        if let Some(known) = self.slot_mut(slot) {
+            known.pending = pending;
         }
     }
 

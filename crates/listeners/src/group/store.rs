@@ -96,7 +96,14 @@ impl Group {
         let engine: Engine = note.engine.clone().revive(maps).ok_or_else(|| refuse(found))?;
         let places =
             note.places.iter().zip(descriptors).map(|(id, socket)| Place { id: *id, socket }).collect();
-        let slot = |s: &StoredSlot| Slot { id: s.id, place: s.place, live: false, weight: s.weight, load: 0 };
+        let slot = |s: &StoredSlot| Slot {
+            id: s.id,
+            place: s.place,
+            live: false,
+            weight: s.weight,
+            load: 0,
+            pending: 0,
+        };
         Ok(Self {
             local,
             form: note.each.map_or(Form::One, Form::Each),

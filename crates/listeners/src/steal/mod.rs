@@ -18,7 +18,10 @@
 //!   twice as long, up to [`AVOID_MAX`].
 //! * Nobody listens (*vacant*, *leaving*): all move.
 //!
-//! Without a place to move to nothing is taken out: a connection is safest in the kernel.
+//! Without a place to move to nothing is taken out: a connection is safest in the kernel. What was handed to a
+//! worker cannot be had back, so those are preferred that have acknowledged all they were given, were not stuck
+//! lately, and were just seen accepting. When everybody is busy, queues differ by chance and nothing moves
+//! either, except away from a place that is known to stand still.
 
 mod budget;
 mod place;
@@ -39,6 +42,8 @@ pub const WAIT: Span = Span(10_000_000);
 pub const AVOID_MIN: Span = Span(20_000_000);
 /// How long it is avoided at most; also the longest time that a recovered worker can be left without work.
 pub const AVOID_MAX: Span = Span(160_000_000);
+/// How long after an avoidance a place that was not seen accepting since is the last to be given anything.
+pub const SUSPECT: Span = Span(1_000_000_000);
 /// How long the socket of a retired slot is kept after its queue was last seen non-empty: a client's repeated
 /// SYN-ACK answer comes within a second, a second repetition within three.
 pub const LINGER: Span = Span(3_000_000_000);
@@ -70,6 +75,8 @@ pub struct Observation {
     pub queue: u32,
     /// Connections that were ever put there, where the selector counts them: tells progress from standstill.
     pub arrivals: Option<u64>,
+    /// Connections that were handed to its worker and that it has not acknowledged yet.
+    pub pending: u32,
 }
 
 /// What may be done with waiting connections.

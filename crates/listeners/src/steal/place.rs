@@ -2,18 +2,24 @@
 
 use skep_core::{Now, Span};
 
-use super::{AVOID_MAX, AVOID_MIN, LINGER, Observation, Occupant};
+use super::{AVOID_MAX, AVOID_MIN, LINGER, Observation, Occupant, SUSPECT};
+
+/// Time between two looks that is long against the moment a healthy worker takes to accept.
+const LONG: Span = Span(3_000_000);
 
 /// What is remembered of one queue.
 #[derive(Debug, Clone)]
 pub(super) struct Memory {
     queue: u32,
     arrivals: Option<u64>,
+    looked_at: Option<Now>,
     /// First look at which the queue was not empty, without progress since.
     standing_since: Option<Now>,
     avoided_until: Option<Now>,
     /// Length of the last avoidance, and its end.
     last: Option<(Span, Now)>,
+    /// Its worker accepted something between the last two looks.
+    accepting: bool,
     /// Last time the queue of a retired slot was not empty.
     leaving_since: Option<Now>,
 }
@@ -38,21 +44,32 @@ impl Memory {
         Self {
             queue: 0,
             arrivals: None,
+            looked_at: None,
             standing_since: None,
             avoided_until: None,
             last: None,
+            accepting: false,
             leaving_since: None,
         }
     }
 
     pub(super) fn look(&mut self, now: Now, seen: &Observation) -> Verdict {
         let progress = self.progressed(seen);
+        self.accepting = progress;
+        if progress && seen.queue == 0 {
+            self.last = None;
+        }
         if seen.queue < self.queue {
             // Shorter than we left it: whoever was stuck here accepts again.
             self.try_again(now);
         }
+        // All that came since the last look is still there, and that look was long ago: nearly certainly it did
+        // not come in the last instant.
+        let counted = self.arrivals.is_some() && seen.arrivals.is_some();
+        let unmoved = self.looked_at.filter(|at| counted && !progress && now.since(*at) >= LONG);
         self.queue = seen.queue;
         self.arrivals = seen.arrivals;
+        self.looked_at = Some(now);
         if seen.occupant != Occupant::Leaving {
             self.leaving_since = None;
         } else if seen.queue > 0 || self.leaving_since.is_none() {
@@ -69,7 +86,7 @@ impl Memory {
         if progress {
             self.standing_since = None;
         }
-        let since = *self.standing_since.get_or_insert(now);
+        let since = *self.standing_since.get_or_insert(unmoved.unwrap_or(now));
         if since == now { Verdict::Busy } else { Verdict::Standing(now.since(since)) }
     }
 
@@ -129,6 +146,15 @@ impl Memory {
     pub(super) fn avoided(&mut self, now: Now) -> Option<Now> {
         self.avoided_until = self.avoided_until.filter(|until| *until > now);
         self.avoided_until
+    }
+
+    /// How doubtful it is that its worker accepts soon: it was stuck lately, and it was not just seen accepting.
+    /// Where arrivals are not counted, neither means much, and both soon mean everybody.
+    pub(super) fn doubt(&self, now: Now) -> (bool, bool) {
+        let counted = self.arrivals.is_some();
+        let memory = if counted { SUSPECT } else { AVOID_MIN };
+        let suspect = self.last.is_some_and(|(_, end)| now < end + memory);
+        (suspect, counted && !self.accepting)
     }
 
     /// When a retired place may be closed.

@@ -12,6 +12,12 @@ use super::{Again, LOOK, Observation, Occupant, Orders, PACE, PlaceId, Power, WA
 /// Below that, traffic is heavy and samples are cheaper at a steady pace.
 const SAVED_TO_ARM: u64 = 6;
 
+/// Wake-ups that must be saved up for a second look at a queue that merely is not empty; the last ones are kept for
+/// suspects.
+const SAVED_TO_LOOK: u64 = 3;
+/// Shortest queue of which half may stay for a look, to see whether it moves.
+const SUSPECT_MIN: u32 = 3;
+
 const NEVER: Again = Again { readable: false, at: None };
 
 /// The rule's memory of one group.
@@ -32,6 +38,20 @@ struct Line {
     queue: u32,
     verdict: Verdict,
     avoided: bool,
+    /// Progress can be told from standstill by counting.
+    counted: bool,
+    /// Why rather others should be given something: unacknowledged hand-overs, stuck lately, not seen accepting.
+    doubt: (bool, bool, bool),
+}
+
+/// The other places that may be given work.
+#[derive(Debug, Clone, Copy)]
+struct Others {
+    /// Their shortest queue.
+    shortest: u32,
+    /// Less than one connection waits for each: there is work to do for them. When everybody is busy, queues
+    /// differ by chance and moving connections about only costs.
+    idle: bool,
 }
 
 // === impl Rule ===
@@ -81,33 +101,43 @@ impl Rule {
         if seen.occupant != Occupant::Live {
             memory.forgive();
         }
+        let verdict = memory.look(now, seen);
+        let (suspect, unseen) = memory.doubt(now);
         Line {
             place: seen.place,
             occupant: seen.occupant,
             queue: seen.queue,
-            verdict: memory.look(now, seen),
+            verdict,
+            doubt: (seen.pending > 0, suspect, unseen),
             avoided: memory.avoided(now).is_some(),
+            counted: seen.arrivals.is_some(),
         }
     }
 
     /// What to do about one queue.
     fn decide(&mut self, now: Now, timed: bool, line: &Line, all: &[Line], orders: &mut Orders) {
+        let Some(others) = Others::of(line.place, all) else { return };
         // Connections are moved to a queue at most half as long; better none than from one crowd to another.
-        let Some(shortest) = shortest_other(line.place, all) else { return };
-        if line.verdict != Verdict::Orphaned && u64::from(shortest) * 2 >= u64::from(line.queue) {
+        if line.verdict != Verdict::Orphaned && !others.shorter_than_half(line) {
             return;
         }
-        let half = line.queue.saturating_sub(shortest).div_ceil(2);
+        let guess = !line.counted && !line.avoided;
+        // Avoiding a place on suspicion is fair only if it is looked at again at once.
+        let soon = self.budget.saved(now) >= 1;
+        let half = line.queue.saturating_sub(others.shortest).div_ceil(2);
         let amount = match line.verdict {
             Verdict::Empty => return,
             Verdict::Orphaned => line.queue,
+            Verdict::Standing(_) if guess && !(others.idle && soon) => return,
             Verdict::Standing(time) if time >= LOOK || line.avoided => {
                 self.memory(line.place).avoid(now);
-                line.queue
+                // Not shorter is not yet stuck where arrivals are not counted. Nothing new comes in now: if the
+                // other half gets shorter until the next look, its worker was only busy.
+                if guess && line.queue >= SUSPECT_MIN { half } else { line.queue }
             }
             // Came after the place was avoided: handshakes that were under way.
             Verdict::Busy if line.avoided => line.queue,
-            Verdict::Busy if timed && line.queue >= 2 => half,
+            Verdict::Busy if timed && others.idle && line.queue >= 2 => half,
             Verdict::Busy | Verdict::Standing(_) => return,
         };
         match self.power {
@@ -140,7 +170,7 @@ impl Rule {
         let avoidance =
             orders.avoid.iter().filter_map(|place| self.places.get_mut(place)?.avoided(now)).min();
         let later = avoidance.into_iter().chain(closing).min();
-        let waiting = lines.iter().filter_map(|line| self.wait(line, lines, orders)).min();
+        let waiting = lines.iter().filter_map(|line| self.wait(now, line, lines, orders)).min();
         let pace = (self.budget.saved(now) < SAVED_TO_ARM).then_some(PACE);
         match waiting.or(pace) {
             Some(span) => {
@@ -152,37 +182,52 @@ impl Rule {
     }
 
     /// How long to wait before the next look at a queue that is not empty.
-    fn wait(&self, line: &Line, all: &[Line], orders: &Orders) -> Option<Span> {
+    fn wait(&self, now: Now, line: &Line, all: &[Line], orders: &Orders) -> Option<Span> {
         let taken = orders.steal.iter().find(|(from, _)| *from == line.place).map_or(0, |(_, n)| *n);
         if line.queue <= taken {
             return None;
         }
-        let could_move =
-            shortest_other(line.place, all).is_some_and(|n| u64::from(n) * 2 < u64::from(line.queue));
+        let others = Others::of(line.place, all);
+        let could_move = others.is_some_and(|others| others.idle && others.shorter_than_half(line));
         Some(match (line.verdict, self.power) {
-            (Verdict::Busy, _) if could_move => LOOK,
-            (Verdict::Standing(time), _) if could_move && time < LOOK => LOOK,
+            (Verdict::Busy, _) if could_move && (line.counted || self.budget.saved(now) >= SAVED_TO_LOOK) => {
+                LOOK
+            }
+            (Verdict::Standing(time), _) if could_move && (time < LOOK || taken > 0) => LOOK,
             (Verdict::Busy | Verdict::Standing(_) | Verdict::Orphaned | Verdict::Empty, Power::Move) => PACE,
             (Verdict::Busy | Verdict::Standing(_) | Verdict::Orphaned | Verdict::Empty, Power::Steer) => WAIT,
         })
     }
 }
 
-/// The shortest queue of another worker that may be given work.
-fn shortest_other(place: PlaceId, all: &[Line]) -> Option<u32> {
-    all.iter().filter(|line| line.place != place && line.able()).map(|line| line.queue).min()
+// === impl Others ===
+
+impl Others {
+    fn of(place: PlaceId, all: &[Line]) -> Option<Self> {
+        let able = || all.iter().filter(|line| line.place != place && line.able()).map(|line| line.queue);
+        let shortest = able().min()?;
+        let waiting: u64 = able().map(u64::from).sum();
+        Some(Self { shortest, idle: waiting < able().count() as u64 })
+    }
+
+    fn shorter_than_half(self, line: &Line) -> bool {
+        u64::from(self.shortest) * 2 < u64::from(line.queue)
+    }
 }
 
-/// Those that get what is stolen: able, and not robbed themselves; the emptiest first, and only those about as
-/// empty as the first.
+/// Those that get what is stolen: able, not robbed themselves, the least doubtful of them; the emptiest first,
+/// and only those about as empty as the first.
 fn targets(lines: &[Line], robbed: &[(PlaceId, u32)]) -> Vec<PlaceId> {
     let mut able: Vec<&Line> = lines
         .iter()
         .filter(|line| line.able() && !robbed.iter().any(|(place, _)| *place == line.place))
         .collect();
-    able.sort_by_key(|line| line.queue);
-    let limit = able.first().map_or(0, |line| line.queue * 2);
-    able.into_iter().take_while(|line| line.queue <= limit).map(|line| line.place).collect()
+    able.sort_by_key(|line| (line.doubt, line.queue));
+    let Some(best) = able.first().copied() else { return Vec::new() };
+    able.into_iter()
+        .take_while(|line| line.doubt == best.doubt && line.queue <= best.queue * 2)
+        .map(|line| line.place)
+        .collect()
 }
 
 // === impl Line ===

@@ -34,6 +34,7 @@ impl Bench {
                 occupant: *occupant,
                 queue: *queue,
                 arrivals: None,
+                pending: 0,
             })
             .collect();
         self.orders = self.rule.observe(self.now, &seen);
@@ -123,8 +124,8 @@ fn nothing_moves_from_one_crowd_to_another() {
 fn a_busy_worker_that_gets_on_shares_but_is_not_avoided() {
     let mut bench = Bench::new(Power::Move);
     bench.see(&[0, 0]);
-    bench.see(&[40, 4]);
-    for (queue, other) in [(30, 3), (15, 2), (7, 1)] {
+    bench.see(&[40, 0]);
+    for (queue, other) in [(30, 0), (14, 0), (6, 0)] {
         bench.pass(PACE);
         bench.see(&[queue, other]);
         assert_eq!(bench.orders.avoid, []);
@@ -223,6 +224,7 @@ fn progress_is_told_from_standstill_by_counting_arrivals() {
             occupant: Occupant::Live,
             queue,
             arrivals: Some(arrivals),
+            pending: 0,
         })
     };
     let mut rule = Rule::new(Power::Move);
@@ -251,4 +253,31 @@ fn under_steady_load_the_rule_wakes_up_two_hundred_times_a_second() {
         woken += 1;
     }
     assert!(woken <= 241, "{woken}");
+}
+
+#[test]
+fn who_was_just_seen_accepting_is_given_first_and_who_has_not_acknowledged_last() {
+    let seen = |queues: [(u32, u64, u32); 4]| {
+        let mut place = 0;
+        queues.map(|(queue, arrivals, pending)| {
+            place += 1;
+            Observation {
+                place: PlaceId(place - 1),
+                occupant: Occupant::Live,
+                queue,
+                arrivals: Some(arrivals),
+                pending,
+            }
+        })
+    };
+    let mut rule = Rule::new(Power::Move);
+    rule.observe(Now(1_000_000_000), &seen([(1, 10, 0), (0, 10, 0), (0, 10, 0), (0, 10, 0)]));
+    let orders = rule.observe(Now(1_001_000_000), &seen([(1, 10, 0), (0, 10, 0), (0, 11, 0), (0, 11, 1)]));
+    assert_eq!((orders.steal.as_slice(), orders.to.as_slice()), (&[(place(0), 1)][..], &[place(2)][..]));
+    // The one that was stuck has accepted nothing since: it is given to only if nobody else can be.
+    let later = 1_100_000_000;
+    rule.observe(Now(later), &seen([(0, 10, 0), (1, 12, 0), (0, 12, 9), (0, 12, 9)]));
+    let orders =
+        rule.observe(Now(later + 5_000_000), &seen([(0, 10, 0), (1, 12, 0), (0, 12, 0), (0, 12, 9)]));
+    assert_eq!((orders.steal.as_slice(), orders.to.as_slice()), (&[(place(1), 1)][..], &[place(2)][..]));
 }
