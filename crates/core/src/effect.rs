@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 /// One thing to do at the edge, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
-    /// [`crate::Fleet::desired`] changed: write it to disk. Always first. If a command's write fails, drop the
-    /// changed clone and all its effects; after any other event go on and try again with the next one.
+    /// [`crate::Fleet::desired`] changed: write it to disk before anything else. Always first. If a command's write
+    /// fails, drop the changed clone and all its effects. After any other event go on and write again at the next
+    /// chance. After a restore write it before the first spawn: it promises numbers that no worker had.
     Persist,
     /// Bring a worker to life. Answer with `Spawned` or `SpawnFailed`. A worker that lives already (or is being
     /// brought to life) answers again, it is not doubled.

@@ -59,7 +59,7 @@ impl Wait {
     }
 
     fn standing(&self, apps: &[App], vacant: bool) -> Standing {
-        let find = |id: AppId| apps.iter().find(|app| app.id == id);
+        let find = |id: AppId| apps.get(apps.partition_point(|app| app.id < id)).filter(|app| app.id == id);
         match *self {
             Self::Ready { app, slot } => match find(app).and_then(|app| app.slot(slot)) {
                 Some(slot) => ready_standing(slot),
@@ -74,7 +74,7 @@ impl Wait {
                 None => Standing::Met,
             },
             Self::Rollout { app } => match find(app).and_then(|app| app.rollout.as_ref()) {
-                Some(_) => Standing::Pending { launched: true },
+                Some(_) => any_hopeless(find(app).into_iter().flat_map(|app| &app.slots)),
                 None => Standing::Met,
             },
             Self::Halt if vacant => Standing::Met,

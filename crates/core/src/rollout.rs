@@ -101,13 +101,11 @@ impl App {
             if slot.successor().is_some_and(Worker::is_ready) {
                 slot.promote(turn, *app, policy);
             }
-            let Some(current) =
-                slot.current().filter(|worker| worker.role == Role::Trial && worker.is_ready())
-            else {
+            if !slot.current().is_some_and(|worker| worker.role == Role::Trial && worker.is_ready()) {
                 continue;
-            };
-            turn.dirty |= slot.revision != current.revision || rollout.fallback.is_some();
-            slot.revision = current.revision;
+            }
+            turn.dirty |= slot.revision != rollout.revision || rollout.fallback.is_some();
+            slot.revision = rollout.revision;
             slot.trouble = None;
             match rollout.cause {
                 Some(cause) => slot.counts.asked(cause),

@@ -2,6 +2,7 @@
 
 use crate::dice::Dice;
 use crate::process::{Behaviour, Draining};
+use crate::sights::Sights;
 use crate::wire::Manners;
 use crate::witness::{Checked, Violation, promise, workers};
 use crate::world::{Memory, World};
@@ -53,8 +54,8 @@ impl History {
         self.genre
     }
 
-    /// Lets it happen. Returns the number of workers that lived in it.
-    pub fn play(&self) -> Result<usize, Violation> {
+    /// Lets it happen. Returns what was seen in it.
+    pub fn play(&self) -> Result<Sights, Violation> {
         self.play_in(&mut self.world())
     }
 
@@ -65,7 +66,7 @@ impl History {
         world.record();
         let end = self.play_in(&mut world);
         let mut lines = world.trace().to_vec();
-        lines.push(format!("{:?}: {end:?}", self.genre));
+        lines.push(format!("{:?}: {:?}", self.genre, end.map(|_| ())));
         lines
     }
 
@@ -83,7 +84,7 @@ impl History {
         World::new(self.seed, manners, cast)
     }
 
-    fn play_in(&self, world: &mut World) -> Result<usize, Violation> {
+    fn play_in(&self, world: &mut World) -> Result<Sights, Violation> {
         let mut dice = Dice::new(self.seed);
         match self.genre {
             Genre::Orderly | Genre::Hostile => sick(world, &mut dice)?,
@@ -93,7 +94,7 @@ impl History {
         let quiet = world.run_until_quiet(CALM_MAX)?;
         promise!(quiet, "it never comes to rest: {:?}", world.fleet.next_deadline());
         settled(world)?;
-        Ok(world.witness.spawns())
+        Ok(std::mem::take(&mut world.sights))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::dice::Dice;
 use crate::kernel::Kernel;
 use crate::process::Behaviour;
+use crate::sights::Sights;
 use crate::wire::{Manners, Wire};
 use crate::witness::{Checked, Violation, Witness, promise, workers};
 use skep_core::{
@@ -39,6 +40,8 @@ pub struct World {
     pub dice: Dice,
     /// The daemon is killed after so many more steps of carrying out.
     pub die_in: Option<u32>,
+    /// What has been seen to happen.
+    pub sights: Sights,
     /// So many of a hundred writes to disk fail.
     pub disk_fails: u64,
     /// What the successor finds after the next death.
@@ -79,6 +82,7 @@ impl World {
             witness: Witness::default(),
             dice: Dice::new(seed ^ 0x5eed),
             die_in: None,
+            sights: Sights::default(),
             disk_fails: 0,
             memory: Memory::Snapshot,
             manners,
@@ -214,6 +218,7 @@ impl World {
                 return self.crash(event);
             }
             self.note(|| format!("    {effect:?}"));
+            self.sights.note(&effect);
             match &effect {
                 Effect::Spawn { worker, revision, .. } => {
                     let (cast, dice) = (&mut self.cast, &mut self.dice);
