@@ -54,6 +54,11 @@ fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
             ..none
         },
         Route::ShowDaemon => Shape { json: Some(schemas.subschema_for::<DaemonView>()), ..none },
+        Route::UpgradeDaemon => Shape {
+            body: Some(schemas.subschema_for::<crate::UpgradeDaemon>()),
+            json: Some(json_object()),
+            ..none
+        },
         Route::StopDaemon => Shape { json: Some(json_object()), ..none },
         Route::OpenApi => Shape { json: Some(json_object()), ..none },
     }

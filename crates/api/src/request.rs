@@ -57,6 +57,14 @@ pub struct ScaleApp {
     pub timeout_ms: Option<u64>,
 }
 
+/// The body of upgrade.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpgradeDaemon {
+    /// The absolute path of the new skep.
+    pub path: String,
+}
+
 /// The body of signal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -40,6 +40,8 @@ pub enum Route {
     StopDaemon,
     /// Start again what ran when skep was last stopped.
     Resurrect,
+    /// Become another version of skep.
+    UpgradeDaemon,
     /// The OpenAPI document.
     OpenApi,
 }
@@ -113,6 +115,11 @@ pub const ROUTES: &[RouteSpec] = &[
     get(Route::ShowDaemon, "/v1/daemon", "What the daemon says of itself."),
     post(Route::StopDaemon, "/v1/daemon/stop", "Stops all workers, the daemon and the keeper."),
     post(Route::Resurrect, "/v1/daemon/resurrect", "Starts again what ran when skep was last stopped."),
+    post(
+        Route::UpgradeDaemon,
+        "/v1/daemon/upgrade",
+        "Replaces the running skep by another program file; workers and connections stay.",
+    ),
     get(Route::OpenApi, "/v1/openapi.json", "This document."),
 ];
 

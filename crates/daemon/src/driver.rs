@@ -86,6 +86,10 @@ pub(crate) struct Driver {
     /// The command whose end is the daemon's.
     pub(crate) ending_op: Option<OpId>,
     pub(crate) end: Rc<Notify>,
+    /// Who waits for an upgrade under way.
+    pub(crate) upgrading: Option<tokio::sync::oneshot::Sender<Result<(), String>>>,
+    /// The keeper has a newer daemon to start.
+    pub(crate) replaced: Rc<Notify>,
     /// Where channels are read into, one for all.
     pub(crate) window: Vec<u8>,
     pub(crate) me: Weak<RefCell<Driver>>,
@@ -160,6 +164,8 @@ impl Driver {
                 ending: false,
                 ending_op: None,
                 end: Rc::new(Notify::new()),
+                upgrading: None,
+                replaced: Rc::new(Notify::new()),
                 window: Vec::new(),
                 me: me.clone(),
             })

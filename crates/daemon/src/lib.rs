@@ -30,6 +30,7 @@ mod spawn;
 mod store;
 mod tasks;
 mod traffic;
+mod upgrade;
 mod usage;
 mod views;
 mod watch;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use skep_api::EventKind;
 use skep_core::{AppId, SlotId, WorkerId};
 use skep_keeper::wire::Request;
-use skep_listeners::{Address, Balance, Group, GroupKey, Host, ListenError, Options, Transfer, Watcher};
+use skep_listeners::{Address, Balance, Group, GroupKey, Holder, Host, ListenError, Options, Transfer, Watcher};
 use skep_spec::{AppSpec, ListenAddress};
 use skep_sys::net::{NetError, Step};
 
@@ -208,7 +208,7 @@ impl Driver {
     fn open(&mut self, wanted: &Wanted<'_>, spec: &AppSpec) -> Result<GroupKey, ListenError> {
         let options =
             Options { balance: balance(spec.balance), backlog: wanted.backlog, transfer: wanted.transfer };
-        let group = Group::open(wanted.address, &options)?;
+        let group = Group::open(wanted.address, &options).map_err(|error| self.name_the_app(error))?;
         let message = format!("{} listens on {}", spec.name, group.address());
         let key = GroupKey(self.ports.next);
         self.ports.next += 1;
@@ -224,6 +224,24 @@ impl Driver {
         self.ports.add(key, entry);
         self.tell(EventKind::ListenerOpened, Some(wanted.app), message);
         Ok(key)
+    }
+
+    /// When the keeper is said to have the address, it is an app of ours that has it.
+    fn name_the_app(&self, error: ListenError) -> ListenError {
+        let ListenError::InUse { address, holder } = error else { return error };
+        let same_port = |entry: &&Entry| {
+            let other = entry.group.address();
+            *other == *address || (other.port().is_some() && other.port() == address.port())
+        };
+        let app = self.ports.entries.values().find(same_port).and_then(|entry| self.fleet.app(entry.app));
+        let holder = match app {
+            Some(app) => Some(Holder::Process {
+                pid: self.site.keeper_pid as u32,
+                command: format!("skep's app {}", app.name),
+            }),
+            None => holder,
+        };
+        ListenError::InUse { address, holder }
     }
 
     /// Gives the keeper the address's sockets if they have changed.

@@ -40,7 +40,8 @@ impl Driver {
                 let (key, error) = (String::from_utf8_lossy(&key), std::io::Error::from_raw_os_error(errno));
                 crate::diary::note(format_args!("the keeper could not keep {key}: {error}"));
             }
-            Reply::Upgraded { .. } | Reply::UpgradeFailed { .. } => {}
+            Reply::Upgraded { .. } => self.upgraded(),
+            Reply::UpgradeFailed { reason } => self.upgrade_failed(&reason),
             Reply::Unknown { kind, reason } => {
                 let reason = String::from_utf8_lossy(&reason);
                 crate::diary::note(format_args!("the keeper does not know request {kind}: {reason}"));

@@ -42,7 +42,7 @@ async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result
     let inventory = keeper::greet(&mut link).await.map_err(io::Error::other)?;
     let setting = Setting { home: options.home, skep: std::env::current_exe()?, foreground: options.run.is_some() };
     let driver = boot(setting, link, inventory)?;
-    let end = Rc::clone(&driver.borrow().end);
+    let (end, replaced) = (Rc::clone(&driver.borrow().end), Rc::clone(&driver.borrow().replaced));
     tokio::task::spawn_local(deadlines(Rc::clone(&driver)));
     tokio::task::spawn_local(log_work(Rc::clone(&driver)));
     tokio::task::spawn_local(patrol::serve(Rc::clone(&driver)));
@@ -57,15 +57,23 @@ async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result
         // The keeper is gone, or gave this daemon up: another may be in charge already.
         error = keeper::serve(Rc::clone(&driver)) => Err(io::Error::other(error)),
         () = end.notified() => finish(&driver).await,
+        () = replaced.notified() => {
+            let_others_finish().await;
+            Ok(())
+        }
+    }
+}
+
+/// Clients that wait for this very moment get their last line first: a few rounds of the loop write it.
+async fn let_others_finish() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
     }
 }
 
 /// Every worker has ended: what they wrote is in its files, the keeper may end too.
 async fn finish(driver: &Shared) -> io::Result<()> {
-    // Clients that wait for this very moment get their last line first.
-    for _ in 0..8 {
-        tokio::task::yield_now().await;
-    }
+    let_others_finish().await;
     let mut driver = driver.borrow_mut();
     driver.ask(&Request::Shutdown);
     driver.link.flush().map_err(io::Error::other)

@@ -99,6 +99,7 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
         Route::ScaleApp => progress::scale(driver, parameter, &read(body).await?),
         Route::Resurrect => progress::resurrect(driver, arguments(body).await?),
         Route::StopDaemon => progress::stop_daemon(&driver),
+        Route::UpgradeDaemon => upgrade(&driver, read(body).await?).await,
         Route::SignalApps => {
             let wanted: skep_api::SendSignal = read(body).await?;
             let targets = skep_api::decode_targets(parameter)?;
@@ -121,5 +122,16 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
             json(&view)
         }
         Route::OpenApi => json(&skep_api::openapi()),
+    }
+}
+
+/// Answers when the keeper has become the new program; this daemon ends right afterwards and the new one takes over.
+async fn upgrade(driver: &Shared, request: skep_api::UpgradeDaemon) -> Answer {
+    let outcome = driver.borrow_mut().upgrade(&request)?;
+    match outcome.await {
+        Ok(Ok(())) => json(&serde_json::json!({})),
+        Ok(Err(reason)) => Err(ErrorBody::new(ErrorCode::Conflict, format!("skep was not upgraded: {reason}"))
+            .with_hint("the running version goes on as before")),
+        Err(_) => Err(ErrorBody::new(ErrorCode::Unavailable, "skep is stopping")),
     }
 }
