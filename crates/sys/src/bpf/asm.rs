@@ -74,6 +74,8 @@ pub(super) enum Alu {
     SubX = 0x1f,
     ModX = 0x9f,
     LeftShiftK = 0x67,
+    RightShiftK = 0x77,
+    AndK = 0x57,
     Mul32K = 0x24,
     RightShift32K = 0x74,
     Xor32X = 0xac,
@@ -98,6 +100,7 @@ pub(super) enum Helper {
     MapLookup = 1,
     SkbLoadBytesRelative = 68,
     SelectReuseport = 82,
+    ProbeReadKernel = 113,
 }
 
 // === impl Asm ===

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use super::btf;
 use super::command;
 use super::programs::{Counting, Kind, Maps, assemble};
 
@@ -20,6 +21,8 @@ const VERIFIER_LOG_BYTES: usize = 256 * 1024;
 /// What was being done when eBPF failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BpfStage {
+    /// Finding the kernel's type information.
+    Types,
     /// Creating a map.
     Map,
     /// Loading the program.
@@ -56,6 +59,7 @@ impl fmt::Display for BpfError {
             Some(libc::ENOSYS) => f.write_str("this kernel has no bpf(2)"),
             _ => {
                 let doing = match self.stage {
+                    BpfStage::Types => "reading the kernel's types",
                     BpfStage::Map => "creating a BPF map",
                     BpfStage::Program => "loading the BPF program",
                     BpfStage::Attach => "attaching the BPF program",
@@ -79,13 +83,17 @@ impl std::error::Error for BpfError {
 
 /// Loads the best variant of a program that this kernel takes.
 pub(super) fn program(kind: Kind, maps: Maps<'_>) -> Result<OwnedFd, BpfError> {
+    let layout = match kind {
+        Kind::ShortestQueue => Some(btf::layout().map_err(BpfError::at(BpfStage::Types))?),
+        Kind::RoundRobin | Kind::LeastLoaded | Kind::SourceIp => None,
+    };
     let mut last = None;
     for (counting, attach_type) in [
         (Counting::Fetch, SELECT_OR_MIGRATE),
         (Counting::Fetch, SELECT),
         (Counting::ReadThenAdd, UNSPECIFIED),
     ] {
-        let code = assemble(kind, maps, counting);
+        let code = assemble(kind, maps, counting, layout);
         match command::load(&code, label(kind), attach_type, None) {
             Ok(program) => return Ok(program),
             Err(source) if matches!(source.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
@@ -109,5 +117,6 @@ fn label(kind: Kind) -> &'static str {
         Kind::RoundRobin => "skep_rr",
         Kind::LeastLoaded => "skep_least",
         Kind::SourceIp => "skep_ip",
+        Kind::ShortestQueue => "skep_shortest",
     }
 }

@@ -11,6 +11,7 @@
 //! Invariant: nothing here knows what a slot or an app is; indices are opaque.
 
 mod asm;
+mod btf;
 pub mod classic;
 mod command;
 mod load;
@@ -18,7 +19,7 @@ mod programs;
 mod steer;
 
 pub use load::{BpfError, BpfStage};
-pub use programs::Kind;
+pub use programs::{Kind, shortest_queue_entry};
 pub use steer::{Steer, TABLE_MAX, capability};
 
 /// Buckets of the client-address table.

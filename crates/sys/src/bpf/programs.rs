@@ -5,12 +5,15 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::asm::Alu::{AddK, AddX, LeftShiftK, ModX, MoveK, MoveX, Mul32K, RightShift32K, SubX, Xor32X};
-use super::asm::Helper::{MapLookup, SelectReuseport, SkbLoadBytesRelative};
+use super::asm::Alu::{
+    AddK, AddX, AndK, LeftShiftK, ModX, MoveK, MoveX, Mul32K, RightShift32K, RightShiftK, SubX, Xor32X,
+};
+use super::asm::Helper::{MapLookup, ProbeReadKernel, SelectReuseport, SkbLoadBytesRelative};
 use super::asm::If::{BelowX, EqualK, GreaterK, NotBelowK, NotBelowX, NotEqualK};
 use super::asm::Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10};
 use super::asm::Width::{U32, U64};
 use super::asm::{Asm, Insn, Label, Reg};
+use super::btf::Layout;
 use super::steer::TABLE_MAX;
 use super::{HASH_MULTIPLIER, HASH_SHIFT, IP_BUCKETS};
 
@@ -23,7 +26,23 @@ pub enum Kind {
     LeastLoaded,
     /// The table's entry for the client address's bucket.
     SourceIp,
+    /// The table's entry with the shortest accept queue; among equals, in turn. A worker whose event loop is
+    /// blocked gets one connection and no second one. Table entries come from [`shortest_queue_entry`].
+    ///
+    /// Reads kernel memory (`bpf_probe_read_kernel`): needs CAP_PERFMON besides CAP_BPF, type information of the
+    /// kernel, Linux 5.14, and no lockdown for confidentiality. When a read fails, that queue counts as empty.
+    ShortestQueue,
 }
+
+/// A table entry of [`Kind::ShortestQueue`]: the socket's index, and its position in the group, by which the
+/// program finds its queue. A wrong position costs balance only.
+#[must_use]
+pub fn shortest_queue_entry(index: u32, position: u32) -> u32 {
+    position << POSITION_SHIFT | index & INDEX_MASK
+}
+
+const POSITION_SHIFT: u32 = 16;
+const INDEX_MASK: u32 = 0xffff;
 
 /// The maps of one program.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +61,9 @@ pub(super) const TURN: u32 = 0;
 pub(super) const LOADS: u32 = 1;
 /// Where the table's entries start, in bytes.
 pub(super) const TABLE_HEAD_BYTES: i16 = 8;
-/// Most entries that the least-loaded program compares: the verifier walks every round of its loop, and a
-/// thousand of them come near its limit of pending branches (8192).
-pub(super) const COMPARED_MAX: usize = 256;
+/// Most entries that a comparing program looks at, beginning at the turn: the verifier walks every round of its
+/// loop, and a thousand of them come near its limit of pending branches (8192).
+const COMPARED_MAX: usize = 256;
 
 // Stack slots, below the frame pointer.
 const KEY: i16 = -4;
@@ -52,10 +71,15 @@ const ADDRESS: i16 = -24;
 const START: i16 = -32;
 const BEST_LOAD: i16 = -40;
 const BEST: i16 = -48;
+const POINTER: i16 = -56;
+const READ: i16 = -64;
+const SOCKETS: i16 = -72;
+const ENTRY: i16 = -80;
 
 // Offsets in `struct sk_reuseport_md`.
 const CTX_ETH_PROTOCOL: i16 = 20;
 const CTX_HASH: i16 = 32;
+const CTX_SOCKET: i16 = 40;
 /// Ethernet types as they stand in the frame.
 const ETH_P_IP: i32 = 0x0800u16.to_be() as i32;
 const ETH_P_IPV6: i32 = 0x86DDu16.to_be() as i32;
@@ -76,7 +100,7 @@ pub(super) enum Counting {
 }
 
 /// Assembles a program.
-pub(super) fn assemble(kind: Kind, maps: Maps<'_>, counting: Counting) -> Vec<Insn> {
+pub(super) fn assemble(kind: Kind, maps: Maps<'_>, counting: Counting, layout: Option<Layout>) -> Vec<Insn> {
     let mut asm = Asm::default();
     let pass = asm.label();
     asm.alu(MoveX, R6, R1); // context
@@ -86,13 +110,14 @@ pub(super) fn assemble(kind: Kind, maps: Maps<'_>, counting: Counting) -> Vec<In
     asm.load(U32, R8, R7, 0); // count
     asm.jump_if_k(EqualK, R8, 0, pass);
     asm.jump_if_k(GreaterK, R8, TABLE_MAX as i32, pass);
-    match kind {
-        Kind::RoundRobin => {
+    match (kind, layout) {
+        (Kind::ShortestQueue, Some(layout)) => shortest(&mut asm, maps, counting, layout, pass),
+        (Kind::RoundRobin | Kind::ShortestQueue, _) => {
             turn(&mut asm, maps.counters, counting, pass);
             entry(&mut asm, R1, pass);
         }
-        Kind::LeastLoaded => least(&mut asm, maps, counting, pass),
-        Kind::SourceIp => {
+        (Kind::LeastLoaded, _) => least(&mut asm, maps, counting, pass),
+        (Kind::SourceIp, _) => {
             asm.jump_if_k(NotEqualK, R8, IP_BUCKETS as i32, pass);
             address_bucket(&mut asm);
             entry(&mut asm, R1, pass);
@@ -206,6 +231,70 @@ fn least(asm: &mut Asm, maps: Maps<'_>, counting: Counting, pass: Label) {
     asm.load(U32, R1, R10, KEY);
     asm.alu_k(AddK, R1, -(LOADS as i32));
     asm.store(U64, R10, BEST, R1);
+    asm.here(worse);
+    asm.alu_k(AddK, R9, 1);
+    asm.jump(again);
+    asm.here(done);
+    asm.load(U64, R1, R10, BEST);
+    asm.store(U32, R10, KEY, R1);
+}
+
+/// `*(u64 *)(fp + READ) =` `bytes` of kernel memory at R3; zero when that cannot be read.
+fn probe(asm: &mut Asm, bytes: i32) {
+    asm.store_k(U64, R10, READ, 0);
+    asm.alu(MoveX, R1, R10);
+    asm.alu_k(AddK, R1, i32::from(READ));
+    asm.alu_k(MoveK, R2, bytes);
+    asm.call(ProbeReadKernel);
+}
+
+/// `*(u32 *)(fp + KEY) =` the entry with the shortest accept queue, beginning at the turn.
+fn shortest(asm: &mut Asm, maps: Maps<'_>, counting: Counting, layout: Layout, pass: Label) {
+    let (again, in_range, worse, done) = (asm.label(), asm.label(), asm.label(), asm.label());
+    turn(asm, maps.counters, counting, pass);
+    asm.store(U64, R10, START, R1);
+    // The verifier forbids arithmetic with a socket pointer; read back from the stack it is a number.
+    asm.load(U64, R1, R6, CTX_SOCKET);
+    asm.store(U64, R10, POINTER, R1);
+    asm.alu(MoveX, R3, R10);
+    asm.alu_k(AddK, R3, i32::from(POINTER));
+    probe(asm, 8);
+    asm.load(U64, R3, R10, READ);
+    asm.alu_k(AddK, R3, layout.reuseport as i32);
+    probe(asm, 8);
+    asm.load(U64, R1, R10, READ);
+    asm.alu_k(AddK, R1, layout.sockets as i32);
+    asm.store(U64, R10, SOCKETS, R1);
+    asm.alu_k(MoveK, R1, -1); // sign-extended: the greatest u64
+    asm.store(U64, R10, BEST_LOAD, R1);
+    asm.store(U64, R10, BEST, R1);
+    asm.alu_k(MoveK, R9, 0);
+    asm.here(again);
+    asm.jump_if(NotBelowX, R9, R8, done);
+    asm.jump_if_k(NotBelowK, R9, COMPARED_MAX as i32, done);
+    asm.load(U64, R1, R10, START);
+    asm.alu(AddX, R1, R9);
+    asm.jump_if(BelowX, R1, R8, in_range);
+    asm.alu(SubX, R1, R8);
+    asm.here(in_range);
+    entry(asm, R1, pass);
+    asm.store(U64, R10, ENTRY, R1);
+    asm.alu_k(RightShiftK, R1, POSITION_SHIFT as i32);
+    asm.alu_k(LeftShiftK, R1, 3);
+    asm.load(U64, R3, R10, SOCKETS);
+    asm.alu(AddX, R3, R1);
+    probe(asm, 8);
+    asm.load(U64, R3, R10, READ);
+    asm.alu_k(AddK, R3, layout.backlog as i32);
+    probe(asm, 4);
+    asm.load(U32, R1, R10, READ);
+    asm.load(U64, R2, R10, BEST_LOAD);
+    asm.jump_if(NotBelowX, R1, R2, worse);
+    asm.store(U64, R10, BEST_LOAD, R1);
+    asm.load(U64, R2, R10, ENTRY);
+    asm.alu_k(AndK, R2, INDEX_MASK as i32);
+    asm.store(U64, R10, BEST, R2);
+    asm.jump_if_k(EqualK, R1, 0, done); // there is no shorter one
     asm.here(worse);
     asm.alu_k(AddK, R9, 1);
     asm.jump(again);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::command::{self, MapType};
 use super::load::{self, BpfError, BpfStage};
-use super::programs::{COMPARED_MAX, Kind, LOADS, Maps, TABLE_HEAD_BYTES};
+use super::programs::{Kind, LOADS, Maps, TABLE_HEAD_BYTES};
 
 /// Most entries of a table, and most sockets: an app's limit on instances.
 pub const TABLE_MAX: usize = 1024;
@@ -67,8 +67,7 @@ impl Steer {
     #[must_use]
     pub fn entries_max(&self) -> usize {
         match self.kind {
-            Kind::RoundRobin => TABLE_MAX,
-            Kind::LeastLoaded => COMPARED_MAX,
+            Kind::RoundRobin | Kind::LeastLoaded | Kind::ShortestQueue => TABLE_MAX,
             Kind::SourceIp => super::IP_BUCKETS,
         }
     }

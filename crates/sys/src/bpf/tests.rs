@@ -6,8 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use super::classic::{Key, Program, Range, detach};
-use super::{IP_BUCKETS, Kind, Steer, ip_bucket};
-use crate::net::{Accepted, DualStack, LocalAddress, Sharing, accept, listen, local_address, tcp_bound};
+use super::{IP_BUCKETS, Kind, Steer, ip_bucket, shortest_queue_entry};
+use crate::net::{
+    Accepted, DualStack, LocalAddress, Sharing, accept, listen, local_address, tcp_bound, tcp_queue,
+};
 
 fn group(n: usize, host: &str) -> (Vec<OwnedFd>, SocketAddr) {
     let mut at: SocketAddr = format!("{host}:0").parse().unwrap();
@@ -122,6 +124,42 @@ fn least_loaded_loads_with_the_greatest_table() {
     steer.set_table(&table).unwrap();
     let _clients = connect_many(3, at);
     assert_eq!(counts(&sockets), [3]);
+}
+
+#[test]
+fn the_shortest_queue_gets_the_next_connection_and_among_equals_they_take_turns() {
+    let (mut sockets, at) = group(4, "127.0.0.1");
+    let Some(steer) = steer(Kind::ShortestQueue, &sockets) else { return };
+    let table: Vec<u32> = (0..3).map(|i| shortest_queue_entry(i, i)).collect();
+    steer.set_table(&table).unwrap();
+    // Nobody accepts: the queues grow evenly, the one that is not in the table stays empty.
+    let _clients = connect_many(30, at);
+    assert_eq!(
+        sockets.iter().map(|s| tcp_queue(s.as_fd()).unwrap().waiting).collect::<Vec<_>>(),
+        [10, 10, 10, 0]
+    );
+    // One worker is blocked, two accept everything: it gets nothing more.
+    counts(&sockets[1..3]);
+    for _ in 0..10 {
+        let _client = connect_many(1, at);
+        assert_eq!(counts(&sockets[1..3]).iter().sum::<usize>(), 1);
+    }
+    assert_eq!(counts(&sockets), [10, 0, 0, 0]);
+    // With empty queues they take turns.
+    let given: Vec<usize> = (0..6)
+        .map(|_| {
+            let _client = connect_many(1, at);
+            counts(&sockets).iter().position(|n| *n == 1).unwrap()
+        })
+        .collect();
+    assert_eq!(given[..3], given[3..]);
+    // A socket leaves from the middle: the last one takes its position, not its index.
+    drop(sockets.remove(1));
+    steer
+        .set_table(&[shortest_queue_entry(0, 0), shortest_queue_entry(2, 2), shortest_queue_entry(3, 1)])
+        .unwrap();
+    let _clients = connect_many(30, at);
+    assert_eq!(counts(&sockets), [10, 10, 10]);
 }
 
 /// Table that sends bucket `b` to socket `b % 4`.
