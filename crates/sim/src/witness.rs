@@ -219,6 +219,16 @@ impl Witness {
                 self.judge_spawn(fleet, *worker, effect, &self.stopped)?;
             }
         }
+        for worker in fleet.apps().iter().flat_map(|app| &app.slots).flat_map(workers) {
+            let told = fx.iter().any(|effect| match (effect, worker.phase) {
+                (Effect::Spawn { worker: told, .. }, PhaseName::Spawning)
+                | (Effect::Drain { worker: told, .. }, PhaseName::Draining)
+                | (Effect::Signal { worker: told, .. }, PhaseName::Stopping) => *told == worker.id,
+                _ => false,
+            });
+            let settled = matches!(worker.phase, PhaseName::Starting | PhaseName::Ready);
+            promise!(settled || told, "after a restore nobody tells {worker:?}: {fx:?}");
+        }
         self.note_spawns(fx);
         self.note_ends(fx)
     }

@@ -231,6 +231,15 @@ fn a_failed_update_of_a_program_that_cannot_overlap_brings_the_old_revision_back
 }
 
 #[test]
+fn a_new_revision_that_lives_but_is_not_ready_makes_way_for_the_old_one_that_had_to_go_first() {
+    let mut it =
+        Scenario::ready(1, Policy { overlap: false, ..Policy::default() }).revision(2, Behaviour::silent());
+    it.update(2, UpdateHow::Rolling);
+    it.run(2900).shows("launching#2").run(300).shows("online#3");
+    assert_eq!(it.slot(0).worker.expect("it was spawned").revision, Revision(1));
+}
+
+#[test]
 fn a_second_update_supersedes_the_first() {
     let mut it = Scenario::ready(2, drains());
     let first = it.update(2, UpdateHow::Rolling);

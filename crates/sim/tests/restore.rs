@@ -1,7 +1,8 @@
 //! Stories of a daemon that is killed, and of a machine that loses power.
 
 use skep_core::{
-    Command, Drain, Event, ExitStatus, Inventory, Outcome, Policy, Revision, Span, UpdateHow, WorkerId,
+    AppId, Command, Drain, Effects, Event, ExitStatus, Fleet, Inventory, Outcome, Policy, Revision,
+    SeenWorker, SlotId, Span, UpdateHow, WorkerId,
 };
 use skep_sim::{Behaviour, Memory, Scenario};
 
@@ -92,17 +93,17 @@ fn lost_exits_are_healed_by_one_look_at_the_keepers_list() {
 #[test]
 fn a_process_nobody_asked_for_is_stopped() {
     let mut it = Scenario::ready(1, drains());
-    let stranger = skep_core::SeenWorker {
+    let stranger = SeenWorker {
         worker: WorkerId(77),
-        app: skep_core::AppId(9),
-        slot: skep_core::SlotId(9),
+        app: AppId(9),
+        slot: SlotId(9),
         revision: Revision(1),
         pid: 4711,
         exited: None,
     };
     let mut seen = it.world.kernel.inventory();
     seen.children.push(stranger);
-    let (mut fleet, mut fx) = (it.world.fleet.clone(), skep_core::Effects::new());
+    let (mut fleet, mut fx) = (it.world.fleet.clone(), Effects::new());
     fleet.handle(it.world.now, Event::Seen(seen), &mut fx);
     assert_eq!(it.deeds(&fx.drain().collect::<Vec<_>>()), ["signal 77 2"]);
     fleet.handle(it.world.now + Span::from_secs(2), Event::Tick, &mut fx);
@@ -110,6 +111,22 @@ fn a_process_nobody_asked_for_is_stopped() {
     fleet.handle(it.world.now, Event::Seen(Inventory::default()), &mut fx);
     assert_eq!(fleet.next_deadline().is_some(), !fleet.apps().is_empty());
     it.run(10).shows("online#1");
+}
+
+#[test]
+fn a_worker_that_was_given_up_is_stopped_when_it_turns_up_alive_not_adopted() {
+    let mut it = Scenario::empty();
+    it.next(Behaviour::unspawnable());
+    let mut it = it.with_app(1, drains());
+    it.run(10).shows("waiting restart");
+    let (app, slot) = (it.app, it.slot_id(0));
+    let (worker, revision, pid, exited) = (WorkerId(1), Revision(1), 4711, None);
+    let seen = Inventory { children: vec![SeenWorker { worker, app, slot, revision, pid, exited }] };
+    let (snapshot, desired) = (it.world.fleet.snapshot(), it.world.fleet.desired());
+    let mut fx = Effects::new();
+    let fleet = Fleet::restore(desired, Some(snapshot), seen, it.world.now, 1, &mut fx);
+    assert_eq!(it.deeds(&fx.drain().collect::<Vec<_>>()), ["signal 1 2"]);
+    assert_eq!(fleet.app(app).expect("it is there").slots[0].worker, None);
 }
 
 #[test]
