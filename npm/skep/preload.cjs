@@ -135,7 +135,7 @@
     } else if (message.cmd === 'NODE_CLUSTER' && message.act === 'newconn') {
       if (message.idle === true && handle) endIfIdle(handle)
     } else if (message.cmd === CMD && message.act === 'drain') {
-      if (draining === null) drain(message)
+      if (draining === null) drainOrDisconnect(message)
     } else if (message.cmd === CMD && message.act === 'newconn' && handle) {
       const accepted = take(message.server, handle)
       say({ act: 'accepted', ack: message.seq, accepted })
@@ -146,7 +146,7 @@
 
   /** Gives a connection to one of our servers, as cluster's `newconn` does; for plain fork mode. */
   function take(name, handle) {
-    const server = liveServers().find((server) => server._handle && sameName(nameOf(server), name))
+    const server = liveServers().find((server) => sameName(nameOf(server), name))
     if (server === undefined) return false
     if (server.maxConnections && server._connections >= server.maxConnections) return false
     server._handle.onconnection(0, handle)
@@ -184,14 +184,16 @@
     return servers.map((ref) => ref.deref()).filter((server) => server !== undefined)
   }
 
+  /** How the supervisor knows a server, or null if Node itself does not know where it listens. */
   function nameOf(server) {
-    const address = server.address()
+    const address = server._handle ? server.address() : null
+    if (address === null) return null
     if (typeof address === 'string') return { path: require('path').resolve(address) }
     return { address: address.address, port: address.port }
   }
 
   function sameName(one, other) {
-    return one.path === other.path && one.address === other.address && one.port === other.port
+    return one !== null && one.path === other.path && one.address === other.address && one.port === other.port
   }
 
   function symbolOf(object, description) {
@@ -200,11 +202,27 @@
 
   // === The drain
 
+  function drainOrDisconnect(message) {
+    try {
+      drain(message)
+    } catch {
+      // A Node whose inside is other than we know: its own graceful stop is better than none.
+      disconnect()
+    }
+  }
+
+  /** Node's own handler closes what is left (datagram sockets) and then the channel. */
+  function disconnect() {
+    if (!process.connected) return
+    if (cluster !== null) process.emit('internalMessage', { cmd: 'NODE_CLUSTER', act: 'disconnect' })
+    else process.disconnect()
+  }
+
   function drain({ mode: wanted, graceMs }) {
     const grace = BigInt(Number.isFinite(graceMs) ? Math.trunc(graceMs) : 2000) * 1_000_000n
     const open = liveServers().filter((server) => server._handle || server._connections > 0)
     const http = open.filter((server) => connectionsOf(server) !== null)
-    const names = new Map(open.map((server) => [server, server._handle ? nameOf(server) : null]))
+    const names = new Map(open.map((server) => [server, nameOf(server)]))
     const { channel } = require('diagnostics_channel')
     const onStart = channel('http.server.request.start')
     const onFinish = channel('http.server.response.finish')
@@ -255,8 +273,9 @@
 
     // --- Plain HTTP: idle connections leave one by one
 
+    /** Not without a name (the app had closed the server itself): nobody could tell where the connection belongs. */
     function migrates(socket) {
-      return mode === 'migrate' && isPlain(socket)
+      return mode === 'migrate' && isPlain(socket) && names.get(socket.server) != null
     }
 
     /** Published before Node has detached the response; judged right after, before anything more can be read. */
@@ -318,16 +337,13 @@
     }
 
     function freeze(socket) {
-      const name = names.get(socket.server)
-      // Without a name (the app had closed the server itself) nobody could tell where it belongs.
-      if (!name) return
       socket._handle.readStop()
-      frozen.push({ socket, handle: socket._handle, name, since: 0n })
+      frozen.push({ socket, handle: socket._handle, name: names.get(socket.server), since: 0n, timeout: 0 })
     }
 
     /** Nothing is asked and not answered, nothing is answered and not sent. */
     function isAtRest(socket) {
-      return isPlain(socket) && !socket.destroyed && !socket._httpMessage &&
+      return migrates(socket) && !socket.destroyed && !socket._httpMessage &&
         !(leaving !== null && leaving.socket === socket) &&
         socket.parser && socket.parser.socket === socket &&
         socket.readable && socket.writable && !socket.readableEnded && !socket.writableEnded &&
@@ -338,6 +354,7 @@
       const { socket, handle, name } = connection
       leaving = connection
       connection.since = now()
+      connection.timeout = socket.timeout
       // The server's keep-alive clock must not end what another worker already serves.
       socket.setTimeout(0)
       const sent = say({ act: 'conn', server: name }, handle, (error) => {
@@ -364,10 +381,9 @@
       thaw(connection)
     }
 
-    function thaw({ socket, handle }) {
+    function thaw({ socket, handle, timeout }) {
       if (socket.destroyed || socket._handle !== handle) return
-      const { keepAliveTimeout } = socket.server || {}
-      if (keepAliveTimeout) socket.setTimeout(keepAliveTimeout)
+      if (timeout) socket.setTimeout(timeout)
       handle.readStart()
     }
 
@@ -437,10 +453,7 @@
       clearInterval(sweeper)
       onStart.unsubscribe(starts)
       onFinish.unsubscribe(finishes)
-      if (!process.connected) return
-      // Node's own handler closes what is left (datagram sockets) and then the channel.
-      if (cluster !== null) process.emit('internalMessage', { cmd: 'NODE_CLUSTER', act: 'disconnect' })
-      else process.disconnect()
+      disconnect()
     }
   }
 

@@ -325,7 +325,7 @@ impl Client {
         self.store.write(now, |tx| queue::revive(tx, queue, most))
     }
 
-    /// Uses points of a key's allowance.
+    /// Uses points of a key's allowance; negative ones are given back.
     ///
     /// # Errors
     /// See [`Client::lock`].
@@ -333,7 +333,7 @@ impl Client {
         &self,
         space: Space,
         key: &[u8],
-        points: u64,
+        points: i64,
         allowance: &Allowance,
         now: WallMs,
     ) -> Result<Verdict> {

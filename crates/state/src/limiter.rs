@@ -42,17 +42,17 @@ fn read(view: &View<'_>, space: Space, key: &[u8]) -> Result<Option<(u64, u64)>>
     }))
 }
 
-/// Uses points of a key's allowance.
+/// Uses points of a key's allowance; negative ones are given back.
 pub(crate) fn consume(
     tx: &mut Tx<'_>,
     space: Space,
     key: &[u8],
-    points: u64,
+    points: i64,
     allowance: &Allowance,
 ) -> Result<Verdict> {
     let now = tx.now();
     let (before, mut until) = read(&tx.view(), space, key)?.unwrap_or((0, now.plus(allowance.window_ms).0));
-    let used = before.saturating_add(points);
+    let used = before.saturating_add_signed(points);
     if used > allowance.points && before <= allowance.points && allowance.block_ms > 0 {
         until = now.plus(allowance.block_ms).0;
     }

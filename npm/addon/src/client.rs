@@ -616,7 +616,7 @@ impl Client {
 
     // --- limiters
 
-    /// `[allowed, used, remaining, reset]`; `points` 0 only looks.
+    /// `[allowed, used, remaining, reset]`; `points`: 0 only looks, negative ones are given back.
     #[napi]
     pub fn consume(
         &self,
@@ -630,7 +630,8 @@ impl Client {
         let allowance =
             Allowance { points: ms(limit), window_ms: ms(window_ms), block_ms: ms(block_ms) };
         let (of, key) = (space(of), key.as_slice());
-        let verdict = match ms(points) {
+        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, NaN is 0")]
+        let verdict = match points as i64 {
             0 => self.inner.allowance(of, key, &allowance, now()),
             points => self.inner.consume(of, key, points, &allowance, now()),
         };

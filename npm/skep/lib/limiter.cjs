@@ -52,6 +52,11 @@ class Limiter {
     return this.#ask(key, 0)
   }
 
+  /** Gives points back. */
+  async refund (key, points = 1) {
+    return this.#ask(key, -points)
+  }
+
   /** Forgets a key. */
   async reset (key) {
     return this.#hub.run(client => client.delete(this.#space, key))

@@ -435,9 +435,9 @@ class MemoryClient {
     const now = Date.now()
     const entry = this.#entry(space, key)
     let [used, until] = entry ? entry.value.split(' ').map(Number) : [0, points === 0 ? now : now + windowMs]
-    if (points > 0) {
-      if (used + points > limit && used <= limit && blockMs > 0) until = now + blockMs
-      used += points
+    if (points !== 0) {
+      if (points > 0 && used + points > limit && used <= limit && blockMs > 0) until = now + blockMs
+      used = Math.max(used + points, 0)
       this.#put(space, key, `${used} ${until}`, until)
     }
     return [used <= limit ? 1 : 0, used, Math.max(limit - used, 0), Math.max(until - now, 0)]
