@@ -46,20 +46,23 @@ pub(crate) async fn serve(driver: Shared) -> std::io::Result<()> {
     let watcher = driver.borrow().ports.watcher.as_fd().try_clone_to_owned()?;
     let watcher = crate::watch::watch(watcher, Interest::READABLE)?;
     let wake = Rc::clone(&driver.borrow().rounds.wake);
+    let mut alarm = None;
     loop {
         let next = driver.borrow().rounds.next();
+        if next != alarm {
+            // The rule counts in single milliseconds; the watcher's own timer keeps them, the runtime's rounds up.
+            driver.borrow().ports.watcher.set_alarm(next)?;
+            alarm = next;
+        }
         tokio::select! {
             guard = watcher.readable() => {
                 let mut guard = guard?;
-                let fired = driver.borrow().ports.watcher.fired()?;
-                if fired.is_empty() {
+                let mut keys = driver.borrow().ports.watcher.fired()?;
+                keys.extend(driver.borrow_mut().rounds.take_due(now()));
+                if keys.is_empty() {
                     guard.clear_ready();
                 }
-                driver.borrow_mut().patrol(&fired);
-            }
-            () = until(next) => {
-                let due = driver.borrow_mut().rounds.take_due(now());
-                driver.borrow_mut().patrol(&due);
+                driver.borrow_mut().patrol(&keys);
             }
             () = wake.notified() => {}
         }

@@ -1,0 +1,77 @@
+//! One of four workers is blocked for 300 ms about half of the time: what do the others' requests feel?
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+use skep_sys::clock::boottime_ns;
+
+use crate::Effort;
+use crate::client::Connection;
+use crate::report::{Limit, Report, Series};
+use crate::subject::Subject;
+
+const WORKERS: usize = 4;
+const CLIENTS: usize = 8;
+const BLOCK_MS: u64 = 300;
+
+const SUBJECTS: [Subject; 4] =
+    [Subject::Skep("auto"), Subject::NodeRoundRobin, Subject::Skep("shared"), Subject::NodeShared];
+
+pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
+    let mut figures: Vec<[Series; 3]> = SUBJECTS.iter().map(|_| Default::default()).collect();
+    for _ in 0..effort.runs {
+        for (subject, figures) in SUBJECTS.iter().zip(&mut figures) {
+            let running = subject.start("work.js", WORKERS)?;
+            let mut latencies = load(running.port.address(), Duration::from_secs(effort.seconds))?;
+            latencies.sort_by(f64::total_cmp);
+            for (series, share) in figures.iter_mut().zip([0.5, 0.99, 0.999]) {
+                series.push(latencies[((latencies.len() - 1) as f64 * share) as usize]);
+            }
+        }
+    }
+    for (subject, [p50, p99, p999]) in SUBJECTS.iter().zip(&figures) {
+        for (what, series) in [("p50", p50), ("p99", p99), ("p99.9", p999)] {
+            report.series(&format!("{}, {what}", subject.name()), "ms", series);
+        }
+    }
+    let ratio = report.ratio(&figures[0][2], &figures[1][2]);
+    report.promise("p99.9 beside a blocked worker, skep / node cluster", ratio, Limit::AtMost(0.1));
+    Ok(())
+}
+
+/// Latencies in milliseconds of short connections, while another client blocks one worker after the other.
+fn load(address: SocketAddr, time: Duration) -> Result<Vec<f64>> {
+    let end = boottime_ns() + time.as_nanos() as u64;
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let blocker = scope.spawn(|| -> Result<()> {
+            while !over.load(Ordering::Relaxed) {
+                Connection::open(address)?.get(&format!("/block?{BLOCK_MS}"), true)?;
+                // As long a pause: one worker is blocked half of the time.
+                thread::park_timeout(Duration::from_millis(BLOCK_MS));
+            }
+            Ok(())
+        });
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(move || client(address, end))).collect();
+        let mut latencies = Vec::new();
+        for client in clients {
+            latencies.extend(client.join().expect("the client does not panic")?);
+        }
+        over.store(true, Ordering::Relaxed);
+        blocker.join().expect("the blocker does not panic")?;
+        Ok(latencies)
+    })
+}
+
+fn client(address: SocketAddr, end: u64) -> Result<Vec<f64>> {
+    let mut latencies = Vec::new();
+    while boottime_ns() < end {
+        let begin = boottime_ns();
+        Connection::open(address)?.get("/", true)?;
+        latencies.push((boottime_ns() - begin) as f64 / 1e6);
+    }
+    Ok(latencies)
+}

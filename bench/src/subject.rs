@@ -1,0 +1,196 @@
+//! What is measured: the same app under skep and under its peers.
+
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+use skep_tests::{Deadline, Node, Port, Skep, Start, node, process, root, tool};
+use tempfile::TempDir;
+
+/// Who runs the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// skep, with a balance.
+    Skep(&'static str),
+    /// Node's cluster, round robin by its primary.
+    NodeRoundRobin,
+    /// Node's cluster, all workers on one socket.
+    NodeShared,
+    /// PM2 in cluster mode.
+    Pm2,
+    /// Workers that bind the port themselves (`reusePort`, Node 24).
+    SelfBound,
+}
+
+impl Subject {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Subject::Skep(balance) => format!("skep {balance}"),
+            Subject::NodeRoundRobin => "node cluster rr".to_owned(),
+            Subject::NodeShared => "node cluster none".to_owned(),
+            Subject::Pm2 => "pm2 cluster".to_owned(),
+            Subject::SelfBound => "self-bound".to_owned(),
+        }
+    }
+
+    /// Starts `app` of `bench/apps` with so many workers; answers when all of them are there.
+    pub(crate) fn start(self, app: &str, workers: usize) -> Result<Running> {
+        let port = Port::free();
+        let app = root().join("bench/apps").join(app);
+        let holder = match self {
+            Subject::Skep(balance) => {
+                let skep = Skep::with_node(&usual());
+                skep.start(
+                    &Start::program("bench", app)
+                        .instances(workers)
+                        .port(port.number())
+                        .flags(["--balance", balance]),
+                );
+                Holder::Skep(skep)
+            }
+            Subject::NodeRoundRobin | Subject::NodeShared => {
+                let policy = if self == Subject::NodeShared { "none" } else { "rr" };
+                let child = Command::new(usual().bin.join("node"))
+                    .arg(root().join("bench/apps/cluster.js"))
+                    .env("APP", app)
+                    .env("WORKERS", workers.to_string())
+                    .env("PORT", port.number().to_string())
+                    .env("NODE_CLUSTER_SCHED_POLICY", policy)
+                    .stdout(Stdio::null())
+                    .spawn()?;
+                Holder::Children(vec![child])
+            }
+            Subject::Pm2 => {
+                let pm2 = Pm2::new()?;
+                let port = port.number().to_string();
+                pm2.command(&["start", &app.display().to_string(), "-i", &workers.to_string()])
+                    .env("PORT", port)
+                    .status()?;
+                Holder::Pm2(pm2)
+            }
+            Subject::SelfBound => {
+                let wrap = "const net=require('node:net'),l=net.Server.prototype.listen;\
+                     net.Server.prototype.listen=function(p,...r){return l.call(this,{port:p,reusePort:true},...r)};\
+                     require(process.env.APP)";
+                let one = || {
+                    Command::new(node(24).bin.join("node"))
+                        .args(["-e", wrap])
+                        .env("APP", &app)
+                        .env("PORT", port.number().to_string())
+                        .stdout(Stdio::null())
+                        .spawn()
+                };
+                Holder::Children((0..workers).map(|_| one()).collect::<Result<_, _>>()?)
+            }
+        };
+        let running = Running { port, holder };
+        Deadline::until("the app answers", || TcpStream::connect(running.port.address()).ok());
+        Deadline::until("all workers are there", || (running.workers().len() >= workers).then_some(()));
+        Ok(running)
+    }
+}
+
+/// The Node that is used where nothing else is said.
+pub(crate) fn usual() -> Node {
+    node(22)
+}
+
+/// A subject at work; ended when dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) port: Port,
+    holder: Holder,
+}
+
+#[derive(Debug)]
+enum Holder {
+    Skep(Skep),
+    Pm2(Pm2),
+    Children(Vec<Child>),
+}
+
+impl Running {
+    /// The processes that supervise.
+    pub(crate) fn supervisors(&self) -> Vec<u32> {
+        match &self.holder {
+            Holder::Skep(skep) => {
+                let daemon = skep.daemon();
+                vec![daemon.pid, daemon.keeper_pid]
+            }
+            Holder::Pm2(pm2) => pm2.daemon().into_iter().collect(),
+            Holder::Children(children) if children.len() == 1 => vec![children[0].id()],
+            Holder::Children(_) => Vec::new(),
+        }
+    }
+
+    /// The processes that serve.
+    pub(crate) fn workers(&self) -> Vec<u32> {
+        match &self.holder {
+            Holder::Skep(skep) => skep.app("bench").pids(),
+            Holder::Pm2(pm2) => pm2.daemon().map(process::children).unwrap_or_default(),
+            Holder::Children(children) if children.len() == 1 => process::children(children[0].id()),
+            Holder::Children(children) => children.iter().map(Child::id).collect(),
+        }
+    }
+
+    /// Seconds of processor time used so far by the supervisors, and by all.
+    pub(crate) fn cpu_seconds(&self) -> (f64, f64) {
+        let of = |pids: Vec<u32>| -> f64 { pids.into_iter().map(cpu_seconds).sum() };
+        let supervisors = of(self.supervisors());
+        (supervisors, supervisors + of(self.workers()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Holder::Children(children) = &mut self.holder {
+            for child in children {
+                let workers = process::children(child.id());
+                drop(child.kill());
+                drop(child.wait());
+                workers.into_iter().for_each(process::kill);
+            }
+        }
+    }
+}
+
+/// Processor time of a process, in seconds; 0 when it is gone.
+pub(crate) fn cpu_seconds(pid: u32) -> f64 {
+    let ticks = skep_sys::proc::stat(pid as i32).map_or(0, |stat| stat.cpu_ticks());
+    ticks as f64 / skep_sys::proc::ticks_per_second() as f64
+}
+
+/// PM2 with a home of its own.
+#[derive(Debug)]
+pub(crate) struct Pm2 {
+    home: TempDir,
+}
+
+impl Pm2 {
+    pub(crate) fn new() -> Result<Pm2> {
+        Ok(Pm2 { home: tempfile::tempdir().context("a home for PM2")? })
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let program: PathBuf = tool("pm2/node_modules/.bin/pm2");
+        let mut path = usual().bin.into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let mut command = Command::new(program);
+        command.args(args).env("PM2_HOME", self.home.path()).env("PATH", path);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Its daemon.
+    pub(crate) fn daemon(&self) -> Option<u32> {
+        std::fs::read_to_string(self.home.path().join("pm2.pid")).ok()?.trim().parse().ok()
+    }
+}
+
+impl Drop for Pm2 {
+    fn drop(&mut self) {
+        drop(self.command(&["kill"]).status());
+    }
+}

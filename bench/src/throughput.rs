@@ -1,0 +1,67 @@
+//! Requests a second and processor time of a hello-world server on two workers.
+
+use anyhow::Result;
+
+use crate::Effort;
+use crate::report::{Limit, Report, Series};
+use crate::subject::Subject;
+use crate::wrk::{self, Connections};
+
+const WORKERS: usize = 2;
+
+const SUBJECTS: [Subject; 6] = [
+    Subject::Skep("auto"),
+    Subject::NodeRoundRobin,
+    Subject::Pm2,
+    Subject::Skep("shared"),
+    Subject::NodeShared,
+    Subject::SelfBound,
+];
+
+#[derive(Debug, Default)]
+struct Figures {
+    per_second: Series,
+    p99_ms: Series,
+    /// CPU seconds a hundred thousand requests: of all, of the supervisor.
+    cpu: Series,
+    cpu_supervisor: Series,
+}
+
+pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
+    let short = measure(Connections::Short, effort, report)?;
+    let (ours, theirs) = (&short[0], &short[1]);
+    let speed = report.ratio(&ours.per_second, &theirs.per_second);
+    report.promise("short connections a second, skep / node cluster", speed, Limit::AtLeast(1.8));
+    let cpu = report.ratio(&ours.cpu, &theirs.cpu);
+    report.promise("CPU a request on short connections, skep / node cluster", cpu, Limit::AtMost(0.45));
+    let kept = measure(Connections::KeepAlive, effort, report)?;
+    let speed = report.ratio(&kept[0].per_second, &kept[5].per_second);
+    report.promise("keep-alive requests a second, skep / workers that bind themselves", speed, Limit::AtLeast(0.97));
+    Ok(())
+}
+
+fn measure(connections: Connections, effort: Effort, report: &mut Report) -> Result<Vec<Figures>> {
+    let mut figures: Vec<Figures> = SUBJECTS.iter().map(|_| Figures::default()).collect();
+    for _ in 0..effort.runs {
+        for (subject, figures) in SUBJECTS.iter().zip(&mut figures) {
+            let running = subject.start("hello.js", WORKERS)?;
+            wrk::run(&running.port, connections, 1)?;
+            let before = running.cpu_seconds();
+            let measured = wrk::run(&running.port, connections, effort.seconds)?;
+            let after = running.cpu_seconds();
+            let scale = 100_000.0 / measured.requests;
+            figures.per_second.push(measured.per_second);
+            figures.p99_ms.push(measured.p99_ms);
+            figures.cpu_supervisor.push((after.0 - before.0) * scale);
+            figures.cpu.push((after.1 - before.1) * scale);
+        }
+    }
+    for (subject, figures) in SUBJECTS.iter().zip(&figures) {
+        let name = |what: &str| format!("{connections:?}, {}, {what}", subject.name());
+        report.series(&name("speed"), "req/s", &figures.per_second);
+        report.series(&name("p99"), "ms", &figures.p99_ms);
+        report.series(&name("CPU"), "s/100k", &figures.cpu);
+        report.series(&name("CPU of supervisor"), "s/100k", &figures.cpu_supervisor);
+    }
+    Ok(figures)
+}
