@@ -48,6 +48,9 @@ const SIGCHLD: i32 = 17;
 /// How soon to try again what failed for want of descriptors or memory, in nanoseconds.
 const SHORTAGE_RETRY_NS: u64 = 20_000_000;
 
+/// The longest line of the log in bytes, below what a ready pipe takes without blocking.
+const LOG_LINE_BYTES_MAX: usize = 3000;
+
 /// What a keeper is started with.
 #[derive(Debug)]
 pub struct Config {
@@ -141,7 +144,7 @@ impl Keeper {
                 self.leave();
                 return Ok(());
             }
-            let woken = self.wait()?;
+            let woken = self.wait();
             self.now_ns = clock::boottime_ns();
             if woken.signals {
                 self.take_signals();
@@ -158,7 +161,7 @@ impl Keeper {
         }
     }
 
-    fn wait(&self) -> io::Result<Woken> {
+    fn wait(&self) -> Woken {
         let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
         if let Some(peer) = &self.peer {
             let mut interest = PollFlags::empty();
@@ -174,16 +177,25 @@ impl Keeper {
         let timeout = self.timeout();
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return self.look_at_everything(error),
         }
         let ready = |index: usize| !fds[index].revents().is_empty();
         let executed = starting.iter().enumerate().filter(|(index, _)| ready(starting_at + index));
-        Ok(Woken {
+        Woken {
             signals: ready(0),
             link: self.peer.is_some() && ready(1),
             check: starting_at > check_at && ready(check_at),
             starting: executed.map(|(_, (id, _))| *id).collect(),
-        })
+        }
+    }
+
+    /// Waiting itself failed (memory is short): go on without it, at a pace that spares the machine.
+    fn look_at_everything(&self, error: rustix::io::Errno) -> Woken {
+        log(&format!("cannot wait for events: {error}"));
+        let nap = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        let _ = rustix::thread::nanosleep(&nap);
+        let starting = self.children.starting().map(|(id, _)| id).collect();
+        Woken { signals: true, link: true, check: true, starting }
     }
 
     /// How long nothing is due; `None`: for ever.
@@ -249,8 +261,14 @@ impl Keeper {
     }
 }
 
-/// Says something to whoever reads the daemon's log.
+/// Says something to whoever reads the daemon's log. In the foreground that may be a pipe whose reader is stuck:
+/// rather than wait for it, nothing is said. (A pipe that is ready has room for 4 KiB, pipe(7).)
 pub(crate) fn log(text: &str) {
-    // A full disk must not stop the keeper.
-    let _ = writeln!(io::stderr(), "skep keeper: {text}");
+    let stderr = io::stderr();
+    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0) {
+        // A full disk must not stop the keeper.
+        let _ = writeln!(&stderr, "skep keeper: {}", text.get(..LOG_LINE_BYTES_MAX).unwrap_or(text));
+    }
 }

@@ -3,7 +3,7 @@
 //! One message is one packet on a `SOCK_SEQPACKET` pair: a 4-byte header, then fields. Fields with unknown tags
 //! are skipped; a message of an unknown kind is answered with [`Reply::Unknown`] and otherwise ignored. The
 //! version is agreed once, by [`Request::Hello`] and [`Reply::Welcome`]: a keeper lives through many versions of
-//! the daemon. Payloads that are too long for a packet travel in a memfd ([`crate::channel`]).
+//! the daemon. Payloads that are too long for a packet travel in a memfd (see `channel.rs`).
 //!
 //! This module knows neither sockets nor descriptors: bytes in, messages out.
 

@@ -102,9 +102,9 @@ fn scopes() {
 fn left_behind() {
     let rig = Rig::start();
     let mut daemon = rig.fresh_daemon();
-    // One in its group, one in its own group of the same session, one in a session of its own below that.
+    // One in its group, one in a session of its own whose parent is in the group.
     let script = "trap '' TERM HUP INT; sleep 1000 & echo $!; \
-                  sh -m -c 'setsid sleep 1000 & echo $!; wait' & read x; exit 0";
+                  sh -c 'setsid sleep 1000 & echo $!; wait' & read x; exit 0";
     let mut spawn = shell(1, script);
     let (read, write) = skep_sys::pipe::pipe().unwrap();
     let (input, release) = skep_sys::pipe::pipe().unwrap();

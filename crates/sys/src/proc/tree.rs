@@ -10,8 +10,8 @@ use super::{Stat, stat};
 use crate::pidfd::PidFd;
 use crate::signal;
 
-/// How often the walk over a family is repeated while it still grows: each pass kills all that the last one saw,
-/// so only a program that forks faster than we walk can outrun it.
+/// How often the walk over a family is repeated while it still grows: each pass stops all that it sees, so only a
+/// program that forks faster than we walk can outrun it.
 const PASSES_MAX: usize = 8;
 
 /// The pids of the direct children of `pid`.
@@ -73,22 +73,16 @@ pub fn descendants(pid: i32) -> Vec<i32> {
 /// Sends `signal` to the process group of the session leader `leader` and to all its descendants, wherever they
 /// moved. The leader must be our child and not yet reaped. What cannot be signalled is left alone.
 ///
-/// `SIGKILL` is repeated until a pass finds nobody new.
+/// For `SIGKILL` the family is stopped first, so that none of it can fork away while the others die.
 pub fn kill_descendants(leader: i32, signal: i32) {
-    // Those that left the group first: once the leader is dead they can no longer be found.
-    let mut done = BTreeSet::new();
-    for _ in 0..PASSES_MAX {
-        let mut grew = false;
-        for pid in descendants(leader) {
-            let outside = stat(pid).is_ok_and(|stat| stat.group != leader);
-            if outside && done.insert(pid) {
-                grew = true;
-                signal_if(pid, signal, |_| true);
-            }
-        }
-        if !grew || signal != libc::SIGKILL {
-            break;
-        }
+    let family = if signal == libc::SIGKILL {
+        stop_whole(|| [&[leader], descendants(leader).as_slice()].concat())
+    } else {
+        descendants(leader).into_iter().collect()
+    };
+    for pid in family {
+        // The group's members are signalled once, below.
+        signal_if(pid, signal, |stat| stat.group != leader);
     }
     if signal::send_to_group(leader, signal).is_err() {
         // It has not made its group yet (it was forked this instant). If this fails too (EPERM: it changed its
@@ -100,29 +94,39 @@ pub fn kill_descendants(leader: i32, signal: i32) {
 /// Kills (`SIGKILL`) what the session leader `leader`, our ended but not yet reaped child, left behind: its
 /// process group, its session, and all descendants of those. `adopter` is this process when it is the subreaper:
 /// the leader's orphans are its children now. `known` are the adopter's other children, not to be touched.
+///
+/// A descendant whose own parent had ended before, and which had left the session, is nobody's any more: it made
+/// itself a daemon, and is left alone.
 pub fn kill_left_behind(leader: i32, adopter: i32, known: &dyn Fn(i32) -> bool) {
+    let of_session = |pid: &i32| stat(*pid).is_ok_and(|stat| stat.session == leader && stat.state != 'Z');
+    let family = stop_whole(|| {
+        let orphans = children(adopter).unwrap_or_default().into_iter();
+        let orphans = orphans.filter(|pid| *pid != leader && !known(*pid)).filter(of_session);
+        orphans.flat_map(|orphan| [&[orphan], descendants(orphan).as_slice()].concat()).collect()
+    });
+    for pid in family {
+        signal_if(pid, libc::SIGKILL, |_| true);
+    }
+    // The zombie leader still reserves the number of the group: this hits nobody else.
+    let _ = signal::send_to_group(leader, libc::SIGKILL);
+}
+
+/// Stops (`SIGSTOP`) all processes that `family` finds, until it finds nobody new; returns them. As long as nobody
+/// of them dies, the ways from parents to children that lead to them stay intact.
+fn stop_whole(family: impl Fn() -> Vec<i32>) -> BTreeSet<i32> {
+    let mut stopped = BTreeSet::new();
     for _ in 0..PASSES_MAX {
-        // The zombie leader still reserves the number of the group: this hits nobody else.
-        let _ = signal::send_to_group(leader, libc::SIGKILL);
-        let mut killed_any = false;
-        for orphan in children(adopter).unwrap_or_default() {
-            if orphan == leader || known(orphan) {
-                continue;
+        let before = stopped.len();
+        for pid in family() {
+            if stopped.insert(pid) {
+                signal_if(pid, libc::SIGSTOP, |_| true);
             }
-            let of_session = |stat: &Stat| stat.session == leader && stat.state != 'Z';
-            if !stat(orphan).is_ok_and(|stat| of_session(&stat)) {
-                continue;
-            }
-            killed_any = true;
-            for descendant in descendants(orphan) {
-                signal_if(descendant, libc::SIGKILL, |_| true);
-            }
-            signal_if(orphan, libc::SIGKILL, of_session);
         }
-        if !killed_any {
+        if stopped.len() == before {
             break;
         }
     }
+    stopped
 }
 
 /// Signals `pid` if it is still the process that we saw: the handle is opened first and the check made then.

@@ -35,11 +35,7 @@ pub(super) fn fork(child: impl FnOnce()) -> Result<(i32, Option<PidFd>), Failure
     let mut pidfd: RawFd = -1;
     let pid = match clone3(&mut pidfd) {
         // Sandboxes that do not know clone3 answer with either.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-            // SAFETY: the child only runs `child`, which keeps to async-signal-safe calls and never returns.
-            let pid = unsafe { libc::fork() };
-            if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
-        }
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => plain_fork(),
         other => other,
     };
     match pid {
@@ -54,6 +50,13 @@ pub(super) fn fork(child: impl FnOnce()) -> Result<(i32, Option<PidFd>), Failure
         }
         Err(error) => Err(Failure::of(Stage::Fork, &error)),
     }
+}
+
+/// Before Linux 5.3, and in sandboxes that do not know `clone3`.
+fn plain_fork() -> io::Result<i32> {
+    // SAFETY: the child only runs what `fork` was given, which keeps to async-signal-safe calls.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
 }
 
 fn handle(pid: i32, pidfd: RawFd) -> Option<PidFd> {
@@ -100,5 +103,25 @@ impl Drop for AllSignalsBlocked {
     fn drop(&mut self) {
         // SAFETY: the set was filled in by pthread_sigmask.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait::{ExitStatus, reap_blocking};
+
+    #[test]
+    fn both_ways_of_forking_make_a_child_and_a_handle() {
+        let by_clone3 = || clone3(&mut -1);
+        for make in [&by_clone3 as &dyn Fn() -> io::Result<i32>, &plain_fork] {
+            let pid = make().expect("fork");
+            if pid == 0 {
+                // SAFETY: the child ends at once.
+                unsafe { libc::_exit(9) };
+            }
+            assert!(handle(pid, -1).is_some());
+            assert_eq!(reap_blocking(pid).expect("reap"), ExitStatus::Code(9));
+        }
     }
 }
