@@ -16,23 +16,19 @@ const EXITS_UNTIL_TROUBLE: u32 = 16;
 impl App {
     /// The worker is gone. Its slot's next worker, if one is due at once, is put there by the pass that follows.
     pub(crate) fn ended(&mut self, turn: &mut Turn<'_>, id: WorkerId, end: &End) {
-        let renewing =
-            |slot: &Slot| self.rollout.as_ref().is_some_and(|rollout| rollout.waiting.contains(&slot.id));
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.workers().any(|worker| worker.id == id))
-        else {
-            return;
-        };
-        let renewing = renewing(slot);
-        if matches!(end, End::NoSpawn(_))
-            && !slot.workers().any(|worker| worker.id == id && worker.is_unborn())
-        {
-            return; // An old answer to a question asked twice: the process lives.
+        let Self { id: app, policy, slots, rollout, .. } = self;
+        let Some(slot) = slots.iter_mut().find(|slot| slot.worker(id).is_some()) else { return };
+        let unborn = slot.worker(id).is_some_and(Worker::is_unborn);
+        match end {
+            End::NoSpawn(_) if !unborn => return, // An old answer to a question asked twice: the process lives.
+            End::NoSpawn(_) | End::Exit(_) => {}
         }
+        let renewing = rollout.as_ref().is_some_and(|rollout| rollout.waiting.contains(&slot.id));
         let Some((worker, post)) = slot.remove(id) else { return };
-        slot.note_end(turn, self.id, &worker, end);
+        slot.note_end(turn, *app, &worker, end);
         let failed = match (post, worker.is_ending()) {
-            (Post::Current, false) => slot.crashed(turn, self.id, &self.policy, &worker, end, renewing),
-            (Post::Successor, _) => Some(slot.failure(turn, self.id, &worker, end)),
+            (Post::Current, false) => slot.crashed(turn, *app, policy, &worker, end, renewing),
+            (Post::Successor, _) => Some(slot.failure(turn, *app, &worker, end)),
             (Post::Current, true) | (Post::Leaving, _) => None,
         };
         if let Some(failure) = failed {
@@ -57,13 +53,8 @@ impl Slot {
                 turn.fx.notice(Notice::SpawnFailed { app, slot, worker: id, reason: reason.clone() });
             }
         }
-        if self
-            .trouble
-            .as_ref()
-            .is_some_and(|trouble| trouble.worker == Some(id) && trouble.reason == Reason::Unkillable)
-        {
-            self.trouble = None;
-        }
+        let solved = |trouble: &Failure| trouble.worker == Some(id) && trouble.reason == Reason::Unkillable;
+        self.trouble = self.trouble.take().filter(|trouble| !solved(trouble));
     }
 
     fn failure(&self, turn: &Turn<'_>, app: AppId, worker: &Worker, end: &End) -> Failure {
@@ -151,10 +142,7 @@ impl Slot {
                     End::NoSpawn(_) => ExitStatus::Unknown,
                 };
                 turn.fx.notice(Notice::Finished { app, slot, status });
-                let content = match status {
-                    ExitStatus::Code(code) => code == 0 || policy.stop_exit_codes.contains(&code),
-                    ExitStatus::Signal(_) | ExitStatus::Unknown => false,
-                };
+                let content = status.success() || policy.stops_with(status);
                 self.trouble = (!content).then(|| failure.clone());
             }
         }

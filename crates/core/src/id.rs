@@ -33,7 +33,8 @@ id! {
     WorkerId(u32)
 }
 id! {
-    /// One command under way. The driver numbers them and never uses a number twice.
+    /// One command under way. The driver numbers them and never uses a number twice, not even after its own restart: ops
+    /// live on in the snapshot.
     OpId(u64)
 }
 id! {

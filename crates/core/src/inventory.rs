@@ -7,7 +7,7 @@ use crate::slot::{Seat, Wish};
 use crate::stray::Stray;
 use crate::turn::Turn;
 use crate::worker::{Phase, Place, Worker};
-use crate::{ExitStatus, Inventory, Notice, ReadyHow, SeenWorker, WorkerId};
+use crate::{ExitStatus, Inventory, Notice, ReadyHow, SeenWorker, SlotId, WorkerId};
 use std::collections::BTreeMap;
 
 /// What to do about effects that were decided earlier.
@@ -97,8 +97,11 @@ impl Fleet {
     fn unknown(&mut self, turn: &mut Turn<'_>, child: &SeenWorker, news: WorkerId) {
         let numbers = &mut turn.shared.numbers;
         numbers.worker = numbers.worker.max(child.worker.0.saturating_add(1));
-        if child.exited.is_some() {
-            return self.ended(turn, child.worker, &End::Exit(ExitStatus::Unknown));
+        if let Some(status) = child.exited {
+            for app in self.apps.iter_mut().filter(|app| app.id == child.app && child.worker >= news) {
+                app.found_dead(turn, child.slot, status);
+            }
+            return self.ended(turn, child.worker, &End::Exit(status));
         }
         let worker = Worker::adopted(child.worker, child.revision, child.pid, turn.now);
         // A worker that we knew and know no more was given up: its place may be taken.
@@ -118,6 +121,20 @@ impl Fleet {
 // === impl App ===
 
 impl App {
+    /// The last worker of a slot ended while nobody remembered it: a program that was to run once has run.
+    fn found_dead(&mut self, turn: &mut Turn<'_>, slot: SlotId, status: ExitStatus) {
+        let (app, finished) = (self.id, self.policy.finished_by(status));
+        let Some(slot) = self.slot_mut(slot).filter(|slot| slot.seat == Seat::Empty && slot.wish == Wish::Up)
+        else {
+            return;
+        };
+        if finished {
+            slot.wish = Wish::Down;
+            turn.dirty = true;
+            turn.fx.notice(Notice::Finished { app, slot: slot.id, status });
+        }
+    }
+
     /// Finds a place for a process that was found running; gives it back if there is none.
     fn seat(&mut self, turn: &mut Turn<'_>, child: &SeenWorker, mut worker: Worker) -> Option<Worker> {
         let Self { id: app, policy, slots, .. } = self;

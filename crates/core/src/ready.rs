@@ -97,10 +97,6 @@ enum Consequence {
 // === impl Slot ===
 
 impl Slot {
-    pub(crate) fn worker_mut(&mut self, id: WorkerId) -> Option<&mut crate::worker::Worker> {
-        self.workers_mut().find(|worker| worker.id == id)
-    }
-
     fn worker_ready(&mut self, turn: &mut Turn<'_>, app: AppId, id: WorkerId, how: ReadyHow) {
         let slot = self.id;
         let Some(worker) = self.worker_mut(id) else { return };

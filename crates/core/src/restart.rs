@@ -39,10 +39,7 @@ impl History {
     /// Judges an end that nobody asked for, after `uptime`.
     pub(crate) fn judge(&mut self, turn: &mut Turn<'_>, policy: &Policy, end: &End, uptime: Span) -> Verdict {
         match end {
-            End::Exit(ExitStatus::Code(code)) if policy.stop_exit_codes.contains(code) => {
-                return Verdict::Finished;
-            }
-            End::Exit(_) if !policy.autorestart => return Verdict::Finished,
+            End::Exit(status) if policy.finished_by(*status) => return Verdict::Finished,
             End::NoSpawn(_) if !policy.autorestart => return Verdict::GiveUp,
             End::Exit(_) | End::NoSpawn(_) => {}
         }
@@ -74,6 +71,23 @@ impl History {
         };
         let jitter = percent(self.backoff, backoff.jitter_percent.min(100));
         Span(self.backoff.0 - turn.shared.chance.up_to(jitter).0)
+    }
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// The program's own wish to stop.
+    pub(crate) fn stops_with(&self, status: ExitStatus) -> bool {
+        match status {
+            ExitStatus::Code(code) => self.stop_exit_codes.contains(&code),
+            ExitStatus::Signal(_) | ExitStatus::Unknown => false,
+        }
+    }
+
+    /// A program that ended like this, unasked, is not restarted.
+    pub(crate) fn finished_by(&self, status: ExitStatus) -> bool {
+        !self.autorestart || self.stops_with(status)
     }
 }
 

@@ -106,6 +106,14 @@ impl Slot {
         current.into_iter().chain(successor).chain(&mut self.leaving)
     }
 
+    pub(crate) fn worker(&self, id: WorkerId) -> Option<&Worker> {
+        self.workers().find(|worker| worker.id == id)
+    }
+
+    pub(crate) fn worker_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.workers_mut().find(|worker| worker.id == id)
+    }
+
     /// Nobody of it lives.
     pub(crate) fn is_vacant(&self) -> bool {
         self.workers().next().is_none()

@@ -130,6 +130,15 @@ fn a_worker_that_was_given_up_is_stopped_when_it_turns_up_alive_not_adopted() {
 }
 
 #[test]
+fn a_program_that_was_to_run_once_and_ended_while_nobody_looked_does_not_run_twice() {
+    for memory in [Memory::Snapshot, Memory::Nothing] {
+        let mut it = Scenario::ready(1, Policy { autorestart: false, ..drains() });
+        let _ = it.world.kernel.kill(WorkerId(1), ExitStatus::Code(0));
+        it.kill_daemon(memory).run(100).shows("stopped");
+    }
+}
+
+#[test]
 fn a_disk_that_is_full_drops_the_command_and_nothing_else() {
     let mut it = Scenario::ready(1, drains());
     it.world.disk_fails = 100;
