@@ -47,7 +47,7 @@ const IO: [&str; 14] = [
 /// Runtimes and what drags them in.
 const RUNTIMES: [&str; 7] = ["tokio", "mio", "hyper", "hyper-util", "async-std", "smol", "futures"];
 
-const ROOMS: [Room; 13] = [
+const ROOMS: [Room; 14] = [
     Room { name: "skep-core", rooms: &[], outside: Outside::Only(&["serde", "thiserror"]) },
     Room { name: "skep-spec", rooms: &[], outside: Outside::Pure },
     Room { name: "skep-node-ipc", rooms: &[], outside: Outside::Pure },
@@ -71,6 +71,7 @@ const ROOMS: [Room; 13] = [
             "skep-listeners",
             "skep-logs",
             "skep-api",
+            "skep-state",
         ],
         outside: Outside::Any,
     },
@@ -81,6 +82,8 @@ const ROOMS: [Room; 13] = [
         rooms: &["skep-api", "skep-spec", "skep-daemon", "skep-keeper", "skep-logs", "skep-sys"],
         outside: Outside::Any,
     },
+    // Lives in somebody else's process.
+    Room { name: "skep-addon", rooms: &["skep-state"], outside: Outside::NoRuntime },
     Room { name: "xtask", rooms: &[], outside: Outside::NoRuntime },
 ];
 /// Outside the house: they start the product or measure it, so they may know any room.

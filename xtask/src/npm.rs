@@ -36,9 +36,10 @@ pub(crate) fn runtimes() -> Result<()> {
     stamp(&paths::root().join("tests/tools"), &home)
 }
 
-/// Express, Fastify, ws and socket.io beside the apps that use them, where Node looks for them.
+/// Express, Fastify, ws and socket.io beside the apps that use them, where Node looks for them; and what the tests of
+/// our own package use.
 pub(crate) fn fixtures() -> Result<()> {
-    for folder in ["tests/fixtures", "examples/express"] {
+    for folder in ["tests/fixtures", "examples/express", "npm/skep"] {
         let source = paths::root().join(folder);
         if clean_install(&source, &source)? {
             stamp(&source, &source)?;
