@@ -25,7 +25,8 @@ pub use log::{LogLine, Stream};
 pub use openapi::openapi;
 pub use progress::{Done, Failed, Progress};
 pub use request::{
-    Act, AppsQuery, CreateApp, Detail, EventsQuery, LOG_LINES_DEFAULT, LogsQuery, ScaleApp, SendSignal, UpgradeDaemon,
+    Act, AppsQuery, CreateApp, Detail, EventsQuery, LOG_LINES_DEFAULT, LogsQuery, ScaleApp, SendSignal,
+    UpgradeDaemon,
 };
 pub use route::{Found, Method, ROUTES, Route, RouteSpec, find};
 pub use target::{Known, Pick, Target, TargetError, decode_targets, encode_targets};

@@ -103,6 +103,13 @@ pub(crate) enum Verb {
     Id(OptionalTarget),
 
     /// Run an app in the foreground: for containers and development
+    ///
+    /// This process becomes the keeper, as pid 1 of a container or below a service manager. What the app writes goes
+    /// to standard output and standard error, byte for byte. SIGTERM and SIGINT stop it cleanly.
+    ///
+    /// The exit code is 0 after a clean stop; when the app has ended for good by itself (--no-autorestart,
+    /// --stop-exit-codes), its own exit code, or 128 plus the number of the signal that ended it; 1 when skep has given
+    /// it up.
     Run(Box<RunCommand>),
     /// Start what ran when skep was last stopped
     Resurrect(WaitArgs),
@@ -112,6 +119,9 @@ pub(crate) enum Verb {
     Daemon(DaemonCommand),
     /// Stop all workers, the daemon and the keeper
     Kill(WaitArgs),
+    /// Make the running skep this version; workers and connections stay
+    #[command(visible_alias = "upgrade")]
+    Update(UpdateCommand),
 
     /// Print completions for a shell: `source <(skep completions bash)`
     Completions(CompletionsCommand),
@@ -277,6 +287,14 @@ pub(crate) struct EventsCommand {
     pub(crate) follow: bool,
 }
 
+/// `skep update`.
+#[derive(Debug, Args)]
+pub(crate) struct UpdateCommand {
+    /// The program file of the new version [default: the skep that this command is]
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) program: Option<PathBuf>,
+}
+
 /// `skep daemon`.
 #[derive(Debug, Args)]
 pub(crate) struct DaemonCommand {
@@ -366,6 +384,8 @@ mod tests {
             "run app.js -i 2",
             "completions zsh",
             "resurrect --no-wait",
+            "update",
+            "upgrade ./skep",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }

@@ -12,6 +12,7 @@ mod machine;
 mod output;
 mod progress;
 mod session;
+mod settle;
 mod start_args;
 mod table;
 mod verbs;
@@ -20,6 +21,7 @@ use args::{Cli, DaemonVerb, Verb};
 use clap::{CommandFactory, Parser};
 use failure::{Failure, exit};
 use session::Context;
+use settle::Goal;
 use skep_api::Route;
 use std::process::ExitCode;
 
@@ -58,11 +60,11 @@ fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
 async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
     match verb {
         Verb::Start(args) => Box::pin(verbs::start::run(*args, context)).await,
-        Verb::Stop(args) => verbs::act::run(Route::StopApps, args, context).await,
-        Verb::Restart(args) => verbs::act::run(Route::RestartApps, args, context).await,
-        Verb::Reload(args) => verbs::act::run(Route::ReloadApps, args, context).await,
-        Verb::Delete(args) => verbs::act::run(Route::DeleteApps, args, context).await,
-        Verb::Reset(args) => verbs::act::run(Route::ResetApps, args, context).await,
+        Verb::Stop(args) => verbs::act::run(Route::StopApps, Goal::Stopped, args, context).await,
+        Verb::Restart(args) => verbs::act::run(Route::RestartApps, Goal::Running, args, context).await,
+        Verb::Reload(args) => verbs::act::run(Route::ReloadApps, Goal::Running, args, context).await,
+        Verb::Delete(args) => verbs::act::run(Route::DeleteApps, Goal::Gone, args, context).await,
+        Verb::Reset(args) => verbs::act::run(Route::ResetApps, Goal::Known, args, context).await,
         Verb::Scale(args) => verbs::scale::run(args, context).await,
         Verb::SendSignal(args) => verbs::signal::run(args, context).await,
         Verb::List(args) => verbs::list::run(args, context).await,
@@ -79,6 +81,7 @@ async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
             DaemonVerb::Stop(args) => verbs::daemon::stop(&args, context).await,
         },
         Verb::Kill(args) => verbs::daemon::stop(&args, context).await,
+        Verb::Update(args) => verbs::update::run(args.program, context).await,
         Verb::Completions(_) | Verb::Openapi | Verb::Docs | Verb::Run(_) => {
             unreachable!("`run` has carried these out")
         }

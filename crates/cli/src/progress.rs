@@ -6,6 +6,20 @@ use crate::table::printable;
 use anstyle::AnsiColor;
 use skep_api::client::{ClientError, Lines};
 use skep_api::{Done, Event, EventKind, Failed, Progress};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So many ends of one slot's workers are told in full; then a word says that it goes on like that.
+const ENDS_TOLD: u32 = 3;
+
+/// How a command's answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With the last line.
+    Whole,
+    /// In the middle: the daemon went away.
+    CutOff,
+}
 
 /// How a command went for the apps that it addressed.
 #[derive(Debug, Default)]
@@ -14,16 +28,20 @@ pub(crate) struct Report {
     pub(crate) done: Vec<String>,
     /// The worst exit code of those for which it was not.
     failed: Option<u8>,
+    /// How often the workers of a slot have ended.
+    ends: BTreeMap<u32, u32>,
+    /// What was told of apps as a whole.
+    told: BTreeSet<String>,
 }
 
 impl Report {
     /// Reads the answer to its end and tells it.
-    pub(crate) async fn read(&mut self, mut lines: Lines<Progress>, output: &Output) -> Result<(), Failure> {
+    pub(crate) async fn read(&mut self, mut lines: Lines<Progress>, output: &Output) -> Result<End, Failure> {
         loop {
             let line = match lines.next().await {
                 Ok(Some(line)) => line,
-                Ok(None) => return Ok(()),
-                Err(ClientError::Lost(cause)) => return Err(cut_off(&cause)),
+                Ok(None) => return Ok(End::Whole),
+                Err(ClientError::Lost(_)) => return Ok(End::CutOff),
                 Err(error) => return Err(error.into()),
             };
             if output.json {
@@ -33,15 +51,48 @@ impl Report {
         }
     }
 
+    /// The goal was reached for these apps, as was seen by other means.
+    pub(crate) fn reached(&mut self, apps: impl IntoIterator<Item = String>) {
+        for app in apps {
+            if !self.done.contains(&app) {
+                self.done.push(app);
+            }
+        }
+    }
+
     fn take(&mut self, line: Progress, output: &Output) {
         match line {
-            Progress::Notice(event) => tell(&event, output),
+            Progress::Notice(event) => {
+                if let Some(words) = self.words(&event) {
+                    let (sign, color) = sign_of(event.kind);
+                    output.sign(sign, color, &words);
+                }
+            }
             Progress::Done(Done { app, message }) => {
                 output.sign("✔", AnsiColor::Green, &message);
-                self.done.extend(app);
+                self.reached(app);
             }
             Progress::Failed(failed) => self.fail(failed, output),
         }
+    }
+
+    /// What is told of an event: a worker that ends again and again is told of a few times only.
+    fn words(&mut self, event: &Event) -> Option<String> {
+        let Some(slot) = event.slot else {
+            return self.told.insert(event.message.clone()).then(|| event.message.clone());
+        };
+        let ends = self.ends.entry(slot).or_default();
+        if event.kind == EventKind::WorkerExited {
+            *ends += 1;
+            return match (*ends).cmp(&ENDS_TOLD) {
+                Ordering::Less => Some(event.message.clone()),
+                Ordering::Equal => Some(format!("{}, and so on", event.message)),
+                Ordering::Greater => None,
+            };
+        }
+        let again =
+            matches!(event.kind, EventKind::WorkerSpawned | EventKind::RestartDelayed) && *ends >= ENDS_TOLD;
+        (!again).then(|| event.message.clone())
     }
 
     fn fail(&mut self, failed: Failed, output: &Output) {
@@ -66,20 +117,6 @@ impl Report {
             Some(code) => Err(Failure::Told(code)),
         }
     }
-}
-
-/// The daemon went away in the middle: it is started again at once and goes on with what it has accepted.
-fn cut_off(cause: &str) -> Failure {
-    Failure::new(
-        skep_api::ErrorCode::Internal,
-        format!("the daemon was restarted while it worked ({cause}); what it has accepted goes on"),
-        "`skep list` shows how it went",
-    )
-}
-
-fn tell(event: &Event, output: &Output) {
-    let (sign, color) = sign_of(event.kind);
-    output.sign(sign, color, &event.message);
 }
 
 /// The sign in front of an event.
@@ -131,5 +168,31 @@ mod tests {
         report.take(failed(ErrorCode::StartFailed), &QUIET);
         assert_eq!(report.result().unwrap_err().exit_code(), exit::FAILURE);
         assert_eq!(report.done, ["web"]);
+    }
+
+    #[test]
+    fn a_worker_that_keeps_ending_is_told_of_a_few_times_only() {
+        let mut report = Report::default();
+        let mut told = Vec::new();
+        for n in 0..5 {
+            for kind in [EventKind::WorkerSpawned, EventKind::WorkerExited] {
+                let message = format!("{kind:?} {n}");
+                told.extend(report.words(&Event { slot: Some(0), ..Event::new(n, 0, kind, message) }));
+            }
+            let apart = Event::new(n, 0, EventKind::Other, "web cannot listen");
+            told.extend(report.words(&apart));
+        }
+        assert_eq!(
+            told,
+            [
+                "WorkerSpawned 0",
+                "WorkerExited 0",
+                "web cannot listen",
+                "WorkerSpawned 1",
+                "WorkerExited 1",
+                "WorkerSpawned 2",
+                "WorkerExited 2, and so on",
+            ]
+        );
     }
 }

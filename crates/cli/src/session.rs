@@ -3,7 +3,7 @@
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::output::Output;
-use skep_api::client::Client;
+use skep_api::client::{Client, ClientError};
 use skep_api::{ErrorBody, ErrorCode};
 use skep_keeper::home::{Home, HomeError};
 use std::path::PathBuf;
@@ -42,6 +42,22 @@ impl Context {
     /// A connection; skep must be running.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         self.connect_if_running().await?.ok_or_else(Failure::not_running)
+    }
+
+    /// What `ask` asks for; once more, should the daemon be restarted at this very moment. Only for questions, and for
+    /// commands that may be given twice.
+    pub(crate) async fn ask<T>(
+        &self,
+        client: &mut Client,
+        ask: impl AsyncFn(&mut Client) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        match ask(client).await {
+            Err(ClientError::Lost(_)) => {
+                *client = self.connect().await?;
+                Ok(ask(client).await?)
+            }
+            other => Ok(other?),
+        }
     }
 
     /// A connection; skep is started if need be.

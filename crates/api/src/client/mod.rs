@@ -9,7 +9,7 @@ pub use lines::Lines;
 
 use crate::{
     Act, AppView, AppsQuery, CreateApp, DaemonView, ErrorBody, ErrorEnvelope, Event, EventsQuery, LogLine,
-    LogsQuery, Progress, Route, ScaleApp, SendSignal, encode_targets,
+    LogsQuery, Progress, Route, ScaleApp, SendSignal, UpgradeDaemon, encode_targets,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -130,6 +130,11 @@ impl Client {
     /// Stops all workers, the daemon and the keeper; answers when the stop is under way.
     pub async fn stop_daemon(&mut self) -> Result<(), ClientError> {
         self.send_json(Route::StopDaemon, "", &serde_json::Map::new()).await
+    }
+
+    /// Makes the running skep another program; answers when it is.
+    pub async fn upgrade_daemon(&mut self, request: &UpgradeDaemon) -> Result<(), ClientError> {
+        self.send_json(Route::UpgradeDaemon, "", request).await
     }
 
     /// A `POST` whose answer says nothing but that it was accepted.

@@ -2,30 +2,85 @@
 
 use crate::args::{TargetCommand, WaitArgs};
 use crate::failure::Failure;
-use crate::progress::Report;
+use crate::progress::{End, Report};
 use crate::session::Context;
-use skep_api::{Act, AppsQuery, Route};
+use crate::settle::{Goal, settle};
+use skep_api::client::{Client, Lines};
+use skep_api::{Act, AppsQuery, ErrorCode, Progress, Route};
 
 /// Carries the command out and shows how the apps are afterwards.
-pub(crate) async fn run(route: Route, args: TargetCommand, context: &Context) -> Result<(), Failure> {
+pub(crate) async fn run(
+    route: Route,
+    goal: Goal,
+    args: TargetCommand,
+    context: &Context,
+) -> Result<(), Failure> {
     let mut client = context.connect().await?;
-    let lines = client.act(route, &args.targets, &wait(&args.wait)).await?;
+    let act = wait(&args.wait);
+    let lines = send(route, &args.targets, &act, &mut client, context).await?;
     let mut report = Report::default();
-    report.read(lines, &context.output).await?;
+    follow(lines, &args.targets, goal, &act, context, &mut report).await?;
     report.result()?;
     if report.done.is_empty() {
         context.output.say("there is no app, so there is nothing to do");
         return Ok(());
     }
-    if route == Route::DeleteApps || context.output.json {
+    if goal == Goal::Gone {
         return Ok(());
     }
-    // The apps may be gone again by now, which is no failure of this command.
-    let apps = client.apps(&report.done, AppsQuery::default()).await.unwrap_or_default();
-    context.output.print(&super::list::table(&apps, &context.output))
+    super::list::show(&report.done, &mut client, context).await
+}
+
+/// Sends the command. Those that may be given twice are, should the daemon be restarted at this very moment.
+async fn send(
+    route: Route,
+    targets: &[String],
+    act: &Act,
+    client: &mut Client,
+    context: &Context,
+) -> Result<Lines<Progress>, Failure> {
+    if matches!(route, Route::RestartApps | Route::ReloadApps) {
+        return Ok(client.act(route, targets, act).await?);
+    }
+    context.ask(client, async |client: &mut Client| client.act(route, targets, act).await).await
+}
+
+/// Tells the command's progress to its end, through a restart of the daemon if need be.
+pub(crate) async fn follow(
+    lines: Lines<Progress>,
+    targets: &[String],
+    goal: Goal,
+    act: &Act,
+    context: &Context,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    if report.read(lines, &context.output).await? == End::Whole || !act.wait {
+        return Ok(());
+    }
+    let watching = settle(targets, goal, context, report);
+    let Some(timeout_ms) = act.timeout_ms else { return watching.await };
+    // The time before the restart is not counted: it is given anew, which is better than giving up early.
+    match tokio::time::timeout(std::time::Duration::from_millis(timeout_ms), watching).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::new(
+            ErrorCode::TimedOut,
+            format!("{} did not get there in the time given; it goes on", targets.join(", ")),
+            "`skep events -f` shows what it is doing",
+        )),
+    }
 }
 
 /// How long the daemon is asked to wait.
 pub(crate) fn wait(args: &WaitArgs) -> Act {
     Act { wait: !args.no_wait, timeout_ms: args.timeout.map(|timeout| timeout.0) }
+}
+
+/// All apps, or those that are meant.
+pub(crate) async fn look(
+    targets: &[String],
+    query: AppsQuery,
+    client: &mut Client,
+    context: &Context,
+) -> Result<Vec<skep_api::AppView>, Failure> {
+    context.ask(client, async |client: &mut Client| client.apps(targets, query).await).await
 }

@@ -1,5 +1,6 @@
 //! `describe`: all about one app.
 
+use super::act::look;
 use super::list::status_style;
 use crate::failure::Failure;
 use crate::human;
@@ -13,7 +14,7 @@ use skep_spec::AppSpec;
 /// Shows the apps that the targets mean, one after the other.
 pub(crate) async fn run(targets: &[String], context: &Context) -> Result<(), Failure> {
     let mut client = context.connect().await?;
-    let apps = client.apps(targets, AppsQuery { detail: Detail::Full }).await?;
+    let apps = look(targets, AppsQuery { detail: Detail::Full }, &mut client, context).await?;
     if context.output.json {
         return context.output.print_json(&apps);
     }

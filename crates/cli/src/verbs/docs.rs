@@ -36,7 +36,7 @@ fn verbs(command: &Command) -> impl Iterator<Item = &Command> {
 }
 
 fn about(command: &Command) -> String {
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     if about.ends_with('.') { about } else { format!("{about}.") }
 }
 

@@ -1,5 +1,6 @@
 //! `env`: the environment that an app was given.
 
+use super::act::look;
 use crate::failure::Failure;
 use crate::session::Context;
 use crate::table::printable;
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 /// Prints `NAME=value` lines, or one JSON object an app.
 pub(crate) async fn run(targets: &[String], context: &Context) -> Result<(), Failure> {
     let mut client = context.connect().await?;
-    let apps = client.apps(targets, AppsQuery { detail: Detail::Full }).await?;
+    let apps = look(targets, AppsQuery { detail: Detail::Full }, &mut client, context).await?;
     let environments: Vec<(String, BTreeMap<String, String>)> = apps
         .iter()
         .map(|app| (app.name.clone(), app.spec.as_ref().map(|spec| spec.environment()).unwrap_or_default()))

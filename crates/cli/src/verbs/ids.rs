@@ -4,18 +4,18 @@ use crate::failure::Failure;
 use crate::session::Context;
 use skep_api::{AppView, AppsQuery};
 
-async fn look(targets: &[String], context: &Context) -> Result<Vec<AppView>, Failure> {
+async fn apps(targets: &[String], context: &Context) -> Result<Vec<AppView>, Failure> {
     let mut client = match context.connect_if_running().await? {
         Some(client) => client,
         None if targets.is_empty() => return Ok(Vec::new()),
         None => return Err(Failure::not_running()),
     };
-    Ok(client.apps(targets, AppsQuery::default()).await?)
+    super::act::look(targets, AppsQuery::default(), &mut client, context).await
 }
 
 /// Process ids, one a line.
 pub(crate) async fn pids(targets: &[String], context: &Context) -> Result<(), Failure> {
-    let apps = look(targets, context).await?;
+    let apps = apps(targets, context).await?;
     let pids: Vec<u32> = apps.iter().flat_map(|app| &app.slots).filter_map(|slot| slot.pid).collect();
     if context.output.json {
         return context.output.print_json(&pids);
@@ -25,7 +25,7 @@ pub(crate) async fn pids(targets: &[String], context: &Context) -> Result<(), Fa
 
 /// Slot ids, as PM2 prints them: `[ 0, 1 ]`.
 pub(crate) async fn ids(targets: &[String], context: &Context) -> Result<(), Failure> {
-    let apps = look(targets, context).await?;
+    let apps = apps(targets, context).await?;
     let ids: Vec<u32> = apps.iter().flat_map(|app| &app.slots).map(|slot| slot.id).collect();
     if context.output.json {
         return context.output.print_json(&ids);

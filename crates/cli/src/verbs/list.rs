@@ -1,5 +1,6 @@
 //! `list`: a row for each slot.
 
+use super::act::look;
 use crate::args::ListCommand;
 use crate::failure::Failure;
 use crate::human;
@@ -7,6 +8,7 @@ use crate::output::Output;
 use crate::session::Context;
 use crate::table::{Cell, Column, draw};
 use anstyle::{AnsiColor, Style};
+use skep_api::client::Client;
 use skep_api::{AppView, AppsQuery, SlotView, Status};
 use std::cmp::Ordering;
 use std::str::FromStr;
@@ -62,8 +64,10 @@ impl FromStr for Sort {
 
 /// Shows the apps. That skep is not running means that there are none.
 pub(crate) async fn run(args: ListCommand, context: &Context) -> Result<(), Failure> {
-    let apps = match context.connect_if_running().await? {
-        Some(mut client) => client.apps(&args.targets, AppsQuery::default()).await?,
+    let client = context.connect_if_running().await?;
+    let running = client.is_some();
+    let apps = match client {
+        Some(mut client) => look(&args.targets, AppsQuery::default(), &mut client, context).await?,
         None if !args.targets.is_empty() => return Err(Failure::not_running()),
         None => {
             context
@@ -75,7 +79,23 @@ pub(crate) async fn run(args: ListCommand, context: &Context) -> Result<(), Fail
     if context.output.json {
         return context.output.print_json(&apps);
     }
+    if apps.is_empty() && running {
+        context.output.say("there is no app yet: `skep start app.js` adds one");
+    }
     context.output.print(&sorted_table(&apps, args.sort, &context.output))
+}
+
+/// Shows these apps after a command. That one of them is gone by now is no failure of the command.
+pub(crate) async fn show(apps: &[String], client: &mut Client, context: &Context) -> Result<(), Failure> {
+    if context.output.json || context.output.quiet {
+        return Ok(());
+    }
+    let apps = match look(apps, AppsQuery::default(), client, context).await {
+        Ok(apps) => apps,
+        Err(Failure::Error(_)) => return Ok(()),
+        Err(failure) => return Err(failure),
+    };
+    context.output.print(&table(&apps, &context.output))
 }
 
 /// The table, by id.
@@ -105,6 +125,9 @@ fn sorted_table(apps: &[AppView], sort: Sort, output: &Output) -> String {
         let order = if sort.descending { order.reverse() } else { order };
         order.then(a.1.id.cmp(&b.1.id))
     });
+    if rows.is_empty() {
+        return String::new();
+    }
     let spaces = apps.iter().any(|app| app.namespace != "default");
     let cells: Vec<Vec<Cell>> = rows.iter().map(|(app, slot)| row(app, slot, spaces)).collect();
     draw(COLUMNS, &cells, output.width, output.color)

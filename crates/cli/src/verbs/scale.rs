@@ -1,11 +1,12 @@
 //! `scale`: more or fewer workers.
 
-use super::act::wait;
+use super::act::{follow, wait};
 use crate::args::ScaleCommand;
 use crate::failure::Failure;
 use crate::progress::Report;
 use crate::session::Context;
-use skep_api::{AppsQuery, ScaleApp};
+use crate::settle::Goal;
+use skep_api::ScaleApp;
 
 /// Scales one app and shows it.
 pub(crate) async fn run(args: ScaleCommand, context: &Context) -> Result<(), Failure> {
@@ -13,12 +14,9 @@ pub(crate) async fn run(args: ScaleCommand, context: &Context) -> Result<(), Fai
     let act = wait(&args.wait);
     let request = ScaleApp { instances: args.instances, wait: act.wait, timeout_ms: act.timeout_ms };
     let lines = client.scale(&args.app, &request).await?;
+    let targets = [args.app];
     let mut report = Report::default();
-    report.read(lines, &context.output).await?;
+    follow(lines, &targets, Goal::Running, &act, context, &mut report).await?;
     report.result()?;
-    if context.output.json {
-        return Ok(());
-    }
-    let apps = client.apps(&[&args.app], AppsQuery::default()).await.unwrap_or_default();
-    context.output.print(&super::list::table(&apps, &context.output))
+    super::list::show(&targets, &mut client, context).await
 }

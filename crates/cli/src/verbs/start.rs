@@ -1,12 +1,13 @@
 //! `start`: new apps from scripts, programs and command lines; or known ones that are stopped.
 
-use super::act::wait;
+use super::act::{follow, look, wait};
 use crate::args::StartCommand;
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::output::Output;
 use crate::progress::Report;
 use crate::session::Context;
+use crate::settle::Goal;
 use crate::start_args::StartArgs;
 use skep_api::client::{Client, ClientError, Lines};
 use skep_api::{
@@ -27,7 +28,7 @@ enum Step {
 pub(crate) async fn run(args: StartCommand, context: &Context) -> Result<(), Failure> {
     let machine = here(&context.output)?;
     let apps = match context.connect_if_running().await? {
-        Some(mut client) => client.apps::<&str>(&[], AppsQuery::default()).await?,
+        Some(mut client) => look(&[], AppsQuery::default(), &mut client, context).await?,
         None => Vec::new(),
     };
     let (steps, notes) = plan(&args, &apps, &machine)?;
@@ -42,20 +43,20 @@ pub(crate) async fn run(args: StartCommand, context: &Context) -> Result<(), Fai
         }
         // Each on a connection of its own: apps become ready side by side, as fast as the slowest.
         let mut own = context.connect_or_start().await?;
-        answers.push((ask(step, &act, &mut own).await?, own));
+        let targets = match step {
+            Step::Start(targets) => targets.clone(),
+            Step::Create(spec) => vec![spec.name.clone()],
+        };
+        answers.push((ask(step, &act, &mut own).await?, targets, own));
     }
-    for (lines, _connection) in answers {
-        report.read(lines, &context.output).await?;
+    for (lines, targets, _connection) in answers {
+        follow(lines, &targets, Goal::Running, &act, context, &mut report).await?;
     }
     report.result()?;
-    if context.output.json {
-        return Ok(());
-    }
     if report.done.is_empty() {
         return Ok(());
     }
-    let apps = client.apps(&report.done, AppsQuery::default()).await.unwrap_or_default();
-    context.output.print(&super::list::table(&apps, &context.output))
+    super::list::show(&report.done, &mut client, context).await
 }
 
 /// This machine, with a word about what cannot be handed on.

@@ -101,10 +101,14 @@ fn keep(spec: AppSpec, home: &Home, claim: Claim) -> Result<u8, Failure> {
     Ok(left_code(&exit))
 }
 
-/// The exit code in the file; a daemon that left none has failed.
+/// The exit code in the file. There is none when the stop was ordered by a command (`skep kill`), which is a clean
+/// end; a daemon that could not write it has said so on standard error.
 fn left_code(exit: &Path) -> u8 {
-    let text = fs::read_to_string(exit).unwrap_or_default();
-    text.trim().parse().unwrap_or(crate::failure::exit::FAILURE)
+    match fs::read_to_string(exit) {
+        Ok(text) => text.trim().parse().unwrap_or(crate::failure::exit::FAILURE),
+        Err(error) if error.kind() == ErrorKind::NotFound => crate::failure::exit::OK,
+        Err(_) => crate::failure::exit::FAILURE,
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +138,9 @@ mod tests {
     fn the_exit_code_is_the_one_that_was_left() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("run.exit");
-        assert_eq!(left_code(&file), 1);
+        assert_eq!(left_code(&file), 0, "the stop was ordered by a command");
+        fs::write(&file, "").unwrap();
+        assert_eq!(left_code(&file), 1, "the disk is full");
         fs::write(&file, "137\n").unwrap();
         assert_eq!(left_code(&file), 137);
     }
