@@ -45,7 +45,7 @@ pub struct Fleet {
 
 /// A fleet in a box: all of its state, for the supervisor's own successor. Store it after each [`Fleet::handle`] and
 /// before its effects; a turn without effects may have changed it, too. A version of skep that cannot read an older
-/// one's snapshot restores without it.
+/// one's snapshot restores without it. Serializing the fleet itself gives the same bytes without a copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Snapshot(pub(crate) Fleet);
