@@ -23,7 +23,7 @@ pub enum Progress {
     More,
     /// Nothing to do until the pipe's next edge (new bytes or hang-up); an unfinished line may rest in the pipe.
     Idle,
-    /// Held back by a file (full disk, or another stream's unfinished line in it): `tick` goes on by itself.
+    /// Held back by a file (full disk, another stream's unfinished line in it, or its turn): `tick` goes on by itself.
     Waiting,
     /// All is written and the stream is detached; also reported as [`Event::Ended`].
     Ended,
@@ -96,7 +96,7 @@ impl Capture {
         let result = self.acquire(&mut attached, files);
         for file in former {
             if !attached.files.contains(&file) {
-                Pump { stream: &mut attached, kit: &mut self.kit, now }.leave(file);
+                Pump::new(&mut attached, &mut self.kit, now).leave(file);
                 self.kit.release(file, stream);
             }
         }
@@ -126,7 +126,7 @@ impl Capture {
     pub fn pump(&mut self, stream: StreamId, now: Moment) -> Progress {
         self.kit.settle();
         let Some(attached) = self.streams.get_mut(&stream) else { return Progress::Ended };
-        let progress = Pump { stream: attached, kit: &mut self.kit, now }.run();
+        let progress = Pump::new(attached, &mut self.kit, now).run();
         if progress == Progress::Ended
             && let Some(attached) = self.streams.remove(&stream)
         {
@@ -138,8 +138,8 @@ impl Capture {
     }
 
     /// The worker is gone: what it left, finished line or not, is written, and then the stream is detached even if
-    /// a grandchild still holds the pipe's other end. Answers `Ended` or, when a file is in trouble, `Waiting`
-    /// (then [`Event::Ended`] comes later).
+    /// a grandchild still holds the pipe's other end. Answers `Ended` or, when a file is in trouble or others go first,
+    /// `Waiting` (then [`Event::Ended`] comes later).
     pub fn finish(&mut self, stream: StreamId, now: Moment) -> Progress {
         if let Some(attached) = self.streams.get_mut(&stream)
             && attached.closing_bytes.is_none()

@@ -159,14 +159,14 @@ impl Kit {
         }
     }
 
-    /// All that wait for the file try again at the next tick.
-    pub(crate) fn wake(&mut self, id: FileId) {
+    /// All that wait for the file try again at the next tick; false when nobody does.
+    pub(crate) fn wake(&mut self, id: FileId) -> bool {
         let file = self.file(id);
         file.contended_ns = None;
-        if !file.waiters.is_empty() {
-            let waiters = std::mem::take(&mut file.waiters);
-            self.ready.extend(waiters);
-        }
+        let waiters = std::mem::take(&mut file.waiters);
+        let any = !waiters.is_empty();
+        self.ready.extend(waiters);
+        any
     }
 
     pub(crate) fn notice(&mut self, notice: Notice) {

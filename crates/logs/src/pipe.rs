@@ -28,6 +28,14 @@ pub(crate) fn capacity(pipe: impl AsFd) -> io::Result<usize> {
     Ok(rustix::pipe::fcntl_getpipe_size(pipe)?)
 }
 
+/// The fewest bytes that a full pipe of that capacity may hold. Its first page may be nearly consumed; of the others any
+/// two neighbours hold more than one page together, or the kernel had merged them. A pipe of two pages, as users with
+/// very many pipes get, may be full with two bytes.
+pub(crate) fn least_full_bytes(capacity: usize) -> usize {
+    let page = rustix::param::page_size();
+    (capacity / page).saturating_sub(1) / 2 * page
+}
+
 /// True when no writer is left: what is in the pipe is all there will ever be.
 pub(crate) fn hung_up(pipe: impl AsFd) -> bool {
     let pipe = pipe.as_fd();
@@ -91,10 +99,9 @@ impl Scratch {
         Ok(Self { peek_out, peek_in, null, peek_bytes, input: Vec::new(), output: Vec::new() })
     }
 
-    /// The most that a peek is sure to see, however badly a pipe's pages are filled: two neighbouring pages hold
-    /// more than one page together, or the kernel had merged them.
+    /// What a peek is sure to see of a pipe that holds so much, however badly its pages are filled.
     pub(crate) fn sure_bytes(&self) -> usize {
-        self.peek_bytes / 2
+        least_full_bytes(self.peek_bytes)
     }
 
     /// Lets up to `bytes` of a pipe go.
@@ -178,12 +185,30 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_may_be_full_with_very_few_bytes() {
+        let (out, into) = pipe_with_bytes(&[]);
+        let page = rustix::param::page_size();
+        let capacity = rustix::pipe::fcntl_setpipe_size(&into, 2 * page).expect("shrink");
+        rustix::io::write(&into, &vec![b'a'; page]).expect("write");
+        rustix::io::read(&out, &mut vec![0; page - 1]).expect("read");
+        rustix::io::write(&into, b"b").expect("write");
+        rustix::fs::fcntl_setfl(&into, OFlags::NONBLOCK).expect("fcntl");
+        assert_eq!(rustix::io::write(&into, &vec![b'c'; page]), Err(Errno::AGAIN));
+        assert_eq!(available(&out).expect("available"), 2);
+        assert_eq!(least_full_bytes(capacity), 0);
+        assert_eq!(least_full_bytes(16 * page), 7 * page);
+    }
+
+    #[test]
     fn the_last_line_end_is_found_wherever_it_is() {
         for (before, after) in
             [(0, 0), (1, 5), (10_000, 3), (3, 10_000), (9_000, 9_000), (0, 4095), (0, 4096)]
         {
             let bytes = [vec![b'a'; before], vec![b'\n'], vec![b'b'; after]].concat();
-            let (out, _into) = pipe_with_bytes(&bytes);
+            let (out, into) = pipe_with_bytes(&[]);
+            rustix::pipe::fcntl_setpipe_size(&into, 1 << 16)
+                .expect("a pipe of the usual size: run with fewer pipes");
+            rustix::io::write(&into, &bytes).expect("write");
             let mut scratch = Scratch::new().expect("scratch");
             let seen = scratch.peek_line_end(&out, usize::MAX >> 1, 0).expect("peek");
             assert_eq!(seen, (bytes.len(), Some(before + 1)), "{before} {after}");

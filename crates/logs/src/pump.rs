@@ -16,13 +16,13 @@ use crate::capture::FILES_MAX;
 use crate::file::{FileId, Line};
 use crate::format::Format;
 use crate::kit::Kit;
-use crate::pipe::{available, hand_over_at, hung_up};
+use crate::pipe::{available, hand_over_at, hung_up, least_full_bytes};
 use crate::{Chunk, Event, Moment, Progress, Source, StreamId};
 
 /// Bytes moved by one call, about: a full pipe of the largest size without privileges.
 const PUMP_BYTES: usize = 1 << 20;
-/// An unfinished line stays in its pipe up to this share of the pipe. However small the writes, half of the pipe's
-/// capacity always fits (see `Scratch::sure_bytes`), so a writer is never blocked by a line that we hold.
+/// An unfinished line stays in its pipe up to this share of the pipe, and never so long that the pipe may be full
+/// (see `least_full_bytes`): a writer must not be blocked by a line that we hold.
 const HOLD_SHARE: usize = 4;
 /// Between tries after the kernel refused something that it never should.
 pub(crate) const RETRY_NS: u64 = 1_000_000_000;
@@ -47,6 +47,8 @@ pub(crate) struct Pump<'a> {
     pub(crate) stream: &'a mut Attached,
     pub(crate) kit: &'a mut Kit,
     pub(crate) now: Moment,
+    /// A line ended that others had waited for: they go first now, or this stream's next line might keep them waiting.
+    others_turn: bool,
 }
 
 /// What one round came to.
@@ -71,7 +73,7 @@ pub(crate) struct Cut {
 
 impl Attached {
     pub(crate) fn new(source: Arc<Source>, pipe: Arc<OwnedFd>, capacity: usize, peek_bytes: usize) -> Self {
-        let hold_bytes = (capacity / HOLD_SHARE).min(peek_bytes);
+        let hold_bytes = (capacity / HOLD_SHARE).min(least_full_bytes(capacity)).min(peek_bytes);
         Self {
             source,
             pipe,
@@ -85,7 +87,11 @@ impl Attached {
 
 // === impl Pump ===
 
-impl Pump<'_> {
+impl<'a> Pump<'a> {
+    pub(crate) fn new(stream: &'a mut Attached, kit: &'a mut Kit, now: Moment) -> Self {
+        Self { stream, kit, now, others_turn: false }
+    }
+
     pub(crate) fn id(&self) -> StreamId {
         self.stream.source.id()
     }
@@ -102,6 +108,11 @@ impl Pump<'_> {
                     }
                     if let Some(left) = &mut self.stream.closing_bytes {
                         *left = left.saturating_sub(bytes);
+                    }
+                    if std::mem::take(&mut self.others_turn) {
+                        let id = self.id();
+                        self.kit.ready.push_back(id);
+                        return Progress::Waiting;
                     }
                 }
                 Ok(Step::Stop(progress)) => return progress,
@@ -256,8 +267,8 @@ impl Pump<'_> {
             file.flush_ns = now_ns + DEVICE_RETRY_NS;
             self.kit.uneasy.insert(id);
         }
-        if line == Line::Start {
-            self.kit.wake(id);
+        if line == Line::Start && self.kit.wake(id) {
+            self.others_turn = true;
         }
         self.recovered(id);
     }

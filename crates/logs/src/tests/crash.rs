@@ -158,7 +158,7 @@ fn check(acts: &[Act], specs: &[Vec<FileSpec>], names: &[(&str, &Format, &[usize
         let mut rig = prepare();
         run(&mut rig, acts, &[crash]);
         verify(&rig, &[crash]);
-        for second in 0..12 {
+        for second in (crash % 3..15).step_by(3) {
             let mut rig = prepare();
             run(&mut rig, acts, &[crash, second]);
             verify(&rig, &[crash, second]);
@@ -237,5 +237,16 @@ fn rotation_survives_any_crash() {
         &[vec![file.clone()], vec![file]],
         &[("all.log", &Format::Raw, &[0, 1])],
         Rig::new,
+    );
+}
+
+#[test]
+fn a_stage_smaller_than_a_batch_survives_any_crash() {
+    let file = spec("all.log", &time_format());
+    check(
+        &history(false),
+        &[vec![file.clone()], vec![file]],
+        &[("all.log", &time_format(), &[0, 1])],
+        Rig::with_small_stage,
     );
 }

@@ -11,11 +11,11 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// Set in the process that a test starts itself again in.
 const INSIDE: &str = "SKEP_LOGS_TEST_INSIDE";
 
-/// Runs the named test again in another process, by way of `sh -c "<prepare>; exec <test>"`.
-fn run_again(test: &str, prepare: &str) {
+/// Runs the named test again in another process, by way of `sh -c "<prepare> exec <wrapper> <test>"`.
+fn run_again(test: &str, prepare: &str, wrapper: &str) {
     let me = std::env::current_exe().expect("own path");
     let status = Command::new("sh")
-        .args(["-c", &format!("{prepare} && exec \"$0\" --exact {test} --nocapture")])
+        .args(["-c", &format!("{prepare} exec {wrapper} \"$0\" --exact {test} --nocapture")])
         .arg(me)
         .env(INSIDE, "1")
         .status()
@@ -123,7 +123,8 @@ fn a_file_at_its_size_limit_blocks_then_drops_and_counts_then_goes_on() {
         // The signal that comes with this limit would end us; a daemon ignores it too.
         return run_again(
             "tests::full::a_file_at_its_size_limit_blocks_then_drops_and_counts_then_goes_on",
-            "trap '' XFSZ",
+            "trap '' XFSZ;",
+            "",
         );
     }
     for format in [Format::Raw, Format::Json(None)] {
@@ -146,35 +147,33 @@ fn a_full_disk_blocks_then_drops_and_counts_then_goes_on() {
             namespaces,
             "a full disk can be made only by root or with user namespaces: run this test as root"
         );
-        return run_again(test, "[ \"$(id -u)\" = 0 ] || exec unshare -Urm \"$0\" --exact");
+        return run_again(test, "", "unshare -Urm");
     }
     for format in [Format::Raw, Format::Json(None)] {
         for (when_full, patience) in [(WhenFull::Block, false), (patient(), true)] {
             let rig = Rig::new();
             let disk = Disk::mount(rig.path("disk"));
             let spec = rig.spec("disk/a.log");
-            fill_and_free(&format, when_full, patience, || disk.resize("1m"), rig, spec);
+            fill_and_free(&format, when_full, patience, || disk.free(), rig, spec);
         }
     }
 }
 
-/// A small tmpfs.
+/// A small tmpfs, partly taken by a file that can be removed.
 struct Disk(std::path::PathBuf);
 
 impl Disk {
     fn mount(path: std::path::PathBuf) -> Self {
         std::fs::create_dir(&path).expect("mkdir");
-        Self::command("mount", &["-t", "tmpfs", "-o", "size=40k", "none"], &path);
+        let mut mount = Command::new("mount");
+        let status = mount.args(["-t", "tmpfs", "-o", "size=2m", "none"]).arg(&path).status().expect("mount");
+        assert!(status.success(), "mount: {status}");
+        std::fs::write(path.join("ballast"), vec![0; (2 << 20) - 40_960]).expect("ballast");
         Self(path)
     }
 
-    fn resize(&self, size: &str) {
-        Self::command("mount", &["-o", &format!("remount,size={size}")], &self.0);
-    }
-
-    fn command(name: &str, arguments: &[&str], path: &std::path::Path) {
-        let status = Command::new(name).args(arguments).arg(path).status().expect("mount");
-        assert!(status.success(), "{name} {arguments:?}");
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("ballast")).expect("remove");
     }
 }
 

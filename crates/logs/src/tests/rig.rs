@@ -34,7 +34,17 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new() -> Self {
+        Self::over(Safe::create().expect("safe"))
+    }
+
+    /// With a stage of one page, as a user gets who has too many pipes.
+    pub(crate) fn with_small_stage() -> Self {
         let safe = Safe::create().expect("safe");
+        rustix::pipe::fcntl_setpipe_size(&safe.stage_in, 4096).expect("shrink");
+        Self::over(safe)
+    }
+
+    fn over(safe: Safe) -> Self {
         let capture = Capture::open(safe.try_clone().expect("clone"), TimeZone::UTC).expect("capture");
         Self {
             dir: tempfile::tempdir().expect("tempdir"),
