@@ -28,12 +28,13 @@ mod preload;
 mod seq;
 mod session;
 pub mod skep;
+mod v8;
 
 pub use address::{Address, BACKLOG_DEFAULT, Query, Udp};
 pub use data::ServerData;
 pub use dispatch::{Assignment, Dispatcher, Policy, Verdict, WAITING_MAX, WINDOW};
 pub use errno::{UvErrno, describe_errno};
-pub use frame::{LINE_BYTES_MAX, SPILL_BYTES, WINDOW_BYTES};
+pub use frame::{LINE_BYTES_MAX, SPILL_BYTES, Serialization, WINDOW_BYTES};
 pub use incoming::HandleKind;
 pub use outgoing::SockName;
 pub use preload::{PRELOAD_SOURCE, inject_preload, preload_allowed};

@@ -18,11 +18,12 @@ use serde_json::value::RawValue;
 use self::handles::{Content, Handles};
 use self::servers::{Origin, Servers, Stage};
 use crate::errno::UvErrno;
-use crate::frame::{Framer, MidLine};
+use crate::frame::{Framer, MidLine, Serialization};
 use crate::incoming::{self, Incoming};
 use crate::outgoing::{self, Answer, SockName};
 use crate::seq::{Generation, Seq};
 use crate::skep::{DrainMode, Hello};
+use crate::v8;
 
 pub use self::events::{ConnId, Dropped, Event, Handover, Listening, Received, Returned, Why};
 
@@ -42,6 +43,7 @@ pub struct SessionState {
     /// Servers closed since then; their idle connections come after.
     departed: Servers,
     mid_line: MidLine,
+    serialization: Serialization,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,12 @@ impl<F> Session<F> {
         Self::build(generation, SessionState::default(), true)
     }
 
+    /// For a worker that was started with another serialization than JSON.
+    #[must_use]
+    pub fn with_serialization(generation: Generation, serialization: Serialization) -> Self {
+        Self::build(generation, SessionState { serialization, ..SessionState::default() }, true)
+    }
+
     /// For a worker that an earlier daemon talked with.
     #[must_use]
     pub fn restore(state: SessionState, generation: Generation) -> Self {
@@ -87,7 +95,7 @@ impl<F> Session<F> {
 
     fn build(generation: Generation, state: SessionState, in_step: bool) -> Self {
         Self {
-            framer: Framer::new(state.mid_line),
+            framer: Framer::new(state.mid_line, state.serialization),
             seq: Seq::new(generation),
             state,
             handles: Handles::new(in_step),
@@ -267,6 +275,10 @@ impl<F> Session<F> {
     }
 
     fn queue(&mut self, line: Vec<u8>, handle: Option<u64>) {
+        let line = match self.state.serialization {
+            Serialization::Json => line,
+            Serialization::Advanced => v8::encode(&line),
+        };
         self.outgoing_bytes += line.len();
         self.outgoing.push_back(Frame { line, handle });
     }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use primary::channel::{fixture, nodes};
 use primary::client::{Connection, Manner};
 use primary::{Balance, Primary};
-use skep_node_ipc::SessionState;
+use skep_node_ipc::{Serialization, SessionState};
 
 /// Runs a theme on every Node, in both balances.
 fn everywhere(theme: impl Fn(&mut Primary)) {
@@ -196,6 +196,32 @@ fn messages_go_both_ways() {
         for text in ["{\"a\":[1,\"zwei\\n\"]}", "\"\u{1f600}\"", "3", "{\"cmd\":\"NODE_\"}"] {
             primary.until_told(worker, &format!("message {{\"echo\":{text},\"id\":{worker}}}"));
         }
+    });
+}
+
+#[test]
+fn advanced_serialization_speaks_the_same_protocol() {
+    everywhere(|primary| {
+        primary.serialization = Serialization::Advanced;
+        primary.preload = true;
+        let worker = start(primary, "rich");
+        primary.until_told(
+            worker,
+            "message {\"buffer\":{\"type\":\"Buffer\",\"data\":[1,2]},\"map\":[[1,\"zwei\"]],",
+        );
+        primary
+            .worker(worker)
+            .session
+            .send_message("[1.5,\"\u{1f600}\",{\"a\":-7}]")
+            .expect("a user message");
+        primary.until_told(worker, "message {\"echo\":[1.5,\"\u{1f600}\",{\"a\":-7}]}");
+        primary.until_told(worker, "listening");
+        asks(primary, primary.port(), 10);
+        let big = format!("\"{}\"", "x".repeat(300_000));
+        primary.worker(worker).session.send_message(&big).expect("a user message");
+        primary.until_told(worker, &format!("message {{\"echo\":{}", &big[..1_000]));
+        primary.worker(worker).session.disconnect();
+        assert!(primary.until_gone(worker).success());
     });
 }
 

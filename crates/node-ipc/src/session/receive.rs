@@ -6,10 +6,11 @@ use super::handles::{Content, Nacked};
 use super::servers::{Origin, Server, Stage};
 use crate::address::{Address, Query};
 use crate::errno::UvErrno;
-use crate::frame::{Framer, Line, MidLine};
+use crate::frame::{Framer, Line, MidLine, Serialization};
 use crate::incoming::{Incoming, RawQuery, parse_line, parse_value};
 use crate::outgoing::{self, Answer};
 use crate::skep::{BoundServer, FromPreload};
+use crate::v8;
 
 /// Where the two lists of [`Received`] grow.
 struct Told<F> {
@@ -22,10 +23,10 @@ impl<F> Session<F> {
     /// kernel brings those of one message at most; more than one would be closed).
     pub fn receive(&mut self, window: &[u8], fds: impl IntoIterator<Item = F>) -> Received<F> {
         let mut told = Told { events: Vec::new(), handovers: Vec::new() };
-        let idle = Framer::new(MidLine::No);
+        let idle = Framer::new(MidLine::No, Serialization::Json);
         let mut framer = std::mem::replace(&mut self.framer, idle);
         let consumed = framer.feed(window, fds.into_iter().next(), |line, fd| match line {
-            Line::Whole(line) => self.line(line, fd, &mut told),
+            Line::Whole(line) => self.whole(line, fd, &mut told),
             Line::Lost { bytes, with_handle } => {
                 if with_handle {
                     // Its sender queues everything until it hears something.
@@ -38,6 +39,22 @@ impl<F> Session<F> {
         self.framer = framer;
         set(&mut self.state.mid_line, mid_line, &mut self.revision);
         Received { consumed, events: told.events, handovers: told.handovers }
+    }
+
+    fn whole(&mut self, payload: &[u8], fd: &mut Option<F>, told: &mut Told<F>) {
+        match self.state.serialization {
+            Serialization::Json => self.line(payload, fd, told),
+            Serialization::Advanced => match v8::decode(payload) {
+                Ok(line) => self.line(line.as_bytes(), fd, told),
+                Err(reason) => {
+                    if fd.take().is_some() {
+                        // Its sender queues everything until it hears something.
+                        self.queue(outgoing::handle_ack(true), None);
+                    }
+                    told.events.push(Event::Dropped(Dropped::Malformed { reason }));
+                }
+            },
+        }
     }
 
     fn line(&mut self, line: &[u8], fd: &mut Option<F>, told: &mut Told<F>) {

@@ -53,7 +53,11 @@ pub(crate) fn spawn(primary: &Primary, id: u32, args: &[&str]) -> (Child, OwnedF
     let script = format!("{limit}exec \"$0\" \"$@\" 3<&0 0</dev/null");
     command.args(["-c", &script]).arg(&primary.node).args(args);
     command.stdin(theirs).stdout(Stdio::null()).env_remove("NODE_OPTIONS");
-    command.env("NODE_CHANNEL_FD", "3").env("NODE_CHANNEL_SERIALIZATION_MODE", "json");
+    let mode = match primary.serialization {
+        skep_node_ipc::Serialization::Json => "json",
+        skep_node_ipc::Serialization::Advanced => "advanced",
+    };
+    command.env("NODE_CHANNEL_FD", "3").env("NODE_CHANNEL_SERIALIZATION_MODE", mode);
     if primary.cluster {
         command.env("NODE_UNIQUE_ID", id.to_string());
     }

@@ -15,8 +15,8 @@ use std::rc::Rc;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 use skep_node_ipc::{
-    Address, ConnId, ConnectionKind, Dispatcher, Event, Generation, Policy, Query, ServerData, Session,
-    SockName, UvErrno, Why,
+    Address, ConnId, ConnectionKind, Dispatcher, Event, Generation, Policy, Query, Serialization, ServerData,
+    Session, SockName, UvErrno, Why,
 };
 
 /// Descriptors are shared between the session (which may have to send again) and the primary.
@@ -67,6 +67,7 @@ pub(crate) struct Primary {
     pub(crate) preload: bool,
     pub(crate) cluster: bool,
     pub(crate) env: Vec<(String, String)>,
+    pub(crate) serialization: Serialization,
     /// `ulimit -n` of the workers to come.
     pub(crate) descriptors: Option<u32>,
     pub(crate) workers: BTreeMap<u32, Worker>,
@@ -92,6 +93,7 @@ impl Primary {
             preload: false,
             cluster: true,
             env: Vec::new(),
+            serialization: Serialization::Json,
             descriptors: None,
             workers: BTreeMap::new(),
             listeners: BTreeMap::new(),
@@ -112,7 +114,7 @@ impl Primary {
         let id = self.next_worker;
         self.next_worker += 1;
         let (child, channel) = channel::spawn(self, id, args);
-        let session = Session::new(Generation(self.generation));
+        let session = Session::with_serialization(Generation(self.generation), self.serialization);
         let worker = Worker { child, channel, session, told: Vec::new(), ended: false, raw: Vec::new() };
         self.workers.insert(id, worker);
         id
