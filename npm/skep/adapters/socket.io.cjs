@@ -16,6 +16,8 @@ class SkepAdapter extends ClusterAdapterWithHeartbeat {
       if (to === undefined || to === null) this.onMessage(message)
       else if (to === this.uid) this.onResponse(message)
     }
+    // Tells the other servers that this one is here.
+    this.init()
   }
 
   doPublish (message) {

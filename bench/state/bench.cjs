@@ -1,0 +1,230 @@
+'use strict'
+// Shared state side by side with Redis in one run: raw figures, medians of rotated rounds. `node bench/state/bench.cjs`
+// wants redis-server on the PATH and `npm install` done in npm/skep. ROUNDS (5), SECONDS (0.5) a measurement.
+
+const { fork, spawn } = require('node:child_process')
+const { once } = require('node:events')
+const fs = require('node:fs')
+const path = require('node:path')
+const { monitorEventLoopDelay } = require('node:perf_hooks')
+
+const PACKAGE = path.join(__dirname, '..', '..', 'npm', 'skep')
+const Redis = require(path.join(PACKAGE, 'node_modules', 'ioredis'))
+const { Supervisor } = require(path.join(PACKAGE, 'supervisor.cjs'))
+
+const ROUNDS = Number(process.env.ROUNDS ?? 5)
+const SECONDS = Number(process.env.SECONDS ?? 0.5)
+const MEMBERS = 100_000
+const KEYS = Number(process.env.KEYS ?? 1_000_000)
+
+const median = list => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]
+const percentile = (list, p) => [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * p))]
+const text = n => n >= 100 ? Math.round(n).toLocaleString('en-US') : n.toFixed(1)
+
+/** Operations a second of a synchronous `f`. */
+function sync (f) {
+  const end = process.hrtime.bigint() + BigInt(SECONDS * 1e9)
+  const begin = process.hrtime.bigint()
+  let count = 0
+  do {
+    for (let i = 0; i < 200; i++) f(count + i)
+    count += 200
+  } while (process.hrtime.bigint() < end)
+  return count / (Number(process.hrtime.bigint() - begin) / 1e9)
+}
+
+/** Operations a second of an awaited `f`, one at a time. */
+async function sequential (f) {
+  const begin = process.hrtime.bigint()
+  const end = begin + BigInt(SECONDS * 1e9)
+  let count = 0
+  do {
+    for (let i = 0; i < 20; i++) await f(count + i)
+    count += 20
+  } while (process.hrtime.bigint() < end)
+  return count / (Number(process.hrtime.bigint() - begin) / 1e9)
+}
+
+async function startRedis (dir) {
+  const socket = path.join(dir, 'redis.sock')
+  const port = 20_000 + process.pid % 20_000
+  const server = spawn('redis-server', ['--port', String(port), '--unixsocket', socket, '--save', '', '--appendonly', 'no',
+    '--loglevel', 'warning'], { stdio: ['ignore', 'inherit', 'inherit'] })
+  const tcp = new Redis({ port, host: '127.0.0.1' })
+  await tcp.ping()
+  return { server, port, socket, tcp, unix: new Redis(socket) }
+}
+
+const UNLOCK = 'if redis.call("get",KEYS[1])==ARGV[1] then return redis.call("del",KEYS[1]) else return 0 end'
+
+/** Rows: name, the limit that is promised, and the contestants; the first is skep. */
+function contests (skep, redis) {
+  const times = skep.counter('times')
+  const sessions = skep.map('sessions')
+  const board = skep.leaderboard('score')
+  const limit = skep.limiter('login', { points: 1e9, per: '1h' })
+  const jobs = skep.queue('jobs')
+  const value = 'x'.repeat(98)
+  const large = 'x'.repeat(10_000)
+  const { tcp, unix } = redis
+  const lock = client => async () => {
+    await client.set('lock', 'me', 'PX', 10_000, 'NX')
+    await client.unlock('lock', 'me')
+  }
+  for (const client of [tcp, unix]) client.defineCommand('unlock', { numberOfKeys: 1, lua: UNLOCK })
+  const both = f => [() => sequential(f(tcp)), () => sequential(f(unix))]
+  return [
+    ['counter add', 1000, () => sync(() => times.add(1)), ...both(client => () => client.incr('times'))],
+    ['map get 100 B', 40, () => sync(() => sessions.getSync('k')), ...both(client => () => client.get('k'))],
+    ['map set 100 B', 40, () => sync(() => sessions.setSync('k', value)), ...both(client => () => client.set('k', value))],
+    ['map get 100 B, awaited', 0, () => sequential(() => sessions.get('k')), ...both(client => () => client.get('k'))],
+    ['map set 100 B, awaited', 0, () => sequential(() => sessions.set('k', value)),
+      ...both(client => () => client.set('k', value))],
+    ['map get 10 KB', 0, () => sync(() => sessions.getSync('l')), ...both(client => () => client.get('l'))],
+    ['map set 10 KB', 0, () => sync(() => sessions.setSync('l', large)), ...both(client => () => client.set('l', large))],
+    ['lock + unlock', 20, () => sequential(() => skep.locks.request('lock', () => {})), ...both(lock)],
+    ['leaderboard add at 100,000', 20, () => sequential(i => board.add(`m${i * 7919 % MEMBERS}`, i % 10)),
+      ...both(client => i => client.zincrby('board', i % 10, `m${i * 7919 % MEMBERS}`))],
+    ['leaderboard top 10', 0, () => sequential(() => board.top(10)),
+      ...both(client => () => client.zrevrange('board', 0, 9, 'WITHSCORES'))],
+    ['leaderboard rank', 0, () => sequential(i => board.rank(`m${i * 7919 % MEMBERS}`)),
+      ...both(client => i => client.zrevrank('board', `m${i * 7919 % MEMBERS}`))],
+    ['limiter consume', 0, () => sequential(() => limit.consume('ip')), ...both(client => () => client.incr('ip'))],
+    ['queue push', 0, () => sequential(() => jobs.push('job')), ...both(client => () => client.lpush('jobs', 'job'))]
+  ]
+}
+
+/** p50 and p99 of a message to another process, in microseconds. */
+async function latency (kind, env) {
+  const child = fork(__filename, ['echo', kind], { env: { ...process.env, ...env } })
+  await once(child, 'message')
+  child.send('go')
+  const [times] = await once(child, 'message')
+  child.kill()
+  return { p50: percentile(times, 0.5), p99: percentile(times, 0.99) }
+}
+
+/** The other half of a ping-pong over two processes: this one measures, its own child echoes. */
+async function echo (kind) {
+  const skep = kind === 'skep' ? require(PACKAGE) : undefined
+  const pair = (name, onmessage) => {
+    if (skep) {
+      const channel = skep.channel(name)
+      channel.onmessage = event => onmessage(event.data)
+      return { ready: Promise.resolve(), send: value => channel.postMessage(value) }
+    }
+    const [out, into] = [0, 1].map(() => new Redis(kind === 'unix' ? process.env.REDIS_SOCKET : Number(process.env.REDIS_PORT)))
+    into.on('message', (_, message) => onmessage(message))
+    return { ready: into.subscribe(name), send: value => out.publish(name === 'ping' ? 'pong' : 'ping', value) }
+  }
+  if (process.env.ECHO) {
+    // Redis's publisher names the other channel; skep's channels do not hear themselves, so one is enough.
+    const other = pair(skep ? 'ping' : 'pong', value => other.send(value))
+    await other.ready
+    process.send('ready')
+    return
+  }
+  const child = fork(__filename, ['echo', kind], {
+    env: { ...process.env, ECHO: '1', SKEP_WORKER_ID: String(Number(process.env.SKEP_WORKER_ID ?? 0) + 1) }
+  })
+  await once(child, 'message')
+  let arrived
+  const here = pair('ping', () => arrived())
+  await here.ready
+  process.send('ready')
+  await once(process, 'message')
+  const times = []
+  for (let i = 0; i < 2500; i++) {
+    const begin = process.hrtime.bigint()
+    const back = new Promise(resolve => { arrived = resolve })
+    here.send('x')
+    await back
+    // There and back: one message takes half of it.
+    if (i >= 500) times.push(Number(process.hrtime.bigint() - begin) / 2000)
+  }
+  child.kill()
+  process.send(times)
+}
+
+/** The event loop's delay while 10,000 requests for one lock wait their turn. */
+async function contended (skep) {
+  const histogram = monitorEventLoopDelay({ resolution: 1 })
+  histogram.enable()
+  const begin = process.hrtime.bigint()
+  await Promise.all(Array.from({ length: 10_000 }, () => skep.locks.request('crowded', () => {})))
+  const took = Number(process.hrtime.bigint() - begin) / 1e6
+  histogram.disable()
+  return { took, p99: histogram.percentile(99) / 1e6, max: histogram.max / 1e6 }
+}
+
+async function memory (skep, redis) {
+  const map = skep.map('million')
+  const before = (await redis.tcp.info('memory')).match(/used_memory:(\d+)/)[1]
+  const stats = () => JSON.parse(require(path.join(PACKAGE, 'lib', 'hub.cjs')).theHub().client.stats()).usedBytes
+  const ours = stats()
+  for (let i = 0; i < KEYS; i += 1000) {
+    const pipeline = redis.unix.pipeline()
+    for (let j = i; j < i + 1000; j++) {
+      map.setSync(`key:${j}`, j)
+      pipeline.set(`key:${j}`, j)
+    }
+    await pipeline.exec()
+  }
+  const after = (await redis.tcp.info('memory')).match(/used_memory:(\d+)/)[1]
+  return { skep: (stats() - ours) / KEYS, redis: (after - before) / KEYS }
+}
+
+async function main () {
+  const dir = fs.mkdtempSync('/dev/shm/skep-bench-')
+  const supervisor = new Supervisor(path.join(dir, 'store'))
+  const redis = await startRedis(dir)
+  Object.assign(process.env, supervisor.env(1))
+  const skep = require(PACKAGE)
+  const large = 'x'.repeat(10_000)
+  for (const [key, value] of [['k', 'x'.repeat(98)], ['l', large]]) {
+    skep.map('sessions').setSync(key, value)
+    await redis.tcp.set(key, value)
+  }
+  for (let i = 0; i < MEMBERS; i += 1000) {
+    const pipeline = redis.unix.pipeline()
+    for (let j = i; j < i + 1000; j++) {
+      await skep.leaderboard('score').add(`m${j}`, j)
+      pipeline.zadd('board', j, `m${j}`)
+    }
+    await pipeline.exec()
+  }
+  const version = (await redis.tcp.info('server')).match(/redis_version:(\S+)/)[1]
+  console.log(`Node ${process.version}, Redis ${version}, ${require('node:os').cpus().length} CPUs, load ` +
+    `${require('node:os').loadavg()[0].toFixed(1)}, medians of ${ROUNDS} rounds of ${SECONDS} s; operations a second`)
+  console.log(`${'operation'.padEnd(28)}${'skep'.padStart(14)}${'ioredis TCP'.padStart(14)}${'ioredis unix'.padStart(14)}` +
+    `${'x TCP'.padStart(9)}${'x unix'.padStart(9)}  promised`)
+  for (const [name, promised, ...contestants] of contests(skep, redis)) {
+    const figures = contestants.map(() => [])
+    for (let round = 0; round < ROUNDS; round++) {
+      for (let i = 0; i < contestants.length; i++) {
+        const which = (i + round) % contestants.length
+        figures[which].push(await contestants[which]())
+      }
+    }
+    const [ours, tcp, unix] = figures.map(median)
+    console.log(`${name.padEnd(28)}${text(ours).padStart(14)}${text(tcp).padStart(14)}${text(unix).padStart(14)}` +
+      `${text(ours / tcp).padStart(9)}${text(ours / unix).padStart(9)}  ${promised ? `${promised} x TCP` : ''}`)
+  }
+  const env = { REDIS_SOCKET: redis.socket, REDIS_PORT: String(redis.port) }
+  for (const kind of ['skep', 'tcp', 'unix']) {
+    const own = kind === 'skep' ? supervisor.env(10) : {}
+    const { p50, p99 } = await latency(kind, { ...env, ...own })
+    console.log(`message to another process, ${kind}: p50 ${text(p50)} us, p99 ${text(p99)} us`)
+  }
+  const { took, p99, max } = await contended(skep)
+  console.log(`10,000 requests for one lock: ${text(took)} ms; event loop delay p99 ${p99.toFixed(2)} ms, max ${max.toFixed(2)} ms`)
+  const bytes = await memory(skep, redis)
+  console.log(`memory of ${KEYS.toLocaleString('en-US')} small keys, bytes each: skep ${text(bytes.skep)}, Redis ` +
+    `${text(bytes.redis)} (${(bytes.skep / bytes.redis).toFixed(2)} times)`)
+  redis.server.kill()
+  fs.rmSync(dir, { recursive: true, force: true })
+  process.exit()
+}
+
+if (process.argv[2] === 'echo') echo(process.argv[3])
+else main()
