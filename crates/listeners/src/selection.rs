@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Selector {
+    /// eBPF program: the slot with the shortest accept queue; among equals in turn, as often as they weigh.
+    EbpfShortest,
     /// eBPF program: slots in turn, as often as they weigh.
     EbpfRr,
     /// eBPF program: the slot with the lowest load.
@@ -44,6 +46,7 @@ impl Selector {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::EbpfShortest => "ebpf-shortest",
             Self::EbpfRr => "ebpf-rr",
             Self::EbpfLeast => "ebpf-least",
             Self::EbpfIp => "ebpf-ip",

@@ -19,15 +19,18 @@ fn spread(counts: &[usize]) -> usize {
 }
 
 #[test]
-fn round_robin_gives_everyone_the_same() {
-    for n in [10, 100, 1000] {
-        let mut group = group(Balance::Auto, 4);
+fn round_robin_and_shortest_queue_give_everyone_the_same() {
+    for (n, balance, expected) in [10, 100, 1000]
+        .into_iter()
+        .flat_map(|n| [(n, Balance::Auto, Selector::EbpfShortest), (n, Balance::Rr, Selector::EbpfRr)])
+    {
+        let mut group = group(balance, 4);
         let _clients = connect(&group, n);
         let selection = group.selection();
         let counts = counts(&mut group, &slots(4));
         assert_eq!(counts.iter().sum::<usize>(), n);
         if is_root() {
-            assert_eq!(selection.selector, Selector::EbpfRr, "{}", selection.why);
+            assert_eq!(selection.selector, expected, "{}", selection.why);
             assert!(spread(&counts) <= 1, "{counts:?}");
         }
     }
@@ -133,7 +136,7 @@ fn a_client_address_keeps_its_slot_when_others_come_and_go() {
 
 #[test]
 fn retiring_a_slot_loses_no_connection() {
-    for balance in [Balance::Rr, Balance::Random, Balance::Hash] {
+    for balance in [Balance::Auto, Balance::Rr, Balance::Random, Balance::Hash] {
         let mut group = group(balance, 3);
         let mut clients = connect(&group, 99);
         let waiting = group.retire(SlotId(1));
@@ -145,7 +148,8 @@ fn retiring_a_slot_loses_no_connection() {
         let again = group.patrol(now(0)).again.expect("a time to close it");
         assert!(group.patrol(again).moves.is_empty());
         assert_eq!(group.patrol(again).again, None);
-        let expected = if group.selection().selector == Selector::EbpfRr { 5 } else { 2 };
+        let ebpf = matches!(group.selection().selector, Selector::EbpfRr | Selector::EbpfShortest);
+        let expected = if ebpf { 5 } else { 2 };
         assert_eq!(group.descriptors().len(), expected, "{balance:?}");
         clients.extend(connect(&group, 100));
         let after = counts(&mut group, &[SlotId(0), SlotId(2)]);
@@ -167,8 +171,14 @@ fn a_new_slot_takes_over_the_socket_of_a_retired_one() {
 
 #[test]
 fn scaling_up_and_down_in_any_order_keeps_the_numbering() {
-    // Classic programs address sockets by the kernel's numbering: it must survive closing from the middle.
-    let mut group = group(Balance::Random, 5);
+    // Classic programs and the shortest-queue one address sockets by the kernel's numbering: it must survive
+    // closing from the middle.
+    for balance in [Balance::Random, Balance::Auto] {
+        scale_up_and_down(group(balance, 5));
+    }
+}
+
+fn scale_up_and_down(mut group: Group) {
     for slot in [1, 3] {
         group.retire(SlotId(slot));
     }
@@ -186,6 +196,13 @@ fn scaling_up_and_down_in_any_order_keeps_the_numbering() {
         let expected = left.map(|slot| if slot == only { 20 } else { 0 });
         assert_eq!(counts, expected);
     }
+    for slot in left {
+        group.set_weight(slot, 1);
+    }
+    if group.selection().selector == Selector::EbpfShortest {
+        let _clients = connect(&group, 40);
+        assert_eq!(counts(&mut group, &left), [10; 4]);
+    }
 }
 
 fn dup_all(group: &Group) -> Vec<OwnedFd> {
@@ -194,8 +211,15 @@ fn dup_all(group: &Group) -> Vec<OwnedFd> {
 
 #[test]
 fn a_group_survives_its_daemon() {
-    for balance in [Balance::Rr, Balance::Least, Balance::Random, Balance::Ip, Balance::Shared, Balance::Ipc]
-    {
+    for balance in [
+        Balance::Auto,
+        Balance::Rr,
+        Balance::Least,
+        Balance::Random,
+        Balance::Ip,
+        Balance::Shared,
+        Balance::Ipc,
+    ] {
         let mut before = group(balance, 3);
         before.set_weight(SlotId(2), 5);
         let clients = connect(&before, 30);

@@ -246,7 +246,7 @@ fn hardly_anybody_waits_for_a_blocked_worker_without_privileges_either() {
 
 #[test]
 fn hardly_anybody_waits_for_a_blocked_worker_under_any_selector() {
-    for balance in [Balance::Least, Balance::Random, Balance::Hash] {
+    for balance in [Balance::Rr, Balance::Least, Balance::Random, Balance::Hash] {
         blocked_worker(balance);
     }
 }

@@ -59,7 +59,8 @@ impl Group {
         match self.engine.selection().selector {
             Selector::Ipc => self.accept_for_all(),
             Selector::Shared => Round::default(),
-            Selector::EbpfRr
+            Selector::EbpfShortest
+            | Selector::EbpfRr
             | Selector::EbpfLeast
             | Selector::EbpfIp
             | Selector::CbpfRandom

@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 use skep_sys::bpf::classic::{self, Key, Program, Range};
-use skep_sys::bpf::{Kind, Steer};
+use skep_sys::bpf::{Kind, Steer, shortest_queue_entry};
 
 use super::{Buckets, Candidate, turns::turns};
 use crate::steal::PlaceId;
@@ -57,33 +57,35 @@ impl Engine {
 
     /// The best engine for `balance` that works here; `first` is any socket of the group.
     pub(crate) fn choose(balance: Balance, datagrams: bool, first: BorrowedFd<'_>) -> Self {
-        let (ebpf, without, asked) = match balance {
-            // Round robin of datagrams would tear flows apart.
-            Balance::Auto if datagrams => (None, Key::Flow, "datagrams of one flow stay together"),
+        // Round robin of datagrams would tear flows apart.
+        let (ebpf, without, asked): (&[Kind], Key, &str) = match balance {
+            Balance::Auto if datagrams => (&[], Key::Flow, "datagrams of one flow stay together"),
             Balance::Rr | Balance::Least | Balance::Weighted | Balance::Random if datagrams => {
-                (None, Key::Flow, "datagrams of one flow must stay together, so UDP is balanced by flow")
+                (&[], Key::Flow, "datagrams of one flow must stay together, so UDP is balanced by flow")
             }
-            Balance::Auto => (Some(Kind::RoundRobin), Key::Random, "exact, and eBPF is permitted"),
-            Balance::Rr | Balance::Weighted => (Some(Kind::RoundRobin), Key::Random, "asked for"),
-            Balance::Least => (Some(Kind::LeastLoaded), Key::Random, "asked for"),
-            Balance::Ip if datagrams => (None, Key::SourceIp, "asked for"),
-            Balance::Ip => (Some(Kind::SourceIp), Key::SourceIp, "asked for"),
-            Balance::Random => (None, Key::Random, "asked for"),
-            Balance::Hash => (None, Key::Flow, "asked for"),
+            Balance::Auto => (
+                &[Kind::ShortestQueue, Kind::RoundRobin],
+                Key::Random,
+                "the best there is, and eBPF is permitted",
+            ),
+            Balance::Rr | Balance::Weighted => (&[Kind::RoundRobin], Key::Random, "asked for"),
+            Balance::Least => (&[Kind::LeastLoaded], Key::Random, "asked for"),
+            Balance::Ip if datagrams => (&[], Key::SourceIp, "asked for"),
+            Balance::Ip => (&[Kind::SourceIp], Key::SourceIp, "asked for"),
+            Balance::Random => (&[], Key::Random, "asked for"),
+            Balance::Hash => (&[], Key::Flow, "asked for"),
             Balance::Shared | Balance::Ipc => return Self::one(balance),
         };
         let mut why = asked.to_owned();
-        let mut means = None;
-        if let Some(kind) = ebpf {
-            let loaded =
-                Steer::load(kind).and_then(|(steer, program)| Steer::attach(&program, first).map(|()| steer));
+        for kind in ebpf {
+            let loaded = Steer::load(*kind)
+                .and_then(|(steer, program)| Steer::attach(&program, first).map(|()| steer));
             match loaded {
-                Ok(steer) => means = Some(Means::Ebpf(steer)),
+                Ok(steer) => return Self { means: Means::Ebpf(steer), why, buckets: Buckets::default() },
                 Err(error) => why = error.to_string(),
             }
         }
-        let means = means.unwrap_or(Means::Classic(without));
-        Self { means, why, buckets: Buckets::default() }
+        Self { means: Means::Classic(without), why, buckets: Buckets::default() }
     }
 
     /// Who chooses, and why.
@@ -94,6 +96,7 @@ impl Engine {
     fn selector(&self) -> Selector {
         match &self.means {
             Means::Ebpf(steer) => match steer.kind() {
+                Kind::ShortestQueue => Selector::EbpfShortest,
                 Kind::RoundRobin => Selector::EbpfRr,
                 Kind::LeastLoaded => Selector::EbpfLeast,
                 Kind::SourceIp => Selector::EbpfIp,
@@ -153,6 +156,10 @@ impl Engine {
     fn entries(&self, kind: Kind, wanted: &[Candidate]) -> Vec<u32> {
         match kind {
             Kind::RoundRobin => turns(&wanted.iter().map(|c| (c.place.0, c.weight)).collect::<Vec<_>>()),
+            Kind::ShortestQueue => {
+                let entry = |c: &Candidate| (shortest_queue_entry(c.place.0, c.position), c.weight);
+                turns(&wanted.iter().map(entry).collect::<Vec<_>>())
+            }
             Kind::LeastLoaded => wanted.iter().map(|c| c.place.0).collect(),
             Kind::SourceIp => self.lent(wanted).map(|place| place.0).collect(),
         }
@@ -219,7 +226,7 @@ impl Engine {
 /// The classic key that comes nearest to an eBPF program.
 fn fallback(kind: Kind) -> Key {
     match kind {
-        Kind::RoundRobin | Kind::LeastLoaded => Key::Random,
+        Kind::RoundRobin | Kind::LeastLoaded | Kind::ShortestQueue => Key::Random,
         Kind::SourceIp => Key::SourceIp,
     }
 }
@@ -234,6 +241,7 @@ impl Stored {
 
     fn kind(&self) -> Option<Kind> {
         match self.selector {
+            Selector::EbpfShortest => Some(Kind::ShortestQueue),
             Selector::EbpfRr => Some(Kind::RoundRobin),
             Selector::EbpfLeast => Some(Kind::LeastLoaded),
             Selector::EbpfIp => Some(Kind::SourceIp),
@@ -258,6 +266,7 @@ impl Stored {
                 Selector::KernelHash => Means::Kernel,
                 Selector::Shared
                 | Selector::Ipc
+                | Selector::EbpfShortest
                 | Selector::EbpfRr
                 | Selector::EbpfLeast
                 | Selector::EbpfIp => Means::One(self.selector),

@@ -1,16 +1,12 @@
 //! Where the running kernel keeps what the shortest-queue program reads, from its own type information.
-//!
-//! `/sys/kernel/btf/vmlinux` has some 6 MB; it is streamed, never held.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io;
+use std::sync::OnceLock;
 
-/// Type information of the running kernel (CONFIG_DEBUG_INFO_BTF).
+/// Type information of the running kernel (CONFIG_DEBUG_INFO_BTF); some 6 MB.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 /// `BTF_MAGIC`.
-const MAGIC: u16 = 0xeB9F;
-/// Read at once.
-const CHUNK_BYTES: usize = 64 * 1024;
+const MAGIC: u16 = 0xeb9f;
 /// Offsets beyond this cannot be right: the structures have about 1 KB.
 const OFFSET_MAX: u32 = 16 * 1024;
 
@@ -26,117 +22,81 @@ pub(super) struct Layout {
 }
 
 /// Members to find, with the structure they are in.
-const WANTED: [(&str, &str); 3] =
-    [("sock", "sk_reuseport_cb"), ("sock", "sk_ack_backlog"), ("sock_reuseport", "socks")];
+const WANTED: [(&[u8], &[u8]); 3] =
+    [(b"sock", b"sk_reuseport_cb"), (b"sock", b"sk_ack_backlog"), (b"sock_reuseport", b"socks")];
 
-/// Reads the layout of the running kernel.
+/// The layout of the running kernel. Read once: a kernel does not change while it runs, and the file is held for
+/// some milliseconds only.
 ///
 /// # Errors
-/// `NotFound`: the kernel has no type information, or not these members.
+/// The kernel has no type information, or not these members.
 pub(super) fn layout() -> io::Result<Layout> {
-    read(BufReader::with_capacity(CHUNK_BYTES, File::open(VMLINUX)?))
+    static LAYOUT: OnceLock<Option<Layout>> = OnceLock::new();
+    LAYOUT
+        .get_or_init(|| std::fs::read(VMLINUX).ok().and_then(|bytes| parse(&bytes)))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "not in /sys/kernel/btf/vmlinux"))
 }
 
-fn read(mut file: BufReader<impl Read + Seek>) -> io::Result<Layout> {
-    let mut head = [0u8; 24];
-    file.read_exact(&mut head)?;
-    let word = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    if u16::from_ne_bytes([head[0], head[1]]) != MAGIC {
-        return Err(missing("it does not start like type information"));
+fn parse(file: &[u8]) -> Option<Layout> {
+    if file.get(..2)? != MAGIC.to_ne_bytes() {
+        return None;
     }
-    let [header_bytes, types_at, types_bytes, names_at, names_bytes] = [4, 8, 12, 16, 20].map(word);
-    file.seek(SeekFrom::Start(u64::from(header_bytes) + u64::from(names_at)))?;
-    let names = names(&mut file, names_bytes)?;
-    file.seek(SeekFrom::Start(u64::from(header_bytes) + u64::from(types_at)))?;
-    let mut types = file.take(u64::from(types_bytes));
-    let found = members(&mut types, &names)?;
-    let [Some(reuseport), Some(backlog), Some(sockets)] = found else {
-        return Err(missing("the kernel's sockets have other members"));
-    };
-    Ok(Layout { reuseport, backlog, sockets })
-}
-
-fn missing(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("{VMLINUX}: {what}"))
-}
-
-/// Where the wanted names are in the table of names: each is there once.
-fn names(file: &mut impl BufRead, bytes: u32) -> io::Result<[(u32, u32); WANTED.len()]> {
-    let mut found = [(0, 0); WANTED.len()];
-    let mut table = file.take(u64::from(bytes));
-    let mut at = 0u32;
-    let mut name = Vec::new();
-    loop {
-        name.clear();
-        let n = table.read_until(0, &mut name)?;
-        if n == 0 {
-            return Ok(found);
-        }
-        let text = &name[..n - usize::from(name[n - 1] == 0)];
-        for (found, (structure, member)) in found.iter_mut().zip(WANTED) {
-            if text == structure.as_bytes() {
-                found.0 = at;
-            }
-            if text == member.as_bytes() {
-                found.1 = at;
-            }
-        }
-        at += n as u32;
-    }
+    let head = |at: usize| Some(word(file, at)? as usize);
+    let body = file.get(head(4)?..)?;
+    let types = body.get(head(8)?..)?.get(..head(12)?)?;
+    let names = body.get(head(16)?..)?.get(..head(20)?)?;
+    let [Some(reuseport), Some(backlog), Some(sockets)] = members(types, names)? else { return None };
+    Some(Layout { reuseport, backlog, sockets })
 }
 
 /// Walks all types and picks the offsets of the wanted members.
-fn members(
-    types: &mut impl BufRead,
-    names: &[(u32, u32); WANTED.len()],
-) -> io::Result<[Option<u32>; WANTED.len()]> {
+fn members(types: &[u8], names: &[u8]) -> Option<[Option<u32>; WANTED.len()]> {
     let mut found = [None; WANTED.len()];
-    while found.contains(&None) && !types.fill_buf()?.is_empty() {
-        let [name, info, _] = words(types)?;
+    let mut at = 0;
+    while at < types.len() && found.contains(&None) {
+        let (name, info) = (word(types, at)?, word(types, at + 4)?);
         let (kind, count, bitfields) = ((info >> 24) & 0x1f, info & 0xffff, info >> 31 != 0);
-        if !matches!(kind, STRUCT | UNION) {
-            skip(types, tail_bytes(kind, count)?)?;
-            continue;
-        }
-        for _ in 0..count {
-            let [member, _, offset] = words(types)?;
-            let bits = if bitfields { offset & 0x00ff_ffff } else { offset };
-            for (found, wanted) in found.iter_mut().zip(names) {
-                if kind == STRUCT && (name, member) == *wanted && bits % 8 == 0 && bits / 8 < OFFSET_MAX {
-                    *found = Some(bits / 8);
+        at += 12;
+        let tail = tail_bytes(kind, count as usize)?;
+        if kind == STRUCT && WANTED.iter().any(|(structure, _)| is_named(names, name, structure)) {
+            for member in types.get(at..at + tail)?.chunks_exact(12) {
+                let (member_name, offset) = (word(member, 0)?, word(member, 8)?);
+                let bits = if bitfields { offset & 0x00ff_ffff } else { offset };
+                for (found, (structure, wanted)) in found.iter_mut().zip(WANTED) {
+                    let right = is_named(names, name, structure) && is_named(names, member_name, wanted);
+                    if right && bits % 8 == 0 && bits / 8 < OFFSET_MAX {
+                        *found = Some(bits / 8);
+                    }
                 }
             }
         }
+        at += tail;
     }
-    Ok(found)
+    Some(found)
 }
 
-// Kinds of types (enum in linux/btf.h).
+/// `BTF_KIND_STRUCT`.
 const STRUCT: u32 = 4;
-const UNION: u32 = 5;
 
-/// What follows the three words of a type.
-fn tail_bytes(kind: u32, count: u32) -> io::Result<u64> {
-    let bytes = match kind {
-        1 | 14 | 17 => 4,                 // int, var, decl tag
-        3 => 12,                          // array
-        6 | 13 => u64::from(count) * 8,   // enum, function prototype
-        15 | 19 => u64::from(count) * 12, // data section, 64-bit enum
-        2 | 7..=12 | 16 | 18 => 0,
-        _ => return Err(missing("it has a kind of type of a later kernel")),
-    };
-    Ok(bytes)
+/// What follows the three words of a type (linux/btf.h). `None`: a kind of a later kernel.
+fn tail_bytes(kind: u32, count: usize) -> Option<usize> {
+    match kind {
+        1 | 14 | 17 => Some(4),              // int, var, decl tag
+        3 => Some(12),                       // array
+        4 | 5 | 15 | 19 => Some(count * 12), // struct, union, data section, 64-bit enum
+        6 | 13 => Some(count * 8),           // enum, function prototype
+        2 | 7..=12 | 16 | 18 => Some(0),
+        _ => None,
+    }
 }
 
-fn words(types: &mut impl Read) -> io::Result<[u32; 3]> {
-    let mut bytes = [0u8; 12];
-    types.read_exact(&mut bytes)?;
-    let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    Ok([word(0), word(4), word(8)])
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk::<4>().map(|word| u32::from_ne_bytes(*word))
 }
 
-fn skip(types: &mut impl Read, bytes: u64) -> io::Result<()> {
-    io::copy(&mut types.take(bytes), &mut io::sink()).map(drop)
+fn is_named(names: &[u8], at: u32, name: &[u8]) -> bool {
+    let rest = names.get(at as usize..).unwrap_or_default();
+    rest.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&0))
 }
 
 #[cfg(test)]
@@ -146,21 +106,20 @@ mod tests {
     #[test]
     fn the_running_kernels_layout_is_found_or_its_absence_said() {
         match layout() {
-            Ok(layout) => {
-                assert!(layout.backlog > 0 && layout.reuseport > 0 && layout.sockets > 0, "{layout:?}")
-            }
+            Ok(found) => assert!(found.backlog > 0 && found.reuseport > 0 && found.sockets > 0, "{found:?}"),
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
         }
     }
 
     #[test]
-    fn what_is_not_type_information_is_refused() {
-        let refused = |bytes: Vec<u8>| read(BufReader::new(io::Cursor::new(bytes))).unwrap_err().kind();
-        assert_eq!(refused(vec![0; 100]), io::ErrorKind::NotFound);
-        assert_eq!(refused(vec![0; 3]), io::ErrorKind::UnexpectedEof);
+    fn what_is_not_type_information_has_no_layout() {
+        assert_eq!(parse(&[0; 100]), None);
+        assert_eq!(parse(&[]), None);
         let mut empty = vec![0; 24];
         empty[..2].copy_from_slice(&MAGIC.to_ne_bytes());
         empty[4] = 24;
-        assert_eq!(refused(empty), io::ErrorKind::NotFound);
+        assert_eq!(parse(&empty), None);
+        empty[12] = 200;
+        assert_eq!(parse(&empty), None, "lengths beyond the end");
     }
 }
