@@ -5,9 +5,10 @@
 
 use std::io::Write as _;
 
-use jiff::civil::Date;
-use jiff::tz::{Offset, TimeZone};
-use jiff::{Timestamp, ZonedDateTime};
+use jiff::ZonedDateTime;
+use jiff::tz::TimeZone;
+
+use crate::date_fields::{Fields, digits, keep};
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -276,69 +277,6 @@ fn ordinal(day: i8) -> &'static str {
 
 fn min_digits(pad: bool) -> usize {
     if pad { 2 } else { 1 }
-}
-
-fn digits(text: &[u8], min: usize, max: usize) -> Option<(i64, &[u8])> {
-    let count = text.iter().take(max).take_while(|b| b.is_ascii_digit()).count();
-    if count < min {
-        return None;
-    }
-    let value = text[..count].iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
-    Some((value, &text[count..]))
-}
-
-fn keep<'a>(field: &mut Option<i64>, (value, rest): (i64, &'a [u8])) -> &'a [u8] {
-    *field = Some(value);
-    rest
-}
-
-#[derive(Default)]
-struct Fields {
-    year: Option<i64>,
-    month: Option<i64>,
-    day: Option<i64>,
-    hour: Option<i64>,
-    hour12: Option<i64>,
-    afternoon: Option<bool>,
-    minute: Option<i64>,
-    second: Option<i64>,
-    millisecond: Option<i64>,
-    offset_seconds: Option<i64>,
-    unix_seconds: Option<i64>,
-    unix_milliseconds: Option<i64>,
-}
-
-impl Fields {
-    fn unix_ns(&self, zone: &TimeZone) -> Option<i64> {
-        if let Some(milliseconds) = self.unix_milliseconds {
-            return milliseconds.checked_mul(1_000_000);
-        }
-        if let Some(seconds) = self.unix_seconds {
-            return seconds.checked_mul(1_000_000_000);
-        }
-        let twelve = self.hour12.map(|hour| hour % 12 + if self.afternoon == Some(true) { 12 } else { 0 });
-        let small = |value: Option<i64>| i8::try_from(value.unwrap_or(0)).ok();
-        let date =
-            Date::new(i16::try_from(self.year?).ok()?, small(Some(self.month?))?, small(Some(self.day?))?)
-                .ok()?;
-        let millisecond = i32::try_from(self.millisecond.unwrap_or(0)).ok()?;
-        let civil = date.to_datetime(
-            jiff::civil::Time::new(
-                small(self.hour.or(twelve))?,
-                small(self.minute)?,
-                small(self.second)?,
-                millisecond * 1_000_000,
-            )
-            .ok()?,
-        );
-        let at: Timestamp = match self.offset_seconds {
-            Some(seconds) => {
-                Offset::from_seconds(i32::try_from(seconds).ok()?).ok()?.to_timestamp(civil).ok()?
-            }
-            None => zone.to_timestamp(civil).ok()?,
-        };
-        i64::try_from(at.as_nanosecond()).ok()
-    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod admit;
 mod capture;
 mod compression;
 mod crash;
+mod date_fields;
 mod dayjs;
 mod error;
 mod event;
