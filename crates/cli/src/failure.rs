@@ -48,6 +48,15 @@ impl Failure {
         )
     }
 
+    /// The kernel refuses what every program gets.
+    pub(crate) fn out_of_resources(error: &io::Error) -> Self {
+        Self::new(
+            ErrorCode::Internal,
+            format!("the kernel gives no epoll: {error}"),
+            "`ulimit -n` may be too low",
+        )
+    }
+
     /// The exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

@@ -50,8 +50,8 @@ fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Docs => verbs::docs::run(context),
         Verb::Run(args) => verbs::run::run(*args, context),
         verb => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-            runtime.block_on(talk(verb, context))
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+            runtime.map_err(|error| Failure::out_of_resources(&error))?.block_on(talk(verb, context))
         }
     }
 }

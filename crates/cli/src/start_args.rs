@@ -168,9 +168,6 @@ pub(crate) struct StartArgs {
     /// How many old log files are kept [default: 30]
     #[arg(long, value_name = "N", help_heading = "Logs")]
     pub(crate) log_retain: Option<u32>,
-    /// A file that holds the worker's process id
-    #[arg(short, long, value_name = "FILE", help_heading = "Logs")]
-    pub(crate) pid: Option<String>,
 
     /// Run as this user (needs root)
     #[arg(long, value_name = "USER", value_parser = value::<Account>, help_heading = "Rights and limits")]
@@ -304,7 +301,6 @@ impl StartArgs {
         spec.disable_logs = self.disable_logs;
         set(&mut spec.rotate.max_size, self.log_max_size);
         set(&mut spec.rotate.retain, self.log_retain);
-        spec.pid_file = self.pid.clone();
     }
 }
 

@@ -147,9 +147,6 @@ pub struct AppSpec {
     pub disable_logs: bool,
     /// When log files are put aside, and how much of the old ones is kept. Default: at 10 MiB, 100 MiB in all.
     pub rotate: Rotation,
-    /// A file that holds the worker's process id. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none", alias = "pid")]
-    pub pid_file: Option<String>,
 }
 
 impl Default for AppSpec {
@@ -205,7 +202,6 @@ impl Default for AppSpec {
             log_date_format: None,
             disable_logs: false,
             rotate: Rotation::default(),
-            pid_file: None,
         }
     }
 }

@@ -106,6 +106,13 @@ fn plan(
                 "name a script: skep start app.js",
             ));
         }
+        if is_configuration(what) {
+            return Err(Failure::new(
+                ErrorCode::Unsupported,
+                format!("{what} is a configuration file, and this version of skep does not read them"),
+                "start the scripts that it names, with their options: skep start app.js -i max",
+            ));
+        }
         let resolved = resolve(args.app.to_raw(what, &args.args)?, machine)?;
         notes.extend(resolved.notes);
         let mut spec = resolved.spec;
@@ -131,6 +138,13 @@ fn plan(
         steps.push(Step::Start(known_targets));
     }
     Ok((steps, notes))
+}
+
+/// Files that PM2 reads as configuration. To run such a script as an app would be a surprise.
+fn is_configuration(what: &str) -> bool {
+    const ENDINGS: &[&str] =
+        &[".config.js", ".config.cjs", ".config.mjs", ".config.ts", ".json", ".yaml", ".yml"];
+    ENDINGS.iter().any(|ending| what.ends_with(ending)) && !what.contains(char::is_whitespace)
 }
 
 fn is_known(what: &str, apps: &[AppView]) -> bool {
@@ -219,6 +233,12 @@ mod tests {
         assert_eq!(check("start all", &apps).unwrap(), ["start all"]);
         assert_eq!(check("start sh --name x", &apps).unwrap(), ["create x"]);
         assert_eq!(check("start web sh", &apps).unwrap(), ["create sh", "start web"]);
+    }
+
+    #[test]
+    fn a_configuration_file_is_not_run_as_a_script() {
+        let failure = check("start ecosystem.config.js", &[]).unwrap_err();
+        assert!(failure.body().unwrap().message.contains("configuration file"));
     }
 
     #[test]

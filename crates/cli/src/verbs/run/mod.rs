@@ -88,7 +88,10 @@ fn keep(spec: AppSpec, home: &Home, claim: Claim) -> Result<u8, Failure> {
         }
         Ok(()) | Err(_) => {}
     }
-    let relays = Relays::place()?;
+    let relays = Relays::place().map_err(|error| {
+        let message = format!("standard output cannot be relayed: {error}");
+        Failure::new(ErrorCode::Internal, message, "let it be a pipe: `skep run … | cat`")
+    })?;
     let mut config = home.keeper_config(claim);
     config.daemon_argv.push(RUN_OPTION.as_bytes().to_vec());
     config.daemon_argv.push(file.as_os_str().as_bytes().to_vec());
@@ -98,7 +101,11 @@ fn keep(spec: AppSpec, home: &Home, claim: Claim) -> Result<u8, Failure> {
         let message = format!("the keeper cannot start: {error}");
         Failure::new(ErrorCode::Internal, message, "`ulimit -a` shows what this process may use")
     })?;
-    Ok(left_code(&exit))
+    let code = left_code(&exit);
+    // The app's environment has no business on the disk any longer.
+    drop(fs::remove_file(&file));
+    drop(fs::remove_file(&exit));
+    Ok(code)
 }
 
 /// The exit code in the file. There is none when the stop was ordered by a command (`skep kill`), which is a clean
