@@ -224,7 +224,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
 fn a_connection_that_never_asked_anything_migrates_and_so_does_one_with_half_a_request_after_its_answer() {
-    around_a_drain("http", DrainMode::Migrate, |primary, old, port| {
+    around_a_drain("patient", DrainMode::Migrate, |primary, old, port| {
         let unused = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
         let half = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
         let (mut half, old_pid) = pid_of(primary, half, GET);
@@ -232,7 +232,7 @@ fn a_connection_that_never_asked_anything_migrates_and_so_does_one_with_half_a_r
         // Another connection's answer proves that the worker has seen what came before.
         let other = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
         let (other, _) = pid_of(primary, other, GET);
-        let new = primary.spawn(&[&fixture("app.cjs"), "http"]);
+        let new = primary.spawn(&[&fixture("app.cjs"), "patient"]);
         primary.until_told(new, "listening");
         primary.successor = Some(new);
         assert!(primary.worker(old).session.drain(DrainMode::Migrate, 200));
@@ -376,13 +376,13 @@ fn free_port() -> u16 {
 #[test]
 fn hundreds_of_idle_connections_migrate_and_every_one_still_answers() {
     const CONNECTIONS: usize = 400;
-    around_a_drain("http", DrainMode::Migrate, |primary, old, port| {
+    around_a_drain("patient", DrainMode::Migrate, |primary, old, port| {
         let open = meanwhile(primary, move || {
             let ask = |mut connection: Connection| connection.ask(Manner::KeepAlive, "/").map(|_| connection);
             let open = (0..CONNECTIONS).map(|_| ask(Connection::open(port).expect("it listens")));
             open.collect::<Result<Vec<_>, _>>().expect("answers")
         });
-        let new = primary.spawn(&[&fixture("app.cjs"), "http"]);
+        let new = primary.spawn(&[&fixture("app.cjs"), "patient"]);
         primary.until_told(new, "listening");
         primary.successor = Some(new);
         assert!(primary.worker(old).session.drain(DrainMode::Migrate, 200));
