@@ -160,16 +160,15 @@ fn open_journal(stored: Option<Stored>) -> io::Result<(Journal, Option<Vec<u8>>,
 
 fn open_capture(stored: Option<Stored>) -> io::Result<(skep_logs::Capture, Option<skep_logs::Safe>)> {
     let zone = jiff::tz::TimeZone::system();
-    let kept = stored.and_then(|stored| <[_; 3]>::try_from(stored.fds).ok());
-    let (safe, copy) = match kept {
-        Some([journal, stage_out, stage_in]) => (skep_logs::Safe { journal, stage_out, stage_in }, None),
-        None => {
-            let safe = skep_logs::Safe::create().map_err(io::Error::other)?;
-            let copy = safe.try_clone().map_err(io::Error::other)?;
-            (safe, Some(copy))
+    if let Some([journal, stage_out, stage_in]) = stored.and_then(|stored| <[_; 3]>::try_from(stored.fds).ok()) {
+        match skep_logs::Capture::open(skep_logs::Safe { journal, stage_out, stage_in }, zone.clone()) {
+            Ok(capture) => return Ok((capture, None)),
+            Err(error) => crate::diary::note(format_args!("the log journal is begun anew: {error}")),
         }
-    };
-    Ok((skep_logs::Capture::open(safe, zone).map_err(io::Error::other)?, copy))
+    }
+    let safe = skep_logs::Safe::create().map_err(io::Error::other)?;
+    let copy = safe.try_clone().map_err(io::Error::other)?;
+    Ok((skep_logs::Capture::open(safe, zone).map_err(io::Error::other)?, Some(copy)))
 }
 
 /// Writes the preload where workers of any user can read it: its directory is entered by its full name only.
@@ -258,11 +257,23 @@ impl Driver {
                 worker.leaving = true;
             }
         }
+        let ended = worker.exited;
         self.readopt(worker, lines, session)?;
+        if ended && !self.is_known(id) {
+            // The core forgot it before its last lines were written: they are what is left to do.
+            self.discard(id);
+        }
         if let Some(notify) = notify {
             self.share_binds(id, notify);
         }
         Ok(())
+    }
+
+    /// Whether the core still counts with this worker.
+    fn is_known(&self, id: WorkerId) -> bool {
+        self.fleet.apps().iter().flat_map(|app| &app.slots).any(|slot| {
+            slot.worker.iter().chain(&slot.successor).chain(&slot.old).any(|worker| worker.id == id)
+        })
     }
 
     fn spec_of(&self, app: AppId, revision: Revision) -> Rc<AppSpec> {

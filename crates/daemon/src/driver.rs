@@ -70,6 +70,8 @@ pub(crate) struct Driver {
     pub(crate) traffic: Traffic,
     pub(crate) capture: skep_logs::Capture,
     pub(crate) capture_wake: Rc<Notify>,
+    /// Workers that are gone with lines still to be written, and in how many streams.
+    pub(crate) unwritten: BTreeMap<WorkerId, usize>,
     pub(crate) hub: Hub,
     registry: Registry,
     pub(crate) ops: Ops,
@@ -154,6 +156,7 @@ impl Driver {
                 traffic: Traffic::default(),
                 capture: parts.capture,
                 capture_wake: Rc::new(Notify::new()),
+                unwritten: BTreeMap::new(),
                 hub: Hub::new(),
                 registry: Registry::default(),
                 deadline_wake: Rc::new(Notify::new()),

@@ -15,6 +15,9 @@ use crate::driver::{Driver, Shared, moment, now};
 use crate::patrol::until;
 use crate::{keeper, patrol, server};
 
+/// Sent to a process that writes beyond `RLIMIT_FSIZE` (signal(7); the same number on every Linux but MIPS).
+const SIGXFSZ: i32 = 25;
+
 /// What the command line says.
 #[derive(Debug)]
 pub struct Options {
@@ -33,6 +36,8 @@ pub fn run(options: Options) -> io::Result<()> {
     let link = skep_sys::process::inherited_descriptor(DAEMON_LINK_FD).ok_or_else(|| missing("the keeper's link"))?;
     let control =
         skep_sys::process::inherited_descriptor(DAEMON_CONTROL_FD).ok_or_else(|| missing("the control socket"))?;
+    // A limit on file size is then an error of the write, which the logs deal with, and not the daemon's end.
+    let _blocked = skep_sys::signal::SignalFd::new(&[SIGXFSZ])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, serve(options, Link::new(link), control))
@@ -127,10 +132,14 @@ async fn log_work(driver: Shared) {
 impl Driver {
     fn log_news(&mut self) {
         while let Some(event) = self.capture.next_event() {
-            let skep_logs::Event::Notice(notice) = event else { continue };
-            let message = words(&notice);
-            crate::diary::note(format_args!("{message}"));
-            self.tell(skep_api::EventKind::Other, None, message);
+            match event {
+                skep_logs::Event::Ended(stream) => self.written(stream),
+                skep_logs::Event::Notice(notice) => {
+                    let message = words(&notice);
+                    crate::diary::note(format_args!("{message}"));
+                    self.tell(skep_api::EventKind::Other, None, message);
+                }
+            }
         }
     }
 

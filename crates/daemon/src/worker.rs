@@ -206,12 +206,16 @@ impl Driver {
     /// `Effect::Discard`: the keeper may forget it too.
     pub(crate) fn discard(&mut self, id: WorkerId) {
         self.ask(&Request::Forget { child: u64::from(id.0) });
-        self.ask(&Request::Drop { key: key(id) });
         self.ask(&Request::Drop { key: session_key(id) });
+        let rests = [Stream::Out, Stream::Err].into_iter().filter(|stream| {
+            self.capture.finish(StreamId::new(id.0, *stream), moment()) == Progress::Waiting
+        });
+        match rests.count() {
+            0 => self.ask(&Request::Drop { key: key(id) }),
+            // A full disk: the keeper's copies of the pipes go when the last line is in its file.
+            rests => drop(self.unwritten.insert(id, rests)),
+        }
         if let Some(worker) = self.workers.remove(&id) {
-            for stream in [Stream::Out, Stream::Err] {
-                self.capture.finish(StreamId::new(id.0, stream), moment());
-            }
             self.capture_wake.notify_one();
             let app = worker.app;
             drop(worker);
@@ -219,6 +223,20 @@ impl Driver {
             self.recheck_successors(id);
             self.reconcile_ports(app);
             self.forget_specs();
+        }
+    }
+
+    /// Everything that a stream held is in its files.
+    pub(crate) fn written(&mut self, stream: StreamId) {
+        let found = self.unwritten.iter().map(|(id, _)| *id).find(|id| {
+            [Stream::Out, Stream::Err].iter().any(|which| StreamId::new(id.0, *which) == stream)
+        });
+        let Some(id) = found else { return };
+        let rests = self.unwritten.remove(&id).unwrap_or_default();
+        if rests > 1 {
+            self.unwritten.insert(id, rests - 1);
+        } else {
+            self.ask(&Request::Drop { key: key(id) });
         }
     }
 
