@@ -18,7 +18,8 @@ pub struct Spawn {
     pub note: Vec<u8>,
     /// Program and arguments. A program without a slash is looked for in the `PATH` of `env`.
     pub argv: Vec<Vec<u8>>,
-    /// The whole environment, each entry `NAME=value`.
+    /// The whole environment, each entry `NAME=value`. An entry `LISTEN_PID=` without a value gets the child's pid as its
+    /// value (`sd_listen_fds(3)`).
     pub env: Vec<Vec<u8>>,
     /// Working directory; empty: `/`.
     pub cwd: Vec<u8>,

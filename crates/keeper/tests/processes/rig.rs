@@ -14,7 +14,7 @@ use skep_keeper::wire::{ChildState, Reply, Request, Spawn};
 use skep_keeper::{DAEMON_LINK_FD, Delivery, Link};
 use skep_sys::fdpass::{self, Receive};
 use skep_sys::pidfd::PidFd;
-use skep_sys::spawn::{Order, spawn};
+use skep_sys::spawn::{Limit, Order, spawn};
 use skep_sys::wait::{ExitStatus, reap_blocking};
 use skep_sys::{process, unix};
 
@@ -53,6 +53,10 @@ impl Rig {
     }
 
     pub(crate) fn start_with(variables: &[&str]) -> Self {
+        Self::start_limited(variables, &[])
+    }
+
+    pub(crate) fn start_limited(variables: &[&str], limits: &[Limit]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::at(directory.path().join("home"));
         let rig_path = directory.path().join("rig.sock");
@@ -73,7 +77,7 @@ impl Rig {
             (skep_keeper::KEEPER_LOCK_FD, claim.lock.as_fd()),
         ];
         let program = Some(b"/proc/self/exe".as_slice());
-        let order = Order { program, argv: &argv, env: &env, fds: &fds, ..Order::default() };
+        let order = Order { program, argv: &argv, env: &env, fds: &fds, limits, ..Order::default() };
         let started = spawn(&order).unwrap();
         started.outcome.wait().unwrap();
         Rig { home, keeper: started.pid, rig, _directory: directory }

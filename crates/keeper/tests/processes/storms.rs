@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("two_hundred_children_at_once_all_start_and_end", storm),
     ("a_thousand_descriptors_come_back_each_under_its_key", thousand),
     ("a_daemon_that_does_not_read_loses_no_exit_and_does_not_hold_up_the_keeper", not_reading),
+    ("a_keeper_without_room_for_descriptors_says_so_and_lives", no_room),
     ("an_idle_keeper_is_small", small),
 ];
 
@@ -99,6 +100,35 @@ fn wait_for_file(path: &std::path::Path) -> std::fs::File {
         rustix::io::read(&watch, &mut [0; 1024]).unwrap();
     }
     std::fs::File::options().write(true).open(path).unwrap()
+}
+
+fn no_room() {
+    let room = 64;
+    let limit = skep_sys::spawn::Limit { resource: 7, soft: room, hard: room };
+    let rig = Rig::start_limited(&[], &[limit]);
+    let mut daemon = rig.fresh_daemon();
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let store = |key: u64| Request::Store { key: key.to_le_bytes().to_vec(), note: Vec::new() };
+    for key in 0..room {
+        daemon.send_with(&store(key), &[null.as_fd()]);
+    }
+    let refused = match daemon.reply() {
+        Reply::StoreFailed { key, errno: 24 } => u64::from_le_bytes(key.try_into().unwrap()),
+        other => panic!("{other:?}"),
+    };
+    for key in refused + 1..room {
+        assert_eq!(daemon.reply(), Reply::StoreFailed { key: key.to_le_bytes().to_vec(), errno: 24 });
+    }
+    daemon.spawn(shell(1, "exit 0"));
+    let reply = daemon.reply();
+    assert!(matches!(reply, Reply::SpawnFailed { child: 1, errno: 24, .. }), "{reply:?}");
+    // With some room again everything works again.
+    for key in 0..10 {
+        let Request::Store { key, .. } = store(key) else { unreachable!("that is what store makes") };
+        daemon.send(&Request::Drop { key });
+    }
+    daemon.shell(2, "exit 0");
+    assert_eq!(daemon.exited(2), ExitStatus::Code(0));
 }
 
 fn small() {
