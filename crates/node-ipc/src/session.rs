@@ -239,6 +239,9 @@ impl<F> Session<F> {
         if !matches!(incoming::parse_value(message), Ok(Incoming::User(_))) {
             return Err(SendError::Internal);
         }
+        if self.state.serialization == Serialization::Advanced && !v8::can_encode(json) {
+            return Err(SendError::NotJson("nested too deeply, or half a character".to_owned()));
+        }
         if self.outgoing_bytes + json.len() > OUTGOING_BYTES_MAX {
             return Err(SendError::Congested);
         }

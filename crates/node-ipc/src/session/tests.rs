@@ -327,6 +327,24 @@ fn a_worker_that_does_not_read_is_noticed_and_user_messages_are_refused() {
 }
 
 #[test]
+fn what_advanced_serialization_can_not_carry_is_refused_and_never_a_panic() {
+    let mut session = Session::<u32>::with_serialization(Generation(1), Serialization::Advanced);
+    let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    for json in [deep.as_str(), "\"\\ud800\""] {
+        assert!(matches!(session.send_message(json), Err(SendError::NotJson(_))), "{json}");
+        assert_eq!(started().send_message(json), Ok(()), "JSON lines carry it as it is");
+    }
+    // A length without a message, garbage, and a message after them.
+    let mut bytes = vec![0, 0, 0, 0, 0, 0, 0, 3, 0xff, 15, b'o', 0, 0, 0, 3, 0xff, 15, b'T'];
+    let received = session.receive(&bytes, []);
+    assert_eq!(received.consumed, bytes.len());
+    let words = received.events.iter().map(|event| format!("{event:?}"));
+    assert_eq!(words.filter(|word| word.starts_with("Dropped")).count(), 2);
+    bytes.truncate(7);
+    assert_eq!(session.receive(&bytes, []).consumed, 4, "half a length stays in the kernel");
+}
+
+#[test]
 fn the_revision_changes_exactly_when_the_state_does() {
     let mut session = listening();
     let before = session.revision();
