@@ -15,7 +15,6 @@ use skep_core::{
 };
 use skep_keeper::Link;
 use skep_keeper::wire::{ChildState, Request};
-use skep_node_ipc::SessionState;
 use skep_spec::AppSpec;
 
 use crate::driver::{Driver, JOURNAL_KEY, Parts, Shared, Site, now};
@@ -23,7 +22,7 @@ use crate::journal::Journal;
 use crate::keeper::{Inventory, Stored};
 use crate::ports::Ports;
 use crate::store::{Loaded, Store};
-use crate::worker::{Identity, Lines, Worker};
+use crate::worker::{Identity, Lines, Progressed, Worker};
 
 /// The key of the log journal's descriptors in the keeper's safe-box.
 const LOGS_KEY: &[u8] = b"logs";
@@ -36,7 +35,7 @@ struct Sorted {
     ports: Vec<Stored>,
     /// Descriptors of workers.
     workers: BTreeMap<WorkerId, Stored>,
-    sessions: BTreeMap<WorkerId, SessionState>,
+    progress: BTreeMap<WorkerId, Progressed>,
 }
 
 fn sort(stored: Vec<Stored>) -> Sorted {
@@ -53,9 +52,9 @@ fn sort(stored: Vec<Stored>) -> Sorted {
         } else if let Some(worker) = number("w:") {
             sorted.workers.insert(worker, item);
         } else if let Some(worker) = number("s:")
-            && let Ok(state) = serde_json::from_slice(&item.note)
+            && let Ok(progress) = serde_json::from_slice(&item.note)
         {
-            sorted.sessions.insert(worker, state);
+            sorted.progress.insert(worker, progress);
         }
     }
     sorted
@@ -121,6 +120,11 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         driver.tell(EventKind::DaemonStarted, None, "the daemon is here".to_owned());
         driver.carry_out(effects);
         driver.settle();
+        // What workers said to the daemon before, the core may not have heard: to hear it twice does no harm.
+        let ids: Vec<WorkerId> = driver.workers.keys().copied().collect();
+        for id in ids {
+            driver.check_listening(id);
+        }
         for signal in inventory.signals {
             driver.on_signal(signal);
         }
@@ -219,14 +223,14 @@ impl Driver {
         let known: BTreeMap<u64, &crate::keeper::Child> =
             children.iter().map(|child| (child.child, child)).collect();
         for (id, stored) in std::mem::take(&mut sorted.workers) {
-            let session = sorted.sessions.remove(&id).unwrap_or_default();
+            let progress = sorted.progress.remove(&id).unwrap_or_default();
             let child = known.get(&u64::from(id.0)).copied();
-            if let Err(error) = self.take_back_one(id, stored, session, child) {
+            if let Err(error) = self.take_back_one(id, stored, progress, child) {
                 crate::diary::note(format_args!("worker {id} could not be taken back whole: {error}"));
             }
         }
-        let apps: Vec<(AppId, SlotId)> = self.workers.values().map(|worker| (worker.app, worker.slot)).collect();
-        for (app, slot) in apps {
+        let all: Vec<(AppId, SlotId)> = self.workers.values().map(|worker| (worker.app, worker.slot)).collect();
+        for (app, slot) in all {
             self.refresh_live(app, slot);
         }
     }
@@ -235,7 +239,7 @@ impl Driver {
         &mut self,
         id: WorkerId,
         stored: Stored,
-        session: SessionState,
+        progress: Progressed,
         child: Option<&crate::keeper::Child>,
     ) -> io::Result<()> {
         let identity: Identity = serde_json::from_slice(&stored.note)?;
@@ -244,7 +248,6 @@ impl Driver {
         let lines = Lines { out: fds.next().ok_or_else(missing)?, err: fds.next().ok_or_else(missing)? };
         let spec = self.spec_of(identity.app, identity.revision);
         let mut worker = Worker::new(identity, spec, fds.next());
-        worker.told_listening = true;
         let mut notify = None;
         match child.map(|child| child.state) {
             Some(ChildState::Running { pid, .. }) => {
@@ -258,7 +261,7 @@ impl Driver {
             }
         }
         let ended = worker.exited;
-        self.readopt(worker, lines, session)?;
+        self.readopt(worker, lines, progress)?;
         if ended && !self.is_known(id) {
             // The core forgot it before its last lines were written: they are what is left to do.
             self.discard(id);

@@ -14,7 +14,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use skep_core::WorkerId;
-use skep_keeper::wire::Request;
 use skep_node_ipc::{Received, SendError, Session};
 use skep_sys::fdpass::{self, Receive};
 use tokio::io::unix::AsyncFd;
@@ -261,13 +260,11 @@ impl Driver {
 
     /// Gives the keeper the session's state if it has changed.
     fn keep_session(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let Some(channel) = &mut worker.channel else { return };
+        let Some(channel) = self.channel_mut(id) else { return };
         if channel.session().revision() == channel.stored_revision {
             return;
         }
         channel.stored_revision = channel.session().revision();
-        let note = serde_json::to_vec(channel.session().state()).expect("plain data with string keys is always JSON");
-        self.ask(&Request::Store { key: crate::spawn::session_key(id), note });
+        self.keep_progress(id);
     }
 }

@@ -141,6 +141,7 @@ impl Driver {
         if !up.is_empty() {
             self.resume = up;
         }
+        self.leave_exit_code(0);
         self.ending = true;
         let (op, news) = self.ops.begin(None);
         let targets: Vec<AppId> = self.fleet.apps().iter().map(|app| app.id).collect();

@@ -90,6 +90,8 @@ impl Driver {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let (app, slot) = (worker.app, worker.slot);
         worker.listens.insert(label.clone());
+        // Before the core acts on it: a daemon that comes after this one must know it too.
+        self.keep_progress(id);
         self.refresh_live(app, slot);
         self.check_listening(id);
         self.house(app, &label);

@@ -33,6 +33,17 @@ pub(crate) struct Identity {
     pub(crate) replaces: Option<WorkerId>,
 }
 
+/// How far a worker has come, for the next daemon.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Progressed {
+    /// The state of the IPC session, for Node.js workers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<SessionState>,
+    /// Labels of the addresses that it listens on.
+    pub(crate) listens: BTreeSet<String>,
+}
+
 /// The read ends of a worker's standard output and standard error.
 #[derive(Debug)]
 pub(crate) struct Lines {
@@ -115,16 +126,19 @@ impl Driver {
         }
         self.keep_worker(&worker, &lines);
         self.attend(worker, lines)?;
+        self.keep_progress(id);
         debug_assert!(self.workers.contains_key(&id));
         Ok(())
     }
 
     /// Takes back a worker of the daemon before.
-    pub(crate) fn readopt(&mut self, mut worker: Worker, lines: Lines, session: SessionState) -> io::Result<()> {
+    pub(crate) fn readopt(&mut self, mut worker: Worker, lines: Lines, progress: Progressed) -> io::Result<()> {
+        if !worker.exited {
+            worker.listens = progress.listens;
+        }
         if let Some(channel) = &mut worker.channel {
-            let session = Session::restore(session, Generation(self.generation()));
-            worker.listens = session.listening().map(|server| server.key).collect();
-            channel.begin(session);
+            let session = progress.session.unwrap_or_default();
+            channel.begin(Session::restore(session, Generation(self.generation())));
         }
         self.attend(worker, lines)
     }
@@ -171,6 +185,17 @@ impl Driver {
         let mut fds: Vec<BorrowedFd<'_>> = vec![lines.out.as_fd(), lines.err.as_fd()];
         fds.extend(worker.channel.as_ref().map(AsFd::as_fd));
         self.ask_with(&Request::Store { key: key(worker.id()), note }, &fds);
+    }
+
+    /// Gives the keeper what the worker has come to: its session, and what it listens on.
+    pub(crate) fn keep_progress(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let progress = Progressed {
+            session: worker.channel.as_ref().map(|channel| channel.session().state().clone()),
+            listens: worker.listens.clone(),
+        };
+        let note = serde_json::to_vec(&progress).expect("plain data with string keys is always JSON");
+        self.ask(&Request::Store { key: session_key(id), note });
     }
 
     /// The keeper's reply to a spawn.
