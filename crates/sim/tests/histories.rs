@@ -1,6 +1,7 @@
 //! Random histories: whatever happens, the promises hold, and afterwards everything comes right.
 //!
-//! `SKEP_SIM_HISTORIES=1000000` plays more of them, `SKEP_SIM_SEED=42` tells the story of one.
+//! `SKEP_SIM_HISTORIES=1000000` plays more of them, `SKEP_SIM_FIRST=100000` begins with another seed,
+//! `SKEP_SIM_SEED=42` tells the story of one.
 
 use skep_sim::{History, Sights, Violation};
 
@@ -18,10 +19,10 @@ fn env(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|error| panic!("{name}={value} is not a number: {error}")))
 }
 
-/// Plays every seed that is `first` modulo the number of threads.
-fn play(first: u64, count: u64) -> Result<Sights, (u64, Violation)> {
+/// Plays every seed from `first` on, in steps as wide as there are threads.
+fn play(first: u64, end: u64) -> Result<Sights, (u64, Violation)> {
     let mut sights = Sights::default();
-    for seed in (first..count).step_by(usize::try_from(THREADS).expect("few threads")) {
+    for seed in (first..end).step_by(usize::try_from(THREADS).expect("few threads")) {
         let played = std::panic::catch_unwind(|| History::new(seed).play());
         let played = played.unwrap_or_else(|_| Err(Violation("a panic, see above".to_owned())));
         sights.merge(played.map_err(|violation| (seed, violation))?);
@@ -38,7 +39,9 @@ fn every_history_ends_well() {
         return;
     }
     let count = env("SKEP_SIM_HISTORIES").unwrap_or(HISTORIES);
-    let threads: Vec<_> = (0..THREADS).map(|first| std::thread::spawn(move || play(first, count))).collect();
+    let first = env("SKEP_SIM_FIRST").unwrap_or(0);
+    let threads: Vec<_> =
+        (0..THREADS).map(|thread| std::thread::spawn(move || play(first + thread, first + count))).collect();
     let mut sights = Sights::default();
     for thread in threads {
         match thread.join().expect("panics are caught where the seed is known") {
