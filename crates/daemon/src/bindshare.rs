@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use skep_core::WorkerId;
+use skep_keeper::wire::{Request, Scope};
 use skep_listeners::{Address, Host, Transfer};
 use skep_sys::seccomp::{BindAddress, BindCall, Next, Notifier, SocketKind};
 use tokio::io::Interest;
@@ -16,6 +17,10 @@ use tokio::io::unix::AsyncFd;
 
 use crate::driver::{Driver, Shared};
 use crate::ports::Wanted;
+
+/// On x86 and ARM (signal(7)).
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
 
 impl Driver {
     /// Takes charge of the notify descriptor of a worker's filter.
@@ -30,6 +35,17 @@ impl Driver {
                 worker.own(task.abort_handle());
             }
             Err(error) => crate::diary::note(format_args!("cannot watch the binds of worker {id}: {error}")),
+        }
+    }
+
+    /// The daemon before may have been killed with a call in its hands; the caller then waits inside `bind` for an
+    /// answer that nobody owes it any more. A stop and a continuation make the kernel ask again (seccomp_unotify(2)).
+    pub(crate) fn repeat_bind(&mut self, id: WorkerId) {
+        if self.workers.get(&id).is_some_and(|worker| worker.listens.is_empty()) {
+            for signal in [SIGSTOP, SIGCONT] {
+                let child = u64::from(id.0);
+                self.ask(&Request::Signal { child, signal, scope: Scope::Group });
+            }
         }
     }
 

@@ -268,6 +268,7 @@ impl Driver {
         }
         if let Some(notify) = notify {
             self.share_binds(id, notify);
+            self.repeat_bind(id);
         }
         Ok(())
     }

@@ -102,6 +102,11 @@ pub(crate) async fn greet(link: &mut skep_keeper::Link) -> Result<Inventory, Lin
             return Err(io::Error::other("too many open files (RLIMIT_NOFILE) to take back what the keeper holds").into());
         }
         match reply {
+            Reply::Welcome { version: 0, build, .. } => {
+                let build = String::from_utf8_lossy(&build).into_owned();
+                let text = format!("the keeper ({build}) speaks no version of the protocol that this daemon knows");
+                return Err(io::Error::other(text).into());
+            }
             Reply::Welcome { keeper, generation, .. } => {
                 inventory.keeper_pid = keeper;
                 inventory.generation = generation;

@@ -36,6 +36,7 @@ pub fn run(options: Options) -> io::Result<()> {
     let link = skep_sys::process::inherited_descriptor(DAEMON_LINK_FD).ok_or_else(|| missing("the keeper's link"))?;
     let control =
         skep_sys::process::inherited_descriptor(DAEMON_CONTROL_FD).ok_or_else(|| missing("the control socket"))?;
+    skep_sys::process::set_name("skep-daemon");
     // A limit on file size is then an error of the write, which the logs deal with, and not the daemon's end.
     let _blocked = skep_sys::signal::SignalFd::new(&[SIGXFSZ])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
