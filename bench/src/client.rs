@@ -43,9 +43,13 @@ impl Connection {
 fn whole(answer: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(answer).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
-    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
     match length {
         Some(length) => (body.len() >= length).then(|| body[..length].to_owned()),
-        None => body.strip_suffix("0\r\n\r\n").map(|chunk| chunk.lines().nth(1).unwrap_or_default().to_owned()),
+        None => {
+            body.strip_suffix("0\r\n\r\n").map(|chunk| chunk.lines().nth(1).unwrap_or_default().to_owned())
+        }
     }
 }

@@ -71,7 +71,8 @@ fn switches(pid: u32) -> Result<u64> {
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let status = std::fs::read_to_string(task?.path().join("status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        sum += line.and_then(|count| count.trim().parse::<u64>().ok()).context("the kernel counts switches")?;
+        sum +=
+            line.and_then(|count| count.trim().parse::<u64>().ok()).context("the kernel counts switches")?;
     }
     Ok(sum)
 }

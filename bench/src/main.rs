@@ -48,7 +48,8 @@ fn main() -> Result<()> {
         }
         return Ok(());
     }
-    let effort = if flag("--quick") { Effort { runs: 2, seconds: 2 } } else { Effort { runs: 5, seconds: 5 } };
+    let effort =
+        if flag("--quick") { Effort { runs: 2, seconds: 2 } } else { Effort { runs: 5, seconds: 5 } };
     let names: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
     if let Some(unknown) = names.iter().find(|name| !BENCHES.iter().any(|(known, _, _)| known == **name)) {
         bail!("there is no benchmark {unknown}; --help lists them");

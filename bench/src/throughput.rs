@@ -36,7 +36,11 @@ pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     report.promise("CPU a request on short connections, skep / node cluster", cpu, Limit::AtMost(0.45));
     let kept = measure(Connections::KeepAlive, effort, report)?;
     let speed = report.ratio(&kept[0].per_second, &kept[5].per_second);
-    report.promise("keep-alive requests a second, skep / workers that bind themselves", speed, Limit::AtLeast(0.97));
+    report.promise(
+        "keep-alive requests a second, skep / workers that bind themselves",
+        speed,
+        Limit::AtLeast(0.97),
+    );
     Ok(())
 }
 

@@ -32,10 +32,13 @@ pub(crate) fn run(port: &Port, connections: Connections, seconds: u64) -> Result
         command.args(["-H", "Connection: close"]);
     }
     let url = format!("http://127.0.0.1:{}/", port.number());
-    let output = command.arg(url).output().context("wrk is missing: `cargo xtask tools bench` installs it")?;
+    let output =
+        command.arg(url).output().context("wrk is missing: `cargo xtask tools bench` installs it")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let word_after = |label: &str| {
-        text.lines().find_map(|line| line.trim().strip_prefix(label)).and_then(|rest| rest.split_whitespace().next())
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix(label))
+            .and_then(|rest| rest.split_whitespace().next())
     };
     let requests = text
         .lines()

@@ -51,7 +51,9 @@ impl Driver {
 
     /// Answers every call that waits; false when no process with the filter lives any more.
     fn answer_binds(&mut self, id: WorkerId) -> bool {
-        let Some(notifier) = self.workers.get(&id).and_then(|worker| worker.notifier.clone()) else { return false };
+        let Some(notifier) = self.workers.get(&id).and_then(|worker| worker.notifier.clone()) else {
+            return false;
+        };
         loop {
             match notifier.next() {
                 Ok(Next::Call(call)) => self.answer_bind(id, &notifier, &call),
@@ -97,7 +99,9 @@ impl Driver {
                 Address::Tcp { host, port, .. } => {
                     (Address::Tcp { host: *host, port: *port, v6only: true }, own)
                 }
-                Address::Udp { .. } | Address::Unix { .. } | Address::Abstract { .. } => (address.clone(), own),
+                Address::Udp { .. } | Address::Unix { .. } | Address::Abstract { .. } => {
+                    (address.clone(), own)
+                }
             },
             Some(_) | None => (address.clone(), own),
         }

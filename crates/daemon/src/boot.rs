@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 use skep_api::{ErrorBody, ErrorCode, EventKind};
 use skep_core::{
-    AppId, Desired, Effects, ExitStatus, Fleet, Inventory as SeenInventory, Revision, SeenWorker, SlotId, Snapshot,
-    WorkerId,
+    AppId, Desired, Effects, ExitStatus, Fleet, Inventory as SeenInventory, Revision, SeenWorker, SlotId,
+    Snapshot, WorkerId,
 };
 use skep_keeper::Link;
 use skep_keeper::wire::{ChildState, Request};
@@ -26,6 +26,9 @@ use crate::worker::{Identity, Lines, Progressed, Worker};
 
 /// The key of the log journal's descriptors in the keeper's safe-box.
 const LOGS_KEY: &[u8] = b"logs";
+
+/// Where root may leave what everybody may read; only root can write there.
+const SHARED_DIRECTORY: &str = "/run";
 
 /// The inventory, sorted by what it is for.
 #[derive(Debug, Default)]
@@ -90,6 +93,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
     let seen = SeenInventory { children: inventory.children.iter().filter_map(seen).collect() };
     let site = Site {
         preload: preload(&setting.home)?,
+        preload_for_others: preload_for_others(),
         home: setting.home,
         skep: setting.skep,
         processors: skep_sys::cpus::available() as u32,
@@ -164,7 +168,9 @@ fn open_journal(stored: Option<Stored>) -> io::Result<(Journal, Option<Vec<u8>>,
 
 fn open_capture(stored: Option<Stored>) -> io::Result<(skep_logs::Capture, Option<skep_logs::Safe>)> {
     let zone = jiff::tz::TimeZone::system();
-    if let Some([journal, stage_out, stage_in]) = stored.and_then(|stored| <[_; 3]>::try_from(stored.fds).ok()) {
+    if let Some([journal, stage_out, stage_in]) =
+        stored.and_then(|stored| <[_; 3]>::try_from(stored.fds).ok())
+    {
         match skep_logs::Capture::open(skep_logs::Safe { journal, stage_out, stage_in }, zone.clone()) {
             Ok(capture) => return Ok((capture, None)),
             Err(error) => crate::diary::note(format_args!("the log journal is begun anew: {error}")),
@@ -175,7 +181,7 @@ fn open_capture(stored: Option<Stored>) -> io::Result<(skep_logs::Capture, Optio
     Ok((skep_logs::Capture::open(safe, zone).map_err(io::Error::other)?, Some(copy)))
 }
 
-/// Writes the preload where workers of any user can read it: its directory is entered by its full name only.
+/// Writes the preload into the home.
 fn preload(home: &Path) -> io::Result<std::path::PathBuf> {
     let path = home.join("preload.cjs");
     let source = skep_node_ipc::PRELOAD_SOURCE.as_bytes();
@@ -183,6 +189,24 @@ fn preload(home: &Path) -> io::Result<std::path::PathBuf> {
         skep_sys::durable::replace(&path, source, 0o644)?;
     }
     Ok(path)
+}
+
+/// Writes the preload where workers of other users can read it: only root starts such workers, and nobody else may
+/// enter its home. `None` when there is no such place; those workers then go without.
+fn preload_for_others() -> Option<std::path::PathBuf> {
+    if !rustix::process::getuid().is_root() {
+        return None;
+    }
+    let source = skep_node_ipc::PRELOAD_SOURCE.as_bytes();
+    // Named by its content, so that two versions of skep do not change each other's under a worker's feet.
+    let path = Path::new(SHARED_DIRECTORY).join(format!("skep-preload-{:08x}.cjs", crc32fast::hash(source)));
+    if std::fs::read(&path).ok().as_deref() != Some(source)
+        && let Err(error) = skep_sys::durable::replace(&path, source, 0o644)
+    {
+        crate::diary::note(format_args!("workers of other users go without the drain code: {error}"));
+        return None;
+    }
+    Some(path)
 }
 
 fn seen(child: &crate::keeper::Child) -> Option<SeenWorker> {
@@ -229,7 +253,8 @@ impl Driver {
                 crate::diary::note(format_args!("worker {id} could not be taken back whole: {error}"));
             }
         }
-        let all: Vec<(AppId, SlotId)> = self.workers.values().map(|worker| (worker.app, worker.slot)).collect();
+        let all: Vec<(AppId, SlotId)> =
+            self.workers.values().map(|worker| (worker.app, worker.slot)).collect();
         for (app, slot) in all {
             self.refresh_live(app, slot);
         }
@@ -252,7 +277,10 @@ impl Driver {
         match child.map(|child| child.state) {
             Some(ChildState::Running { pid, .. }) => {
                 worker.pid = Some(pid as u32);
-                notify = child.and_then(|child| child.fds.first()).map(std::os::fd::OwnedFd::try_clone).transpose()?;
+                notify = child
+                    .and_then(|child| child.fds.first())
+                    .map(std::os::fd::OwnedFd::try_clone)
+                    .transpose()?;
             }
             Some(ChildState::Starting) => {}
             Some(ChildState::Exited { .. } | ChildState::Failed { .. }) | None => {

@@ -162,9 +162,11 @@ fn is_gone(error: &io::Error) -> bool {
 /// Waits for the worker to say something, or for room to say something to it.
 pub(crate) async fn serve(driver: Shared, id: WorkerId, socket: AsyncFd<Arc<OwnedFd>>, wake: Rc<Notify>) {
     loop {
-        let blocked = driver.borrow().workers.get(&id).is_some_and(|worker| {
-            worker.channel.as_ref().is_some_and(Channel::is_blocked)
-        });
+        let blocked = driver
+            .borrow()
+            .workers
+            .get(&id)
+            .is_some_and(|worker| worker.channel.as_ref().is_some_and(Channel::is_blocked));
         tokio::select! {
             guard = socket.readable() => {
                 let Ok(mut guard) = guard else { return };

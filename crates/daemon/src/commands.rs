@@ -136,8 +136,14 @@ impl Driver {
     /// run is kept for `resurrect`.
     pub(crate) fn stop_all(&mut self) -> Result<UnboundedReceiver<News>, ErrorBody> {
         self.refuse_when_ending()?;
-        let up: Vec<SlotId> =
-            self.fleet.apps().iter().flat_map(|app| &app.slots).filter(|slot| slot.up).map(|slot| slot.id).collect();
+        let up: Vec<SlotId> = self
+            .fleet
+            .apps()
+            .iter()
+            .flat_map(|app| &app.slots)
+            .filter(|slot| slot.up)
+            .map(|slot| slot.id)
+            .collect();
         if !up.is_empty() {
             self.resume = up;
         }
@@ -242,12 +248,13 @@ impl Driver {
                 .with_hint("`skep describe` shows the ids of workers"));
         };
         let Some(channel) = &mut found.channel else {
-            return Err(ErrorBody::new(ErrorCode::Unsupported, format!("worker {worker} has no IPC channel"))
-                .with_hint("only Node.js programs can be sent messages"));
+            return Err(ErrorBody::new(
+                ErrorCode::Unsupported,
+                format!("worker {worker} has no IPC channel"),
+            )
+            .with_hint("only Node.js programs can be sent messages"));
         };
-        channel
-            .message(json)
-            .map_err(|error| ErrorBody::new(ErrorCode::BadRequest, error.to_string()))?;
+        channel.message(json).map_err(|error| ErrorBody::new(ErrorCode::BadRequest, error.to_string()))?;
         self.flush_channel(id);
         Ok(())
     }

@@ -39,6 +39,8 @@ pub(crate) struct Site {
     pub(crate) skep: PathBuf,
     /// The drain code for Node.js workers.
     pub(crate) preload: PathBuf,
+    /// The same, where workers of other users can read it.
+    pub(crate) preload_for_others: Option<PathBuf>,
     /// Processors that this machine lets us use.
     pub(crate) processors: u32,
     /// The keeper's process.
@@ -287,7 +289,8 @@ impl Driver {
     }
 
     fn write_journal(&mut self) {
-        let bytes = serde_json::to_vec(&self.fleet.snapshot()).expect("plain data with string keys is always JSON");
+        let bytes =
+            serde_json::to_vec(&self.fleet.snapshot()).expect("plain data with string keys is always JSON");
         match self.journal.write(&bytes) {
             Ok(Written::InPlace) => {}
             Ok(Written::Moved) => self.keep_journal(),
@@ -330,8 +333,9 @@ impl Driver {
             }
         }
         self.store.save(&State::new(desired, specs, self.resume.clone())).map_err(|error| {
-            ErrorBody::new(skep_api::ErrorCode::StorageFailed, error.to_string())
-                .with_hint("nothing was changed; make room on the disk or fix the permissions, then try again")
+            ErrorBody::new(skep_api::ErrorCode::StorageFailed, error.to_string()).with_hint(
+                "nothing was changed; make room on the disk or fix the permissions, then try again",
+            )
         })
     }
 
@@ -350,7 +354,8 @@ impl Driver {
             self.ops.launched(*op);
             return;
         }
-        let event = notices::event(notice, unix_ms(), |app, slot| self.registry.names(&self.fleet, app, slot));
+        let event =
+            notices::event(notice, unix_ms(), |app, slot| self.registry.names(&self.fleet, app, slot));
         if let (Some(event), Some(app)) = (event, notice.app()) {
             let event = self.hub.publish(event);
             self.ops.notice(app, &event);

@@ -36,7 +36,8 @@ impl Driver {
             return;
         }
         let read = std::fs::read(file).map_err(|error| error.to_string());
-        let apps = read.and_then(|text| serde_json::from_slice::<RunFile>(&text).map_err(|error| error.to_string()));
+        let apps =
+            read.and_then(|text| serde_json::from_slice::<RunFile>(&text).map_err(|error| error.to_string()));
         let apps = match apps {
             Ok(RunFile { apps }) => apps,
             Err(error) => {
@@ -81,7 +82,9 @@ impl Driver {
 fn exit_code(apps: &[AppView]) -> Option<u8> {
     let slots: Vec<&SlotView> = apps.iter().flat_map(|app| &app.slots).collect();
     let at_rest = |slot: &&SlotView| {
-        matches!(slot.status, Status::Stopped | Status::Errored) && slot.worker.is_none() && slot.old.is_empty()
+        matches!(slot.status, Status::Stopped | Status::Errored)
+            && slot.worker.is_none()
+            && slot.old.is_empty()
     };
     if !slots.iter().all(at_rest) {
         return None;

@@ -17,7 +17,8 @@ pub(crate) async fn serve(driver: Shared) -> LinkError {
         let driver = driver.borrow();
         (driver.link.as_fd().try_clone_to_owned(), Rc::clone(&driver.link_wake))
     };
-    let socket = match socket.and_then(|fd| crate::watch::watch(fd, Interest::READABLE | Interest::WRITABLE)) {
+    let socket = match socket.and_then(|fd| crate::watch::watch(fd, Interest::READABLE | Interest::WRITABLE))
+    {
         Ok(socket) => socket,
         Err(error) => return error.into(),
     };
@@ -99,12 +100,16 @@ pub(crate) async fn greet(link: &mut skep_keeper::Link) -> Result<Inventory, Lin
             continue;
         };
         if fds_lost {
-            return Err(io::Error::other("too many open files (RLIMIT_NOFILE) to take back what the keeper holds").into());
+            return Err(io::Error::other(
+                "too many open files (RLIMIT_NOFILE) to take back what the keeper holds",
+            )
+            .into());
         }
         match reply {
             Reply::Welcome { version: 0, build, .. } => {
                 let build = String::from_utf8_lossy(&build).into_owned();
-                let text = format!("the keeper ({build}) speaks no version of the protocol that this daemon knows");
+                let text =
+                    format!("the keeper ({build}) speaks no version of the protocol that this daemon knows");
                 return Err(io::Error::other(text).into());
             }
             Reply::Welcome { keeper, generation, .. } => {

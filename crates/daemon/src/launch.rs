@@ -26,8 +26,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) home: &'a Path,
     /// This executable, for workers that need a step of ours before their own program.
     pub(crate) skep: &'a Path,
-    /// The drain code for Node.js.
-    pub(crate) preload: &'a Path,
+    /// The drain code for Node.js, where the worker can read it.
+    pub(crate) preload: Option<&'a Path>,
 }
 
 /// How a Node.js program is attached.
@@ -50,7 +50,13 @@ pub(crate) struct Launch {
 
 /// Composes the command for one worker. `names` are the names of the sockets handed over from
 /// [`LISTEN_FDS_START`] on.
-pub(crate) fn compose(spec: &AppSpec, place: Place, role: NodeRole, names: &[String], facts: Facts<'_>) -> Launch {
+pub(crate) fn compose(
+    spec: &AppSpec,
+    place: Place,
+    role: NodeRole,
+    names: &[String],
+    facts: Facts<'_>,
+) -> Launch {
     let mut argv = spec.argv();
     let mut env = spec.environment();
     if let Some((name, value)) = spec.incremented(place.index) {
@@ -102,8 +108,11 @@ fn node_channel(env: &mut BTreeMap<String, String>) {
 fn preload(spec: &AppSpec, facts: Facts<'_>, env: &mut BTreeMap<String, String>) {
     let own = env.get("NODE_OPTIONS").map(String::as_str);
     let args = spec.interpreter_args.iter().map(String::as_str);
-    if spec.preload && skep_node_ipc::preload_allowed(args, own) {
-        let options = skep_node_ipc::inject_preload(&facts.preload.to_string_lossy(), own);
+    if let Some(preload) = facts.preload
+        && spec.preload
+        && skep_node_ipc::preload_allowed(args, own)
+    {
+        let options = skep_node_ipc::inject_preload(&preload.to_string_lossy(), own);
         env.insert("NODE_OPTIONS".to_owned(), options);
     }
 }
@@ -118,7 +127,11 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts<'static> {
-        Facts { home: Path::new("/h"), skep: Path::new("/bin/skep"), preload: Path::new("/h/preload.cjs") }
+        Facts {
+            home: Path::new("/h"),
+            skep: Path::new("/bin/skep"),
+            preload: Some(Path::new("/h/preload.cjs")),
+        }
     }
 
     fn composed(spec: &AppSpec, role: NodeRole) -> Launch {

@@ -118,12 +118,16 @@ mod tests {
         assert_eq!(paths(&spec()), ["/h/logs/web-out.log", "/h/logs/web-error.log"]);
         let many = AppSpec { instances: Instances::Max, ..spec() };
         assert_eq!(paths(&many), ["/h/logs/web-out-3.log", "/h/logs/web-error-3.log"]);
-        assert_eq!(paths(&AppSpec { merge_logs: true, ..many }), ["/h/logs/web-out.log", "/h/logs/web-error.log"]);
+        assert_eq!(
+            paths(&AppSpec { merge_logs: true, ..many }),
+            ["/h/logs/web-out.log", "/h/logs/web-error.log"]
+        );
     }
 
     #[test]
     fn given_files_are_found_from_the_working_directory_and_numbered_like_pm2s() {
-        let given = AppSpec { out_file: Some("log/o.log".into()), error_file: Some("/dev/stderr".into()), ..spec() };
+        let given =
+            AppSpec { out_file: Some("log/o.log".into()), error_file: Some("/dev/stderr".into()), ..spec() };
         assert_eq!(paths(&given), ["/srv/log/o.log", "/dev/stderr"]);
         let many = AppSpec { instances: Instances::Count(2), log_file: Some("/v/all.log".into()), ..given };
         assert_eq!(paths(&many), ["/srv/log/o-3.log", "/v/all.log", "/dev/stderr", "/v/all.log"]);
@@ -144,6 +148,9 @@ mod tests {
         assert!(rotation(&spec).is_some());
         spec.rotate.max_size = Bytes(0);
         assert!(rotation(&spec).is_none());
-        assert!(files(&AppSpec { disable_logs: true, ..spec }, Path::new("/h"), SlotId(0), Stream::Out).is_empty());
+        assert!(
+            files(&AppSpec { disable_logs: true, ..spec }, Path::new("/h"), SlotId(0), Stream::Out)
+                .is_empty()
+        );
     }
 }

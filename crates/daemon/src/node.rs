@@ -33,7 +33,9 @@ impl Driver {
             // a handle that nobody takes.
             Said::Handle { .. } => {}
             Said::Dropped(dropped) => {
-                crate::diary::note(format_args!("worker {id} said something that was not understood: {dropped:?}"));
+                crate::diary::note(format_args!(
+                    "worker {id} said something that was not understood: {dropped:?}"
+                ));
             }
         }
     }
@@ -117,7 +119,8 @@ impl Driver {
         if worker.told_listening || worker.listens.is_empty() {
             return;
         }
-        let required = worker.identity.replaces.and_then(|old| self.workers.get(&old)).map(|old| &old.listens);
+        let required =
+            worker.identity.replaces.and_then(|old| self.workers.get(&old)).map(|old| &old.listens);
         if required.is_some_and(|required| !required.is_subset(&worker.listens)) {
             return;
         }
@@ -310,13 +313,15 @@ fn address(asked: &skep_node_ipc::Address, spec: &AppSpec) -> Result<Address, (i
         Asked::Unix { path, readable_all, writable_all } => Ok(Address::Unix {
             path: std::path::Path::new(&spec.cwd).join(path),
             // `readableAll` and `writableAll` add to what the umask left (uv_pipe_chmod, src/unix/pipe.c).
-            mode: (*readable_all || *writable_all)
-                .then_some(0o755 | if *readable_all { 0o444 } else { 0 } | if *writable_all { 0o222 } else { 0 }),
+            mode: (*readable_all || *writable_all).then_some(
+                0o755 | if *readable_all { 0o444 } else { 0 } | if *writable_all { 0o222 } else { 0 },
+            ),
             owner: None,
         }),
         Asked::Fd(_) | Asked::Udp(_) => Err((
             rustix::io::Errno::BADF.raw_os_error(),
-            "it asks for a descriptor of its parent's, and skep has none for it; use a port or `listen`".to_owned(),
+            "it asks for a descriptor of its parent's, and skep has none for it; use a port or `listen`"
+                .to_owned(),
         )),
     }
 }

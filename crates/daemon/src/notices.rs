@@ -162,7 +162,10 @@ fn describe(notice: &Notice, place: &str, event: &mut Event) -> (EventKind, Stri
         }
         Notice::WaitingRestart { delay, unstable, .. } => {
             event.delay_ms = Some(delay.as_millis());
-            (EventKind::RestartDelayed, format!("{place} starts again in {delay} ({unstable} unstable exits)"))
+            (
+                EventKind::RestartDelayed,
+                format!("{place} starts again in {delay} ({unstable} unstable exits)"),
+            )
         }
         Notice::GaveUp { unstable, .. } => (
             EventKind::GaveUp,

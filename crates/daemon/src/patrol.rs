@@ -146,9 +146,11 @@ impl Driver {
         let Some(worker) = self.workers.get(&id) else { return true };
         let (app, slot) = (worker.app, worker.slot);
         self.ports.of(app).all(|(_, entry)| {
-            entry.group.queues().iter().all(|(of, queue)| {
-                *of != slot || queue.as_ref().is_none_or(|queue| queue.waiting == 0)
-            })
+            entry
+                .group
+                .queues()
+                .iter()
+                .all(|(of, queue)| *of != slot || queue.as_ref().is_none_or(|queue| queue.waiting == 0))
         })
     }
 }

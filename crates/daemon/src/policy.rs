@@ -45,8 +45,12 @@ fn drain(spec: &AppSpec, runtime: Runtime) -> Drain {
         (Runtime::Node, skep_spec::Drain::Close) if spec.preload => Drain::Close,
         // Without the preload nobody in the worker would understand; bind-shared programs are steered around and
         // their queue is emptied before the signal, which the driver does under the name of `close`.
-        (Runtime::Bindshare | Runtime::Fd, skep_spec::Drain::Migrate | skep_spec::Drain::Close) => Drain::Close,
-        (Runtime::Node | Runtime::SelfBind | Runtime::Auto, _) | (_, skep_spec::Drain::Signal) => Drain::Signal,
+        (Runtime::Bindshare | Runtime::Fd, skep_spec::Drain::Migrate | skep_spec::Drain::Close) => {
+            Drain::Close
+        }
+        (Runtime::Node | Runtime::SelfBind | Runtime::Auto, _) | (_, skep_spec::Drain::Signal) => {
+            Drain::Signal
+        }
     }
 }
 

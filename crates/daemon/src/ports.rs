@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use skep_api::EventKind;
 use skep_core::{AppId, SlotId, WorkerId};
 use skep_keeper::wire::Request;
-use skep_listeners::{Address, Balance, Group, GroupKey, Holder, Host, ListenError, Options, Transfer, Watcher};
+use skep_listeners::{
+    Address, Balance, Group, GroupKey, Holder, Host, ListenError, Options, Transfer, Watcher,
+};
 use skep_spec::{AppSpec, ListenAddress};
 use skep_sys::net::{NetError, Step};
 
@@ -115,7 +117,9 @@ fn adopt_one(mut parts: Parts) -> Result<Entry, String> {
     let mut fds: Vec<OwnedFd> = Vec::new();
     let count = parts.len();
     for part in 0..count {
-        fds.append(&mut parts.remove(&part).ok_or("a part of a stored listener is missing; it is opened anew")?);
+        fds.append(
+            &mut parts.remove(&part).ok_or("a part of a stored listener is missing; it is opened anew")?,
+        );
     }
     if fds.is_empty() {
         return Err("a stored listener has no descriptors; it is opened anew".to_owned());
@@ -386,7 +390,8 @@ fn resolve(host: Option<&str>) -> Result<Host, String> {
     if let Ok(ip) = name.parse() {
         return Ok(Host::Ip(ip));
     }
-    let found = (name, 0).to_socket_addrs().map_err(|error| format!("listen: {name} is not known: {error}"))?;
+    let found =
+        (name, 0).to_socket_addrs().map_err(|error| format!("listen: {name} is not known: {error}"))?;
     found.map(|at| Host::Ip(at.ip())).next().ok_or_else(|| format!("listen: {name} has no address"))
 }
 

@@ -49,10 +49,7 @@ pub(crate) fn session_key(worker: WorkerId) -> Vec<u8> {
 #[derive(Debug, thiserror::Error)]
 enum SpawnError {
     #[error("cannot {what}: {source}")]
-    Io {
-        what: &'static str,
-        source: io::Error,
-    },
+    Io { what: &'static str, source: io::Error },
     #[error("{0}")]
     Refused(String),
 }
@@ -74,16 +71,18 @@ impl Driver {
 
     fn try_spawn(&mut self, order: Order) -> Result<(), SpawnError> {
         let spec = self.specs.get(&(order.app, order.revision)).cloned();
-        let spec = spec.ok_or_else(|| SpawnError::Refused("its specification is lost; start it anew".to_owned()))?;
+        let spec =
+            spec.ok_or_else(|| SpawnError::Refused("its specification is lost; start it anew".to_owned()))?;
         let runtime = spec.runtime_choice().runtime;
         let role = role(&spec, runtime);
         let handed = self.sockets_for(order, &spec, runtime)?;
         let names: Vec<String> = handed.iter().map(|handed| handed.name.clone()).collect();
         let place = Place { worker: order.worker, slot: order.slot, index: order.index };
-        let facts = Facts { home: &self.site.home, skep: &self.site.skep, preload: &self.site.preload };
+        let facts = Facts { home: &self.site.home, skep: &self.site.skep, preload: self.preload_for(&spec) };
         let launch = launch::compose(&spec, place, role, &names, facts);
 
-        let (out, out_end) = skep_sys::pipe::roomy_pipe().map_err(doing("make a pipe for standard output"))?;
+        let (out, out_end) =
+            skep_sys::pipe::roomy_pipe().map_err(doing("make a pipe for standard output"))?;
         let (err, err_end) = skep_sys::pipe::roomy_pipe().map_err(doing("make a pipe for standard error"))?;
         let (channel, channel_end) = match role {
             NodeRole::ClusterWorker | NodeRole::Forked => {
@@ -124,6 +123,15 @@ impl Driver {
             self.refresh_live(order.app, order.slot);
         }
         Ok(())
+    }
+
+    /// Where the worker will find the drain code.
+    fn preload_for(&self, spec: &AppSpec) -> Option<&std::path::Path> {
+        if spec.uid.is_some() || spec.gid.is_some() {
+            self.site.preload_for_others.as_deref()
+        } else {
+            Some(&self.site.preload)
+        }
     }
 
     /// For `runtime: fd`: the slot's sockets of every address that the app listens on, with their names.

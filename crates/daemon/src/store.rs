@@ -30,7 +30,11 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(desired: Desired, specs: BTreeMap<AppId, BTreeMap<Revision, AppSpec>>, resume: Vec<SlotId>) -> State {
+    pub(crate) fn new(
+        desired: Desired,
+        specs: BTreeMap<AppId, BTreeMap<Revision, AppSpec>>,
+        resume: Vec<SlotId>,
+    ) -> State {
         State { version: VERSION, desired, specs, resume }
     }
 }
@@ -157,7 +161,10 @@ fn parse(text: &[u8]) -> Result<State, String> {
     let layout: Layout = serde_json::from_slice(text).map_err(|e| e.to_string())?;
     if layout.version > VERSION {
         // Only its number is understood: enough to refuse it by name.
-        return Ok(State { version: layout.version, ..State::new(Desired::default(), BTreeMap::new(), Vec::new()) });
+        return Ok(State {
+            version: layout.version,
+            ..State::new(Desired::default(), BTreeMap::new(), Vec::new())
+        });
     }
     serde_json::from_slice(text).map_err(|e| e.to_string())
 }

@@ -32,10 +32,13 @@ pub struct Options {
 /// # Errors
 /// When a descriptor that the keeper should have handed over is missing, or the system has none left.
 pub fn run(options: Options) -> io::Result<()> {
-    let missing = |what| io::Error::other(format!("{what} was not handed over; `skep __daemon` is the keeper's to start"));
-    let link = skep_sys::process::inherited_descriptor(DAEMON_LINK_FD).ok_or_else(|| missing("the keeper's link"))?;
-    let control =
-        skep_sys::process::inherited_descriptor(DAEMON_CONTROL_FD).ok_or_else(|| missing("the control socket"))?;
+    let missing = |what| {
+        io::Error::other(format!("{what} was not handed over; `skep __daemon` is the keeper's to start"))
+    };
+    let link = skep_sys::process::inherited_descriptor(DAEMON_LINK_FD)
+        .ok_or_else(|| missing("the keeper's link"))?;
+    let control = skep_sys::process::inherited_descriptor(DAEMON_CONTROL_FD)
+        .ok_or_else(|| missing("the control socket"))?;
     skep_sys::process::set_name("skep-daemon");
     // A limit on file size is then an error of the write, which the logs deal with, and not the daemon's end.
     let _blocked = skep_sys::signal::SignalFd::new(&[SIGXFSZ])?;
@@ -46,7 +49,8 @@ pub fn run(options: Options) -> io::Result<()> {
 
 async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result<()> {
     let inventory = keeper::greet(&mut link).await.map_err(io::Error::other)?;
-    let setting = Setting { home: options.home, skep: std::env::current_exe()?, foreground: options.run.is_some() };
+    let setting =
+        Setting { home: options.home, skep: std::env::current_exe()?, foreground: options.run.is_some() };
     let driver = boot(setting, link, inventory)?;
     let (end, replaced) = (Rc::clone(&driver.borrow().end), Rc::clone(&driver.borrow().replaced));
     tokio::task::spawn_local(deadlines(Rc::clone(&driver)));
@@ -96,7 +100,9 @@ fn words(notice: &skep_logs::Notice) -> String {
         Notice::Resumed { path, dropped_bytes } => {
             format!("{} is written again; {dropped_bytes} bytes were dropped", path.display())
         }
-        Notice::Housekeeping { path, reason } => format!("{} could not be tidied up: {reason}", path.display()),
+        Notice::Housekeeping { path, reason } => {
+            format!("{} could not be tidied up: {reason}", path.display())
+        }
         Notice::Rotated { path, to } => format!("{} was set aside as {}", path.display(), to.display()),
     }
 }

@@ -18,8 +18,11 @@ impl Driver {
     pub(crate) fn upgrade(&mut self, request: &UpgradeDaemon) -> Result<Outcome, ErrorBody> {
         let path = Path::new(&request.path);
         if !path.is_absolute() || !path.is_file() {
-            return Err(ErrorBody::new(ErrorCode::BadRequest, format!("path: {} is no program file", request.path))
-                .with_hint("give the absolute path of the new skep"));
+            return Err(ErrorBody::new(
+                ErrorCode::BadRequest,
+                format!("path: {} is no program file", request.path),
+            )
+            .with_hint("give the absolute path of the new skep"));
         }
         if self.ending || self.upgrading.is_some() {
             return Err(ErrorBody::new(ErrorCode::Conflict, "skep is stopping or being upgraded already")

@@ -47,9 +47,8 @@ impl Driver {
         let pid = seen.and_then(|worker| worker.pid);
         let used = pid.map(|pid| usage::of(pid, at));
         let file = |stream| {
-            (!spec.disable_logs).then(|| {
-                crate::logging::path(spec, &self.site.home, slot.id, stream).display().to_string()
-            })
+            (!spec.disable_logs)
+                .then(|| crate::logging::path(spec, &self.site.home, slot.id, stream).display().to_string())
         };
         let (out_file, error_file) = (file(Stream::Out), file(Stream::Err));
         let cpu_percent = seen.and_then(|worker| self.cpu_percent(worker, used.and_then(|used| used.cpu)));
@@ -117,11 +116,14 @@ impl Driver {
     }
 
     fn degraded(&self) -> Vec<String> {
-        let mut degraded: Vec<String> = self.store_refusal.iter().map(|error| error.message.clone()).collect();
+        let mut degraded: Vec<String> =
+            self.store_refusal.iter().map(|error| error.message.clone()).collect();
         for entry in self.ports.entries.values() {
             let selection = entry.group.selection();
             let line = format!("{}: {} ({})", entry.group.address(), selection.selector, selection.why);
-            if entry.balance == skep_spec::Balance::Auto && selection.selector == skep_listeners::Selector::KernelHash {
+            if entry.balance == skep_spec::Balance::Auto
+                && selection.selector == skep_listeners::Selector::KernelHash
+            {
                 degraded.push(line);
             }
         }

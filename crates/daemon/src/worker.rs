@@ -77,11 +77,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(
-        identity: Identity,
-        spec: Rc<AppSpec>,
-        channel: Option<OwnedFd>,
-    ) -> Worker {
+    pub(crate) fn new(identity: Identity, spec: Rc<AppSpec>, channel: Option<OwnedFd>) -> Worker {
         Worker {
             identity,
             app: identity.app,
@@ -132,7 +128,12 @@ impl Driver {
     }
 
     /// Takes back a worker of the daemon before.
-    pub(crate) fn readopt(&mut self, mut worker: Worker, lines: Lines, progress: Progressed) -> io::Result<()> {
+    pub(crate) fn readopt(
+        &mut self,
+        mut worker: Worker,
+        lines: Lines,
+        progress: Progressed,
+    ) -> io::Result<()> {
         if !worker.exited {
             worker.listens = progress.listens;
         }
@@ -253,9 +254,10 @@ impl Driver {
 
     /// Everything that a stream held is in its files.
     pub(crate) fn written(&mut self, stream: StreamId) {
-        let found = self.unwritten.iter().map(|(id, _)| *id).find(|id| {
-            [Stream::Out, Stream::Err].iter().any(|which| StreamId::new(id.0, *which) == stream)
-        });
+        let found =
+            self.unwritten.keys().copied().find(|id| {
+                [Stream::Out, Stream::Err].iter().any(|which| StreamId::new(id.0, *which) == stream)
+            });
         let Some(id) = found else { return };
         let rests = self.unwritten.remove(&id).unwrap_or_default();
         if rests > 1 {

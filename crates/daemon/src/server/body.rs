@@ -98,7 +98,8 @@ async fn collect(body: Incoming) -> Result<Bytes, ErrorBody> {
 
 /// Reads the query string.
 pub(crate) fn query<T: DeserializeOwned>(text: &str) -> Result<T, ErrorBody> {
-    serde_urlencoded::from_str(text).map_err(|error| bad_request(&format!("the query cannot be read: {error}")))
+    serde_urlencoded::from_str(text)
+        .map_err(|error| bad_request(&format!("the query cannot be read: {error}")))
 }
 
 fn bad_request(message: &str) -> ErrorBody {

@@ -195,7 +195,9 @@ impl Driver {
                         continue;
                     }
                     let files = crate::logging::files(spec, &self.site.home, slot.id, stream);
-                    let Some(FileSpec { path, format, framing, .. }) = files.into_iter().next() else { continue };
+                    let Some(FileSpec { path, format, framing, .. }) = files.into_iter().next() else {
+                        continue;
+                    };
                     let own = framing == skep_logs::Framing::Exact || app.slots.len() == 1;
                     let source = TailSource {
                         path: path.clone(),

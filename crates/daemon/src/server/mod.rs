@@ -130,8 +130,10 @@ async fn upgrade(driver: &Shared, request: skep_api::UpgradeDaemon) -> Answer {
     let outcome = driver.borrow_mut().upgrade(&request)?;
     match outcome.await {
         Ok(Ok(())) => json(&serde_json::json!({})),
-        Ok(Err(reason)) => Err(ErrorBody::new(ErrorCode::Conflict, format!("skep was not upgraded: {reason}"))
-            .with_hint("the running version goes on as before")),
+        Ok(Err(reason)) => {
+            Err(ErrorBody::new(ErrorCode::Conflict, format!("skep was not upgraded: {reason}"))
+                .with_hint("the running version goes on as before"))
+        }
         Err(_) => Err(ErrorBody::new(ErrorCode::Unavailable, "skep is stopping")),
     }
 }

@@ -118,7 +118,8 @@ async fn follow(
 fn timed_out(name: &str, waiting: Waiting) -> Progress {
     let message = format!("{name} was not {} in the time given; it goes on", waiting.done);
     Progress::Failed(Failed {
-        error: ErrorBody::new(ErrorCode::TimedOut, message).with_hint("`skep events -f` shows what it is doing"),
+        error: ErrorBody::new(ErrorCode::TimedOut, message)
+            .with_hint("`skep events -f` shows what it is doing"),
         app: Some(name.to_owned()),
         slot: None,
         worker: None,
