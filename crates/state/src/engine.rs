@@ -37,6 +37,8 @@ pub(crate) struct Engine {
     remap: RwLock<()>,
     patience_ms: AtomicU32,
     writes: AtomicU64,
+    /// Asked for once: it is a system call, and LMDB must not live through a fork anyway.
+    pid: u32,
 }
 
 /// How large the file may grow for a transaction.
@@ -65,9 +67,10 @@ impl Engine {
     pub(crate) fn open(dir: &Path) -> Result<Self> {
         crate::files::check_folder(dir)?;
         let control = Control::open(&dir.join("control"))?;
+        let pid = std::process::id();
         let data = dir.join("data.mdb");
         let (env, db) = {
-            let _lock = lock(control.header(), WRITE_WAIT_MS, control.path())?;
+            let _lock = lock(control.header(), pid, WRITE_WAIT_MS, control.path())?;
             let bytes = control.header().data_bytes.load(Relaxed);
             let (_file, length) = crate::files::open(&data)?;
             if length < bytes {
@@ -85,6 +88,7 @@ impl Engine {
             remap: RwLock::new(()),
             patience_ms: AtomicU32::new(WRITE_WAIT_MS),
             writes: AtomicU64::new(0),
+            pid,
         })
     }
 
@@ -197,7 +201,7 @@ impl Engine {
     }
 
     fn lock(&self) -> Result<WriterLock<'_>> {
-        lock(self.control.header(), self.patience_ms.load(Relaxed), self.control.path())
+        lock(self.control.header(), self.pid, self.patience_ms.load(Relaxed), self.control.path())
     }
 
     /// Maps what another process has grown the file to.
@@ -238,7 +242,7 @@ impl Engine {
 }
 
 /// Spins for the length of a few transactions, then sleeps, then gives up.
-fn lock<'a>(header: &'a Header, patience_ms: u32, path: &Path) -> Result<WriterLock<'a>> {
+fn lock<'a>(header: &'a Header, pid: u32, patience_ms: u32, path: &Path) -> Result<WriterLock<'a>> {
     let failed = |errno| Error::io("cannot lock", path, errno);
     let mut won = None;
     for _ in 0..WRITE_SPINS {
@@ -259,7 +263,7 @@ fn lock<'a>(header: &'a Header, patience_ms: u32, path: &Path) -> Result<WriterL
     if won == Won::FromTheDead {
         header.stats.owner_deaths.fetch_add(1, Relaxed);
     }
-    header.writer_pid.store(std::process::id(), Relaxed);
+    header.writer_pid.store(pid, Relaxed);
     Ok(WriterLock(header))
 }
 

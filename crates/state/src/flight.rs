@@ -237,9 +237,9 @@ pub(crate) fn forget(tx: &mut Tx<'_>, name: &[u8]) -> Result<bool> {
     let had = flight.value_token != 0;
     (flight.value_token, flight.value) = (0, &[]);
     if flight.lease == 0 {
-        tx.delete(&key).map(|_| ())?
+        tx.delete(&key)?;
     } else {
-        tx.put(&key, &flight.encode())?
+        tx.put(&key, &flight.encode())?;
     }
     Ok(had)
 }

@@ -106,10 +106,10 @@ impl Key {
 }
 
 /// A name as it lies in a key: itself, or shortened by a hash when it is long (then the row's value keeps it whole).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum StoredName<'a> {
     Short(&'a [u8]),
-    Long { stored: [u8; LONG_NAME_BYTES], whole: &'a [u8] },
+    Long { stored: Box<[u8; LONG_NAME_BYTES]>, whole: &'a [u8] },
 }
 
 impl<'a> StoredName<'a> {
@@ -121,7 +121,7 @@ impl<'a> StoredName<'a> {
         if name.len() > KEY_BYTES_MAX {
             return Err(Error::KeyTooLong { what, bytes: name.len(), max: KEY_BYTES_MAX });
         }
-        let mut stored = [0; LONG_NAME_BYTES];
+        let mut stored = Box::new([0; LONG_NAME_BYTES]);
         let (front, hash) = stored.split_at_mut(LONG_NAME_BYTES - 32);
         front.copy_from_slice(&name[..front.len()]);
         hash.copy_from_slice(&Sha256::digest(name));
@@ -131,7 +131,7 @@ impl<'a> StoredName<'a> {
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Short(name) => name,
-            Self::Long { stored, .. } => stored,
+            Self::Long { stored, .. } => &stored[..],
         }
     }
 

@@ -20,6 +20,12 @@ fn bucket(view: &View<'_>, set: &Key, position: &[u8]) -> Result<Option<(Vec<u8>
     Ok(row.map(|(key, value)| (key.to_vec(), Take(value).u32())))
 }
 
+/// Whether one bucket covers both positions: then moving a member from one to the other changes no count.
+pub(crate) fn one_bucket(view: &View<'_>, set: &Key, a: &[u8], b: &[u8]) -> Result<bool> {
+    let key = |found: Option<(Vec<u8>, u32)>| found.map(|(key, _)| key);
+    Ok(key(bucket(view, set, a)?) == key(bucket(view, set, b)?))
+}
+
 /// A member was put at `position`.
 pub(crate) fn added(tx: &mut Tx<'_>, set: &Key, position: &[u8]) -> Result<()> {
     let found = bucket(&tx.view(), set, position)?;

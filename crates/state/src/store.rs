@@ -13,7 +13,10 @@ use crate::tx::{Tx, View};
 use crate::{Stats, WallMs};
 
 /// LMDB may open a file only once a process (its locks are the process's): who opens a store again shares it.
-static OPEN: Mutex<Vec<((u64, u64), Weak<Engine>)>> = Mutex::new(Vec::new());
+static OPEN: Mutex<Vec<(FileId, Weak<Engine>)>> = Mutex::new(Vec::new());
+
+/// Device and inode.
+type FileId = (u64, u64);
 
 /// An open store; clones share it.
 #[derive(Debug, Clone)]

@@ -65,17 +65,37 @@ fn score_of(bytes: Option<&[u8]>) -> Option<f64> {
     bytes.map(|bytes| f64::from_bits(Take(bytes).u64()))
 }
 
-fn place(tx: &mut Tx<'_>, set: &Collection, member: &StoredName<'_>, score: f64) -> Result<()> {
-    let position = position(score, member);
-    tx.put(&member_row(set, member), &score.to_bits().to_be_bytes())?;
-    tx.put(&set.elements().u8(BY_SCORE).push(&position), &element(member, &[]))?;
-    ranks::added(tx, &set.elements(), &position)
+fn insert(tx: &mut Tx<'_>, set: &Collection, member: &StoredName<'_>, position: &[u8]) -> Result<()> {
+    tx.put(&set.elements().u8(BY_SCORE).push(position), &element(member, &[]))
 }
 
 fn unplace(tx: &mut Tx<'_>, set: &Collection, member: &StoredName<'_>, score: f64) -> Result<()> {
     let position = position(score, member);
     tx.delete(&set.elements().u8(BY_SCORE).push(&position))?;
     ranks::removed(tx, &set.elements(), &position)
+}
+
+/// Moves a member to where its new score belongs.
+fn place(
+    tx: &mut Tx<'_>,
+    set: &Collection,
+    member: &StoredName<'_>,
+    before: Option<f64>,
+    score: f64,
+) -> Result<()> {
+    tx.put(&member_row(set, member), &score.to_bits().to_be_bytes())?;
+    let all = set.elements();
+    let to = position(score, member);
+    if let Some(before) = before {
+        let from = position(before, member);
+        tx.delete(&all.u8(BY_SCORE).push(&from))?;
+        if ranks::one_bucket(&tx.view(), &all, &from, &to)? {
+            return insert(tx, set, member, &to);
+        }
+        ranks::removed(tx, &all, &from)?;
+    }
+    insert(tx, set, member, &to)?;
+    ranks::added(tx, &all, &to)
 }
 
 /// Gives a member the score that `f` makes of the one it has; `None` leaves it as it is. The score then, if any.
@@ -100,11 +120,8 @@ pub fn update(
         if before == Some(score) {
             return Ok(before);
         }
-        match before {
-            Some(before) => unplace(tx, set, &member, before)?,
-            None => set.count += 1,
-        }
-        place(tx, set, &member, score)?;
+        set.count += u64::from(before.is_none());
+        place(tx, set, &member, before, score)?;
         Ok(Some(score))
     })
 }

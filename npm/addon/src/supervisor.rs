@@ -67,7 +67,6 @@ impl Supervisor {
 
     /// When it wants to run again, in ms since 1970; 0: not before `wakeFd` is readable.
     #[napi]
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds stay below 2^53")]
     pub fn maintain(&self) -> Result<f64> {
         Ok(self.inner.maintain(now()).map_err(to_js)?.map_or(0.0, |at| at.0 as f64))
     }

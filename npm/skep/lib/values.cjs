@@ -6,10 +6,13 @@ const v8 = require('node:v8')
 
 const V8 = 2
 const BINARY = 3
+const TEXT = 4
 // Bun's v8.serialize writes JavaScriptCore's format, which Node cannot read, and the other way round.
 const ENGINE = process.versions.bun ? 5 : V8
 
 const DEPTH_MAX = 64
+/** Longer texts go as they are: quoting and parsing them costs more than all the rest. */
+const JSON_TEXT_MAX = 256
 
 /** Whether JSON says all there is to say of a value. */
 function isJson (value, depth) {
@@ -50,8 +53,23 @@ function tagged (tag, bytes) {
   return out
 }
 
+/** `String.prototype.isWellFormed` came with Node 20. */
+const wellFormed = String.prototype.isWellFormed
+  ? value => value.isWellFormed()
+  : value => !/\p{Surrogate}/u.test(value)
+
+function text (value) {
+  // UTF-8 would change lone surrogates; JSON keeps them.
+  if (!wellFormed(value)) return JSON.stringify(value)
+  const out = Buffer.allocUnsafe(Buffer.byteLength(value) + 1)
+  out[0] = TEXT
+  out.utf8Write(value, 1)
+  return out
+}
+
 /** What the store is given for a value. Throws for what cannot be stored (functions, symbols). */
 function encode (value) {
+  if (typeof value === 'string' && value.length > JSON_TEXT_MAX) return text(value)
   if (value instanceof Uint8Array) return tagged(BINARY, value)
   if (isJson(value, 0)) return JSON.stringify(value)
   return tagged(ENGINE, v8.serialize(value))
@@ -66,6 +84,8 @@ function decode (stored) {
       return v8.deserialize(stored.subarray(1))
     case BINARY:
       return stored.subarray(1)
+    case TEXT:
+      return stored.utf8Slice(1)
     default:
       throw Object.assign(new Error(
         `skep: a value with tag ${stored[0]} was written by another runtime or version; store JSON or bytes to share it`

@@ -36,7 +36,7 @@ module.exports = skep => {
     const all = {
       text: 'ü€', number: -1.5, nothing: null, yes: true, list: [1, [2]], object: { a: { b: 1 } }, empty: '',
       date: new Date(0), map: new Map([[1, { a: 2 }]]), set: new Set([1]), big: 2n ** 70n, nan: NaN, zero: -0,
-      bytes: Buffer.from([0, 255]), long: 'x'.repeat(100_000), deep: { when: new Date(1) }
+      bytes: Buffer.from([0, 255]), long: 'ü'.repeat(100_000), broken: '\ud800'.repeat(300), deep: { when: new Date(1) }
     }
     for (const [key, value] of Object.entries(all)) {
       assert.equal(await values.set(key, value), true)

@@ -1,0 +1,209 @@
+//! The keyspace's types against plain models: whatever is done to both, both say the same.
+
+mod common;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use common::{Fixture, NOW};
+use proptest::prelude::*;
+use skep_state::lists::End;
+use skep_state::strings::{Expiry, If};
+use skep_state::zsets::Order;
+use skep_state::{Error, Space, hashes, keys, lists, sets, strings, zsets};
+
+const SPACE: fn() -> Space = || Space::database(3);
+
+#[derive(Debug, Clone)]
+enum Deed {
+    Set(u16, i8),
+    Add(u16, i8),
+    Remove(u16),
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let member = 0..400u16;
+    let deed = prop_oneof![
+        4 => (member.clone(), any::<i8>()).prop_map(|(m, s)| Deed::Set(m, s)),
+        2 => (member.clone(), any::<i8>()).prop_map(|(m, s)| Deed::Add(m, s)),
+        2 => member.prop_map(Deed::Remove),
+    ];
+    proptest::collection::vec(deed, 1..1500)
+}
+
+/// Some members are longer than a row's key may be.
+fn name(member: u16) -> Vec<u8> {
+    let filler = if member.is_multiple_of(50) { 700 } else { 0 };
+    [vec![b'm'; filler], format!("{member:05}").into_bytes()].concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_sorted_set_ranks_as_a_sorted_list_does(deeds in deeds()) {
+        let fixture = Fixture::new();
+        let store = fixture.supervisor.store();
+        let mut model: BTreeMap<Vec<u8>, f64> = BTreeMap::new();
+        for deed in deeds {
+            match deed {
+                Deed::Set(member, score) => {
+                    let new = store.write(NOW, |tx| zsets::set(tx, SPACE(), b"z", &name(member), score.into()));
+                    let old = model.insert(name(member), score.into());
+                    prop_assert_eq!(new.expect("set"), old.is_none());
+                }
+                Deed::Add(member, by) => {
+                    let sum = store.write(NOW, |tx| zsets::add(tx, SPACE(), b"z", &name(member), by.into()));
+                    let entry = model.entry(name(member)).or_insert(0.0);
+                    *entry += f64::from(by);
+                    prop_assert_eq!(sum.expect("added"), *entry);
+                }
+                Deed::Remove(member) => {
+                    let was = store.write(NOW, |tx| zsets::remove(tx, SPACE(), b"z", &name(member)));
+                    prop_assert_eq!(was.expect("removed"), model.remove(&name(member)).is_some());
+                }
+            }
+        }
+        // Long members sort by what their row's key keeps of them, which is the same here.
+        let mut sorted: Vec<(f64, Vec<u8>)> = model.into_iter().map(|(m, s)| (s, m)).collect();
+        sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| (a.1.len() > 450, &a.1).cmp(&(b.1.len() > 450, &b.1))));
+        let scores: Vec<f64> = sorted.iter().map(|(score, _)| *score).collect();
+        let len = store.read(NOW, |v| zsets::len(v, SPACE(), b"z")).expect("a length");
+        prop_assert_eq!(len, sorted.len() as u64);
+        for start in [0, 1, len / 2, len.saturating_sub(1), len] {
+            let up = store.read(NOW, |v| zsets::range(v, SPACE(), b"z", start, 7, Order::Ascending)).expect("a range");
+            let expected: Vec<f64> = scores.iter().skip(start as usize).take(7).copied().collect();
+            prop_assert_eq!(up.iter().map(|s| s.score).collect::<Vec<_>>(), expected);
+            let down = store.read(NOW, |v| zsets::range(v, SPACE(), b"z", start, 7, Order::Descending));
+            let expected: Vec<f64> = scores.iter().rev().skip(start as usize).take(7).copied().collect();
+            prop_assert_eq!(down.expect("a range").iter().map(|s| s.score).collect::<Vec<_>>(), expected);
+        }
+        let all = store.read(NOW, |v| zsets::range(v, SPACE(), b"z", 0, usize::MAX, Order::Ascending)).expect("all");
+        for (index, scored) in all.iter().enumerate() {
+            let rank = store.read(NOW, |v| zsets::rank(v, SPACE(), b"z", &scored.member, Order::Ascending));
+            prop_assert_eq!(rank.expect("a rank"), Some(index as u64));
+        }
+    }
+
+    #[test]
+    fn a_list_is_a_row(deeds in proptest::collection::vec((0..6u8, any::<u8>()), 1..300)) {
+        let fixture = Fixture::new();
+        let store = fixture.supervisor.store();
+        let mut model: VecDeque<Vec<u8>> = VecDeque::new();
+        for (deed, byte) in deeds {
+            let value = vec![byte; 3];
+            match deed {
+                0 | 1 => {
+                    store.write(NOW, |tx| lists::push(tx, SPACE(), b"l", End::Back, &[&value])).expect("pushed");
+                    model.push_back(value);
+                }
+                2 => {
+                    store.write(NOW, |tx| lists::push(tx, SPACE(), b"l", End::Front, &[&value])).expect("pushed");
+                    model.push_front(value);
+                }
+                3 => {
+                    let popped = store.write(NOW, |tx| lists::pop(tx, SPACE(), b"l", End::Front)).expect("popped");
+                    prop_assert_eq!(popped, model.pop_front());
+                }
+                4 => {
+                    let popped = store.write(NOW, |tx| lists::pop(tx, SPACE(), b"l", End::Back)).expect("popped");
+                    prop_assert_eq!(popped, model.pop_back());
+                }
+                _ => {
+                    let index = u64::from(byte % 8);
+                    let set = store.write(NOW, |tx| lists::set(tx, SPACE(), b"l", index, &value)).expect("set");
+                    let there = model.get_mut(index as usize).map(|old| *old = value).is_some();
+                    prop_assert_eq!(set, there);
+                }
+            }
+        }
+        let all = store.read(NOW, |v| lists::range(v, SPACE(), b"l", 0, usize::MAX)).expect("a range");
+        prop_assert_eq!(all, model.clone().into_iter().collect::<Vec<_>>());
+        let info = store.read(NOW, |v| keys::info(v, SPACE(), b"l")).expect("looked");
+        prop_assert_eq!(info.is_some(), !model.is_empty(), "an empty list is no key");
+    }
+}
+
+#[test]
+fn hashes_and_sets_keep_fields_and_members_of_any_length() {
+    let fixture = Fixture::new();
+    let store = fixture.supervisor.store();
+    let long = vec![b'f'; 9000];
+    for field in [&b"a"[..], b"", &long] {
+        assert!(store.write(NOW, |tx| hashes::set(tx, SPACE(), b"h", field, b"value")).expect("set"));
+        assert!(!store.write(NOW, |tx| hashes::set(tx, SPACE(), b"h", field, b"again")).expect("set"));
+        assert!(store.write(NOW, |tx| sets::add(tx, SPACE(), b"s", field)).expect("added"));
+        let value = store.read(NOW, |v| Ok(hashes::get(v, SPACE(), b"h", field)?.map(<[u8]>::to_vec)));
+        assert_eq!(value.expect("read"), Some(b"again".to_vec()));
+        assert!(store.read(NOW, |v| sets::contains(v, SPACE(), b"s", field)).expect("looked"));
+    }
+    let fields = store.read(NOW, |v| hashes::page(v, SPACE(), b"h", b"", 10)).expect("a page");
+    assert_eq!(fields.iter().map(|(field, _)| field.len()).collect::<Vec<_>>(), [0, 1, 9000]);
+    assert_eq!(store.read(NOW, |v| sets::page(v, SPACE(), b"s", b"", 10)).expect("a page").len(), 3);
+    for field in [&b"a"[..], b"", &long] {
+        assert!(store.write(NOW, |tx| hashes::remove(tx, SPACE(), b"h", field)).expect("removed"));
+    }
+    assert_eq!(store.read(NOW, |v| keys::info(v, SPACE(), b"h")).expect("looked"), None);
+}
+
+#[test]
+fn a_key_of_another_type_is_an_error_that_names_both() {
+    let fixture = Fixture::new();
+    let store = fixture.supervisor.store();
+    store.write(NOW, |tx| sets::add(tx, SPACE(), b"k", b"m")).expect("added");
+    let error = store.write(NOW, |tx| hashes::set(tx, SPACE(), b"k", b"f", b"v")).expect_err("a set");
+    assert!(matches!(error, Error::WrongType { found: "set", wanted: "hash" }), "{error}");
+    let set = |tx: &mut skep_state::Tx<'_>| strings::set(tx, SPACE(), b"k", b"v", Expiry::Never, If::Always);
+    assert!(store.write(NOW, set).expect("SET replaces whatever was there"));
+    assert_eq!(store.write(NOW, |tx| strings::add(tx, SPACE(), b"n", -5)).expect("added"), -5);
+    assert!(matches!(store.write(NOW, |tx| strings::add(tx, SPACE(), b"k", 1)), Err(Error::NotANumber(_))));
+}
+
+#[test]
+fn what_expires_is_gone_at_once_and_swept_later() {
+    let fixture = Fixture::new();
+    let store = fixture.supervisor.store();
+    for n in 0..1000u32 {
+        let key = n.to_be_bytes();
+        let at = Expiry::At(NOW.plus(u64::from(n) + 1));
+        store.write(NOW, |tx| strings::set(tx, SPACE(), &key, b"v", at, If::Always)).expect("set");
+    }
+    let later = NOW.plus(500);
+    assert_eq!(store.read(later, |v| keys::count(v, SPACE())).expect("a count"), 500);
+    let mut next = fixture.supervisor.maintain(NOW).expect("swept");
+    let rows = fixture.supervisor.stats().rows;
+    assert_eq!(rows, 2000, "keys and their timers");
+    while let Some(at) = next {
+        assert!(at >= NOW);
+        next = fixture.supervisor.maintain(at.max(NOW.plus(2000))).expect("swept");
+    }
+    assert_eq!(fixture.supervisor.stats().rows, 0, "nothing stays behind, and nothing more is asked for");
+}
+
+#[test]
+fn an_end_that_moves_is_kept_and_one_that_is_removed_is_forgotten() {
+    let fixture = Fixture::new();
+    let store = fixture.supervisor.store();
+    let set = |at| store.write(NOW, |tx| strings::set(tx, SPACE(), b"k", b"v", Expiry::At(at), If::Always));
+    set(NOW.plus(1000)).expect("set");
+    set(NOW.plus(9000)).expect("set");
+    fixture.supervisor.maintain(NOW.plus(2000)).expect("swept");
+    assert!(store.read(NOW.plus(2000), |v| keys::info(v, SPACE(), b"k")).expect("looked").is_some());
+    assert!(store.write(NOW, |tx| keys::expire(tx, SPACE(), b"k", None)).expect("kept for ever"));
+    fixture.supervisor.maintain(NOW.plus(10_000)).expect("swept");
+    let info = store.read(NOW.plus(1 << 40), |v| keys::info(v, SPACE(), b"k")).expect("looked");
+    assert_eq!(info.expect("there").expires, None);
+}
+
+#[test]
+fn a_large_collection_is_deleted_at_once_and_its_elements_in_slices() {
+    let fixture = Fixture::new();
+    let store = fixture.supervisor.store();
+    for n in 0..5000u32 {
+        store.write(NOW, |tx| sets::add(tx, SPACE(), b"s", &n.to_be_bytes())).expect("added");
+    }
+    assert!(store.write(NOW, |tx| keys::delete(tx, SPACE(), b"s")).expect("deleted"));
+    assert_eq!(store.read(NOW, |v| sets::len(v, SPACE(), b"s")).expect("a length"), 0);
+    store.write(NOW, |tx| sets::add(tx, SPACE(), b"s", b"new")).expect("added");
+    while fixture.supervisor.maintain(NOW).expect("swept").is_some() {}
+    assert_eq!(fixture.supervisor.stats().rows, 2, "the new set's record and member");
+}
