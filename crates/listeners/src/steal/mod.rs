@@ -19,9 +19,9 @@
 //! * Nobody listens (*vacant*, *leaving*): all move.
 //!
 //! Without a place to move to nothing is taken out: a connection is safest in the kernel. What was handed to a
-//! worker cannot be had back, so those are preferred that have acknowledged all they were given, were not stuck
-//! lately, and were just seen accepting. When everybody is busy, queues differ by chance and nothing moves
-//! either, except away from a place that is known to stand still.
+//! worker cannot be had back, so nothing goes to one that has not acknowledged what it was given or that was
+//! stuck and has shown no sign of life since ([`SUSPECT`]), and to nobody much at once. When everybody is busy,
+//! queues differ by chance, and nothing moves except away from a place that is known to stand still.
 
 mod budget;
 mod place;
@@ -42,7 +42,7 @@ pub const WAIT: Span = Span(10_000_000);
 pub const AVOID_MIN: Span = Span(20_000_000);
 /// How long it is avoided at most; also the longest time that a recovered worker can be left without work.
 pub const AVOID_MAX: Span = Span(160_000_000);
-/// How long after an avoidance a place that was not seen accepting since is the last to be given anything.
+/// How long after it was found stuck a place is given nothing, unless it is seen accepting or acknowledging before.
 pub const SUSPECT: Span = Span(1_000_000_000);
 /// How long the socket of a retired slot is kept after its queue was last seen non-empty: a client's repeated
 /// SYN-ACK answer comes within a second, a second repetition within three.

@@ -18,8 +18,11 @@ pub(super) struct Memory {
     avoided_until: Option<Now>,
     /// Length of the last avoidance, and its end.
     last: Option<(Span, Now)>,
+    pending: u32,
     /// Its worker accepted something between the last two looks.
     accepting: bool,
+    /// It was found stuck, and its worker has shown no sign of life since.
+    suspect_since: Option<Now>,
     /// Last time the queue of a retired slot was not empty.
     leaving_since: Option<Now>,
 }
@@ -48,7 +51,9 @@ impl Memory {
             standing_since: None,
             avoided_until: None,
             last: None,
+            pending: 0,
             accepting: false,
+            suspect_since: None,
             leaving_since: None,
         }
     }
@@ -56,9 +61,10 @@ impl Memory {
     pub(super) fn look(&mut self, now: Now, seen: &Observation) -> Verdict {
         let progress = self.progressed(seen);
         self.accepting = progress;
-        if progress && seen.queue == 0 {
-            self.last = None;
+        if progress || seen.pending < self.pending {
+            self.suspect_since = None;
         }
+        self.pending = seen.pending;
         if seen.queue < self.queue {
             // Shorter than we left it: whoever was stuck here accepts again.
             self.try_again(now);
@@ -119,6 +125,7 @@ impl Memory {
             _ => AVOID_MIN,
         };
         self.avoided_until = Some(now + length);
+        self.suspect_since = Some(now);
         self.last = Some((length, now + length));
     }
 
@@ -140,6 +147,7 @@ impl Memory {
     pub(super) fn forgive(&mut self) {
         self.avoided_until = None;
         self.last = None;
+        self.suspect_since = None;
     }
 
     /// Until when the place is to be avoided; ends the avoidance when its time has come.
@@ -148,13 +156,15 @@ impl Memory {
         self.avoided_until
     }
 
-    /// How doubtful it is that its worker accepts soon: it was stuck lately, and it was not just seen accepting.
-    /// Where arrivals are not counted, neither means much, and both soon mean everybody.
-    pub(super) fn doubt(&self, now: Now) -> (bool, bool) {
-        let counted = self.arrivals.is_some();
-        let memory = if counted { SUSPECT } else { AVOID_MIN };
-        let suspect = self.last.is_some_and(|(_, end)| now < end + memory);
-        (suspect, counted && !self.accepting)
+    /// Whether its worker is rather not to be trusted with anything: it was stuck, and neither accepted nor
+    /// acknowledged anything since.
+    pub(super) fn suspect(&self, now: Now) -> bool {
+        self.suspect_since.is_some_and(|since| now.since(since) < SUSPECT)
+    }
+
+    /// Whether its worker was just seen accepting. Not to be seen where arrivals are not counted.
+    pub(super) fn accepting(&self) -> bool {
+        self.accepting
     }
 
     /// When a retired place may be closed.

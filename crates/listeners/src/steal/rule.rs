@@ -15,6 +15,9 @@ const SAVED_TO_ARM: u64 = 6;
 /// Wake-ups that must be saved up for a second look at a queue that merely is not empty; the last ones are kept for
 /// suspects.
 const SAVED_TO_LOOK: u64 = 3;
+/// Most connections that one worker is given in one round: as many as are lost for a while should it turn out to be
+/// blocked itself. It gets more when it has acknowledged them.
+const GIVEN_MAX: u32 = 8;
 /// Shortest queue of which half may stay for a look, to see whether it moves.
 const SUSPECT_MIN: u32 = 3;
 
@@ -40,8 +43,10 @@ struct Line {
     avoided: bool,
     /// Progress can be told from standstill by counting.
     counted: bool,
-    /// Why rather others should be given something: unacknowledged hand-overs, stuck lately, not seen accepting.
-    doubt: (bool, bool, bool),
+    /// It has hand-overs to acknowledge, or was stuck and has shown no sign of life since.
+    doubtful: bool,
+    /// It was just seen accepting.
+    accepting: bool,
 }
 
 /// The other places that may be given work.
@@ -76,6 +81,7 @@ impl Rule {
         }
         if !orders.steal.is_empty() {
             orders.to = targets(&lines, &orders.steal);
+            self.ration(&mut orders);
         }
         let crowded = lines.iter().filter(|line| line.able()).all(|line| line.queue > 0);
         for line in &lines {
@@ -102,13 +108,13 @@ impl Rule {
             memory.forgive();
         }
         let verdict = memory.look(now, seen);
-        let (suspect, unseen) = memory.doubt(now);
         Line {
             place: seen.place,
             occupant: seen.occupant,
             queue: seen.queue,
             verdict,
-            doubt: (seen.pending > 0, suspect, unseen),
+            doubtful: seen.pending > 0 || memory.suspect(now),
+            accepting: memory.accepting(),
             avoided: memory.avoided(now).is_some(),
             counted: seen.arrivals.is_some(),
         }
@@ -141,12 +147,22 @@ impl Rule {
             Verdict::Busy | Verdict::Standing(_) => return,
         };
         match self.power {
-            Power::Move => {
-                self.memory(line.place).taken(amount);
-                orders.steal.push((line.place, amount));
-            }
+            Power::Move => orders.steal.push((line.place, amount)),
             Power::Steer => self.memory(line.place).prolong(now, WAIT),
         }
+    }
+
+    /// Cuts the thefts to what the targets may be given at once.
+    fn ration(&mut self, orders: &mut Orders) {
+        let mut left = (orders.to.len() as u32).saturating_mul(GIVEN_MAX);
+        for (place, amount) in &mut orders.steal {
+            *amount = left.min(*amount);
+            left -= *amount;
+            if let Some(memory) = self.places.get_mut(place) {
+                memory.taken(*amount);
+            }
+        }
+        orders.steal.retain(|(_, amount)| *amount > 0);
     }
 
     fn memory(&mut self, place: PlaceId) -> &mut Memory {
@@ -215,17 +231,17 @@ impl Others {
     }
 }
 
-/// Those that get what is stolen: able, not robbed themselves, the least doubtful of them; the emptiest first,
-/// and only those about as empty as the first.
+/// Those that get what is stolen: able, not robbed themselves; those first that were just seen accepting, then
+/// the emptiest; only those about as good as the first.
 fn targets(lines: &[Line], robbed: &[(PlaceId, u32)]) -> Vec<PlaceId> {
     let mut able: Vec<&Line> = lines
         .iter()
         .filter(|line| line.able() && !robbed.iter().any(|(place, _)| *place == line.place))
         .collect();
-    able.sort_by_key(|line| (line.doubt, line.queue));
+    able.sort_by_key(|line| (!line.accepting, line.queue));
     let Some(best) = able.first().copied() else { return Vec::new() };
     able.into_iter()
-        .take_while(|line| line.doubt == best.doubt && line.queue <= best.queue * 2)
+        .take_while(|line| line.accepting == best.accepting && line.queue <= best.queue * 2)
         .map(|line| line.place)
         .collect()
 }
@@ -236,6 +252,7 @@ impl Line {
     fn able(&self) -> bool {
         self.occupant == Occupant::Live
             && !self.avoided
+            && !self.doubtful
             && matches!(self.verdict, Verdict::Empty | Verdict::Busy)
     }
 }

@@ -274,10 +274,22 @@ fn who_was_just_seen_accepting_is_given_first_and_who_has_not_acknowledged_last(
     rule.observe(Now(1_000_000_000), &seen([(1, 10, 0), (0, 10, 0), (0, 10, 0), (0, 10, 0)]));
     let orders = rule.observe(Now(1_001_000_000), &seen([(1, 10, 0), (0, 10, 0), (0, 11, 0), (0, 11, 1)]));
     assert_eq!((orders.steal.as_slice(), orders.to.as_slice()), (&[(place(0), 1)][..], &[place(2)][..]));
-    // The one that was stuck has accepted nothing since: it is given to only if nobody else can be.
+    // The one that was stuck has accepted nothing since, another has not acknowledged: neither is given anything.
     let later = 1_100_000_000;
-    rule.observe(Now(later), &seen([(0, 10, 0), (1, 12, 0), (0, 12, 9), (0, 12, 9)]));
+    rule.observe(Now(later), &seen([(0, 10, 0), (1, 12, 0), (0, 12, 1), (0, 12, 1)]));
     let orders =
-        rule.observe(Now(later + 5_000_000), &seen([(0, 10, 0), (1, 12, 0), (0, 12, 0), (0, 12, 9)]));
-    assert_eq!((orders.steal.as_slice(), orders.to.as_slice()), (&[(place(1), 1)][..], &[place(2)][..]));
+        rule.observe(Now(later + 5_000_000), &seen([(0, 10, 0), (1, 12, 0), (0, 12, 1), (0, 12, 0)]));
+    assert_eq!((orders.steal.as_slice(), orders.to.as_slice()), (&[(place(1), 1)][..], &[place(3)][..]));
+    let orders =
+        rule.observe(Now(later + 8_000_000), &seen([(0, 10, 0), (1, 13, 0), (0, 12, 1), (0, 12, 1)]));
+    assert_eq!(orders.steal, []);
+}
+
+#[test]
+fn nobody_is_given_much_at_once() {
+    let mut bench = Bench::new(Power::Move);
+    bench.see(&[0, 0, 0]);
+    bench.see(&[100, 0, 0]);
+    bench.wait();
+    assert_eq!(bench.see(&[100, 0, 0]).steal, [(place(0), 16)]);
 }
