@@ -4,6 +4,7 @@
 //! fail fastest, and shows the product at work. It must stay quick to compile: it is what a newcomer waits for.
 
 mod apt;
+mod bench;
 mod cargo_tools;
 mod demo;
 mod directions;
@@ -26,6 +27,7 @@ cargo xtask <verb>
   ci                  what .ci/run runs: `test` without colours
   tools [group…]      install what tests and benchmarks need into target/skep-tools (SKEP_TOOLS moves it)
                       groups: runtimes fixtures python pm2 deny nextest bench (default: all)
+  bench [name…]       measure skep beside its peers, raw figures and ratios (--quick, --check; --help lists them)
   directions          check that the crates depend on each other only downwards
 ";
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Some("test") => suite::run(&rest, suite::Colour::AsTerminal),
         Some("ci") => suite::run(&rest, suite::Colour::Never),
         Some("tools") => tools::run(&rest),
+        Some("bench") => bench::run(&rest),
         Some("directions") => directions::run(),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");
