@@ -54,7 +54,6 @@ struct Demo {
 impl Demo {
     fn show(&self) -> Result<()> {
         sh::run(&mut self.skep(&["start", "examples/hello/app.js", "-i", "max", "--name", "hello"]))?;
-        sh::run(&mut self.skep(&["list"]))?;
         let workers = self.workers()?;
         println!(
             "\nOne request answered by each of the {} workers, all on port {}:",
@@ -105,7 +104,8 @@ impl Demo {
         let mut stream =
             TcpStream::connect(("127.0.0.1", self.port)).context("the app refuses connections")?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        // HTTP/1.0: the body comes as it is and ends with the connection.
+        stream.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).context("the app did not answer")?;
         let (_, body) =
