@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 use skep_api::{ErrorBody, ErrorCode, EventKind};
 use skep_core::{
-    AppId, Desired, Effects, ExitStatus, Fleet, Inventory as SeenInventory, Revision, SeenWorker, SlotId,
-    Snapshot, WorkerId,
+    AppId, Desired, Effect, Effects, ExitStatus, Fleet, Inventory as SeenInventory, Revision, SeenWorker,
+    SlotId, Snapshot, WorkerId,
 };
 use skep_keeper::Link;
 use skep_keeper::wire::{ChildState, Request};
@@ -122,6 +122,9 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
             driver.tell(EventKind::Other, None, trouble);
         }
         driver.tell(EventKind::DaemonStarted, None, "the daemon is here".to_owned());
+        if effects.iter().any(|effect| *effect == Effect::Persist) {
+            driver.save();
+        }
         driver.carry_out(effects);
         driver.settle();
         // What workers said to the daemon before, the core may not have heard: to hear it twice does no harm.

@@ -240,9 +240,7 @@ impl Driver {
 
     /// Carries out effects in order, after the journal knows the decision behind them.
     pub(crate) fn carry_out(&mut self, effects: Effects) {
-        if effects.is_empty() {
-            return;
-        }
+        // Without an effect too: an early `ready`, say, changes only what comes later.
         self.write_journal();
         for effect in effects {
             self.carry_out_one(effect);
@@ -289,8 +287,7 @@ impl Driver {
     }
 
     fn write_journal(&mut self) {
-        let bytes =
-            serde_json::to_vec(&self.fleet.snapshot()).expect("plain data with string keys is always JSON");
+        let bytes = serde_json::to_vec(&self.fleet).expect("plain data with string keys is always JSON");
         match self.journal.write(&bytes) {
             Ok(Written::InPlace) => {}
             Ok(Written::Moved) => self.keep_journal(),
@@ -309,7 +306,7 @@ impl Driver {
         self.link_wake.notify_one();
     }
 
-    fn save(&mut self) {
+    pub(crate) fn save(&mut self) {
         let fleet = self.fleet.clone();
         match self.save_as(&fleet) {
             Ok(()) => self.unsaved = false,
