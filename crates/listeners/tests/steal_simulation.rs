@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use skep_core::Now;
-use skep_listeners::steal::{Observation, Occupant, PlaceId, Power, Rule};
+use skep_listeners::steal::{Arm, Observation, Occupant, PlaceId, Power, Rule};
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
@@ -106,7 +106,7 @@ struct Sim {
     workers: Vec<Worker>,
     rule: Rule,
     avoid: Vec<usize>,
-    armed: bool,
+    armed: Arm,
     generation: u64,
     turn: usize,
     random: u64,
@@ -126,7 +126,7 @@ impl Sim {
             workers,
             rule: Rule::new(Power::Move),
             avoid: Vec::new(),
-            armed: world.rule,
+            armed: if world.rule { Arm::All } else { Arm::Nothing },
             generation: 0,
             turn: 0,
             random: 0x9E37_79B9_7F4A_7C15,
@@ -201,8 +201,13 @@ impl Sim {
         } else {
             self.wake(to);
         }
-        if self.armed {
-            self.armed = false;
+        let fires = match &self.armed {
+            Arm::Nothing => false,
+            Arm::All => true,
+            Arm::Only(places) => places.contains(&PlaceId(to as u32)),
+        };
+        if fires {
+            self.armed = Arm::Nothing;
             self.generation += 1;
             self.at(self.now + WAKE, Event::Patrol { generation: self.generation });
         }
@@ -279,10 +284,15 @@ impl Sim {
             }
         }
         self.generation += 1;
-        self.armed = orders.again.readable;
-        let waiting = self.workers.iter().any(|worker| !worker.queue.is_empty());
-        if self.armed && waiting {
-            self.armed = false;
+        let waiting = |place: &PlaceId| !self.workers[place.0 as usize].queue.is_empty();
+        let ready = match &orders.again.arm {
+            Arm::Nothing => false,
+            Arm::All => (0..self.workers.len() as u32).map(PlaceId).any(|place| waiting(&place)),
+            Arm::Only(places) => places.iter().any(waiting),
+        };
+        self.armed = orders.again.arm;
+        if ready {
+            self.armed = Arm::Nothing;
             self.at(self.now + WAKE, Event::Patrol { generation: self.generation });
         } else if let Some(at) = orders.again.at {
             let at = at.0.max(self.now + US).next_multiple_of(self.world.timer_grid);

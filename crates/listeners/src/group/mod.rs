@@ -156,11 +156,16 @@ impl Group {
 
     /// Watches all sockets for the next connection.
     fn arm(&self) {
-        let Some((watcher, key)) = &self.watch else { return };
-        if self.form == Form::One && self.engine.selection().selector != Selector::Ipc {
+        if self.datagrams() || self.engine.selection().selector == Selector::Shared {
             return;
         }
-        for place in self.places.iter().filter(|_| !self.datagrams()) {
+        for place in &self.places {
+            self.arm_place(place);
+        }
+    }
+
+    fn arm_place(&self, place: &Place) {
+        if let Some((watcher, key)) = &self.watch {
             // ENOSPC or ENOMEM: this socket's queue is then seen by the next patrol only.
             let _ = watcher.arm(*key, place.socket.as_fd());
         }

@@ -9,7 +9,7 @@ use skep_core::{Now, SlotId};
 use skep_sys::net::{Accepted, accept, listen};
 
 use super::{Form, Group, Place, Slot};
-use crate::steal::{Observation, Occupant, Orders, PlaceId};
+use crate::steal::{Arm, Observation, Occupant, Orders, PlaceId};
 use crate::{GroupKey, Selector, Watcher};
 
 /// Connections that `ipc` accepts in one patrol: what workers can take in a moment, so that the rest wait in the
@@ -110,8 +110,14 @@ impl Group {
         for place in &orders.close {
             self.close_place(*place);
         }
-        if orders.again.readable {
-            self.arm();
+        match &orders.again.arm {
+            Arm::Nothing => {}
+            Arm::All => self.arm(),
+            Arm::Only(places) => {
+                for place in self.places.iter().filter(|place| places.contains(&place.id)) {
+                    self.arm_place(place);
+                }
+            }
         }
         Round { moves, again: orders.again.at }
     }

@@ -14,7 +14,7 @@
 //!   itself set off finds a fresh queue and only sets the time of the next.)
 //! * Nothing was accepted for [`LOOK`] while another queue is (nearly) empty: *stuck*. All move, and new
 //!   connections avoid the place, for [`AVOID_MIN`] at first. When that is over, or when all others have queues
-//!   too, the place is tried again with real traffic; each time it is found stuck again at once, it is avoided
+//!   too, the place is tried again with real traffic, and its next connection is looked at specially; each time it is found stuck again at once, it is avoided
 //!   twice as long, up to [`AVOID_MAX`].
 //! * Nobody listens (*vacant*, *leaving*): all move.
 //!
@@ -39,7 +39,7 @@ pub const PACE: Span = Span(6_000_000);
 /// Time between looks at a queue that is stuck and cannot be emptied.
 pub const WAIT: Span = Span(10_000_000);
 /// How long a place is avoided when it is found stuck for the first time.
-pub const AVOID_MIN: Span = Span(20_000_000);
+pub const AVOID_MIN: Span = Span(40_000_000);
 /// How long it is avoided at most; also the longest time that a recovered worker can be left without work.
 pub const AVOID_MAX: Span = Span(160_000_000);
 /// How long after it was found stuck a place is given nothing, unless it is seen accepting or acknowledging before.
@@ -88,11 +88,22 @@ pub enum Power {
     Steer,
 }
 
+/// Which connections that come end the time until the next sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arm {
+    /// None.
+    Nothing,
+    /// The next one, wherever it comes.
+    All,
+    /// The next one at one of these: they were stuck and are being tried again.
+    Only(Vec<PlaceId>),
+}
+
 /// What ends the time until the next sample. Neither: nothing can be done until a worker comes or goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Again {
     /// A connection that comes.
-    pub readable: bool,
+    pub arm: Arm,
     /// This time.
     pub at: Option<Now>,
 }

@@ -58,7 +58,7 @@ impl Memory {
         }
     }
 
-    pub(super) fn look(&mut self, now: Now, seen: &Observation) -> Verdict {
+    pub(super) fn look(&mut self, now: Now, timed: bool, seen: &Observation) -> Verdict {
         let progress = self.progressed(seen);
         self.accepting = progress;
         if progress || seen.pending < self.pending {
@@ -70,8 +70,8 @@ impl Memory {
             self.try_again(now);
         }
         // All that came since the last look is still there, and that look was long ago: nearly certainly it did
-        // not come in the last instant.
-        let counted = self.arrivals.is_some() && seen.arrivals.is_some();
+        // not come in the last instant, unless it is what woke us up.
+        let counted = timed && self.arrivals.is_some() && seen.arrivals.is_some();
         let unmoved = self.looked_at.filter(|at| counted && !progress && now.since(*at) >= LONG);
         self.queue = seen.queue;
         self.arrivals = seen.arrivals;

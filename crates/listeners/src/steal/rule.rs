@@ -6,7 +6,7 @@ use skep_core::{Now, Span};
 
 use super::budget::Budget;
 use super::place::{Memory, Verdict};
-use super::{Again, LOOK, Observation, Occupant, Orders, PACE, PlaceId, Power, WAIT};
+use super::{Again, Arm, LOOK, Observation, Occupant, Orders, PACE, PlaceId, Power, WAIT};
 
 /// Wake-ups that must be saved up before the rule goes back to waiting for an event after each connection.
 /// Below that, traffic is heavy and samples are cheaper at a steady pace.
@@ -21,7 +21,7 @@ const GIVEN_MAX: u32 = 8;
 /// Shortest queue of which half may stay for a look, to see whether it moves.
 const SUSPECT_MIN: u32 = 3;
 
-const NEVER: Again = Again { readable: false, at: None };
+const NEVER: Again = Again { arm: Arm::Nothing, at: None };
 
 /// The rule's memory of one group.
 #[derive(Debug, Clone)]
@@ -72,8 +72,8 @@ impl Rule {
     pub fn observe(&mut self, now: Now, seen: &[Observation]) -> Orders {
         self.budget.spend(now);
         self.places.retain(|place, _| seen.iter().any(|one| one.place == *place));
-        let timed = !self.again.readable || self.again.at.is_some_and(|at| at <= now);
-        let lines: Vec<Line> = seen.iter().map(|one| self.look(now, one)).collect();
+        let timed = self.again.at.is_some_and(|at| at <= now);
+        let lines: Vec<Line> = seen.iter().map(|one| self.look(now, timed, one)).collect();
         let mut orders =
             Orders { steal: Vec::new(), to: Vec::new(), avoid: Vec::new(), close: Vec::new(), again: NEVER };
         for line in &lines {
@@ -83,7 +83,8 @@ impl Rule {
             orders.to = targets(&lines, &orders.steal);
             self.ration(&mut orders);
         }
-        let crowded = lines.iter().filter(|line| line.able()).all(|line| line.queue > 0);
+        let open = || lines.iter().filter(|line| line.occupant == Occupant::Live && !line.avoided);
+        let crowded = open().count() > 0 && open().all(|line| line.queue > 0);
         for line in &lines {
             let memory = self.places.entry(line.place).or_insert_with(Memory::new);
             if crowded && line.avoided && line.queue == 0 {
@@ -98,16 +99,16 @@ impl Rule {
         }
         orders.avoid.sort_unstable();
         orders.again = self.again(now, &lines, &orders);
-        self.again = orders.again;
+        self.again = orders.again.clone();
         orders
     }
 
-    fn look(&mut self, now: Now, seen: &Observation) -> Line {
+    fn look(&mut self, now: Now, timed: bool, seen: &Observation) -> Line {
         let memory = self.places.entry(seen.place).or_insert_with(Memory::new);
         if seen.occupant != Occupant::Live {
             memory.forgive();
         }
-        let verdict = memory.look(now, seen);
+        let verdict = memory.look(now, timed, seen);
         Line {
             place: seen.place,
             occupant: seen.occupant,
@@ -181,7 +182,7 @@ impl Rule {
             Power::Steer => live > 1,
         };
         if !possible {
-            return Again { readable: false, at: closing };
+            return Again { arm: Arm::Nothing, at: closing };
         }
         let avoidance =
             orders.avoid.iter().filter_map(|place| self.places.get_mut(place)?.avoided(now)).min();
@@ -191,10 +192,25 @@ impl Rule {
         match waiting.or(pace) {
             Some(span) => {
                 let next = self.budget.at(now + span);
-                Again { readable: false, at: Some(later.map_or(next, |later| later.min(next))) }
+                let tried = self.tried(now, lines);
+                let arm = if tried.is_empty() { Arm::Nothing } else { Arm::Only(tried) };
+                Again { arm, at: Some(later.map_or(next, |later| later.min(next))) }
             }
-            None => Again { readable: true, at: later },
+            None => Again { arm: Arm::All, at: later },
         }
+    }
+
+    /// Places that were stuck and may get connections again: if they still are stuck, only the first connection
+    /// shall find out, and not wait for the next timed sample.
+    fn tried(&self, now: Now, lines: &[Line]) -> Vec<PlaceId> {
+        let again = |line: &&Line| {
+            let memory = self.places.get(&line.place);
+            line.queue == 0 && !line.avoided && memory.is_some_and(|memory| memory.suspect(now))
+        };
+        if self.budget.saved(now) <= SAVED_TO_LOOK {
+            return Vec::new();
+        }
+        lines.iter().filter(again).map(|line| line.place).collect()
     }
 
     /// How long to wait before the next look at a queue that is not empty.
@@ -206,7 +222,10 @@ impl Rule {
         let others = Others::of(line.place, all);
         let could_move = others.is_some_and(|others| others.idle && others.shorter_than_half(line));
         Some(match (line.verdict, self.power) {
-            (Verdict::Busy, _) if could_move && (line.counted || self.budget.saved(now) >= SAVED_TO_LOOK) => {
+            (Verdict::Busy, _)
+                if could_move
+                    && (line.doubtful || line.counted || self.budget.saved(now) >= SAVED_TO_LOOK) =>
+            {
                 LOOK
             }
             (Verdict::Standing(time), _) if could_move && (time < LOOK || taken > 0) => LOOK,

@@ -3,7 +3,7 @@
 use skep_core::{Now, Span};
 
 use super::{
-    AVOID_MAX, AVOID_MIN, Again, LINGER, LOOK, Observation, Occupant, Orders, PACE, PlaceId, Power, Rule,
+    AVOID_MAX, AVOID_MIN, Again, Arm, LINGER, LOOK, Observation, Occupant, Orders, PACE, PlaceId, Power, Rule,
 };
 
 /// A group under the rule, with the time and the last orders.
@@ -15,7 +15,7 @@ struct Bench {
 
 impl Bench {
     fn new(power: Power) -> Self {
-        let again = Again { readable: true, at: None };
+        let again = Again { arm: Arm::All, at: None };
         let orders = Orders { steal: vec![], to: vec![], avoid: vec![], close: vec![], again };
         Self { rule: Rule::new(power), now: Now(1_000_000_000), orders }
     }
@@ -62,7 +62,7 @@ fn place(n: u32) -> PlaceId {
 #[test]
 fn a_quiet_group_waits_for_a_connection_and_for_no_time() {
     let mut bench = Bench::new(Power::Move);
-    assert_eq!(bench.see(&[0, 0]).again, Again { readable: true, at: None });
+    assert_eq!(bench.see(&[0, 0]).again, Again { arm: Arm::All, at: None });
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_fresh_connection_is_looked_at_once_more_and_then_forgotten() {
     assert_eq!(bench.orders.steal, []);
     assert_eq!(bench.wait(), LOOK);
     bench.see(&[0, 0]);
-    assert_eq!(bench.orders.again, Again { readable: true, at: None });
+    assert_eq!(bench.orders.again, Again { arm: Arm::All, at: None });
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_connection_that_is_still_there_at_the_second_look_moves_and_its_place_is_av
     assert_eq!(bench.orders.to, [place(1), place(2)]);
     assert_eq!(bench.orders.avoid, [place(0)]);
     // Meanwhile connections to the others are watched for, and the avoidance ends by itself.
-    assert_eq!(bench.orders.again, Again { readable: true, at: Some(bench.now + AVOID_MIN) });
+    assert_eq!(bench.orders.again, Again { arm: Arm::All, at: Some(bench.now + AVOID_MIN) });
     bench.wait();
     assert_eq!(bench.see(&[0, 0, 0]).avoid, []);
 }
@@ -140,13 +140,13 @@ fn a_vacant_slots_queue_moves_at_once_and_stays_when_there_is_nobody() {
     assert_eq!(bench.see_all(&[(Vacant, 5), (Live, 0)]).steal, [(place(0), 5)]);
     assert_eq!(bench.orders.to, [place(1)]);
     assert_eq!(bench.see_all(&[(Vacant, 5), (Vacant, 0)]).steal, []);
-    assert_eq!(bench.orders.again, Again { readable: false, at: None });
+    assert_eq!(bench.orders.again, Again { arm: Arm::Nothing, at: None });
 }
 
 #[test]
 fn one_worker_alone_is_never_watched() {
     let mut bench = Bench::new(Power::Move);
-    assert_eq!(bench.see(&[300]).again, Again { readable: false, at: None });
+    assert_eq!(bench.see(&[300]).again, Again { arm: Arm::Nothing, at: None });
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn each_relapse_doubles_the_avoidance_up_to_its_limit() {
         bench.see(&[0, 0]);
         assert_eq!(bench.orders.avoid, []);
     }
-    assert_eq!(lengths, [20, 40, 80, 160, AVOID_MAX.as_millis(), AVOID_MAX.as_millis()]);
+    assert_eq!(lengths, [40, 80, 160, 160, AVOID_MAX.as_millis(), AVOID_MAX.as_millis()]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn under_steady_load_the_rule_wakes_up_two_hundred_times_a_second() {
     let mut turn = 0;
     while bench.now < end {
         // A connection comes every 100 us; half of the samples find one that is not accepted yet.
-        if bench.orders.again.readable {
+        if bench.orders.again.arm == Arm::All {
             bench.pass(Span(100_000));
         } else {
             bench.wait();
@@ -283,6 +283,22 @@ fn who_was_just_seen_accepting_is_given_first_and_who_has_not_acknowledged_last(
     let orders =
         rule.observe(Now(later + 8_000_000), &seen([(0, 10, 0), (1, 13, 0), (0, 12, 1), (0, 12, 1)]));
     assert_eq!(orders.steal, []);
+}
+
+#[test]
+fn a_stuck_place_stays_avoided_while_its_heir_has_not_yet_acknowledged() {
+    let one = |place, queue, pending| Observation {
+        place: PlaceId(place),
+        occupant: Occupant::Live,
+        queue,
+        arrivals: None,
+        pending,
+    };
+    let mut rule = Rule::new(Power::Move);
+    let at = |ms: u64| Now(1_000_000_000 + ms * 1_000_000);
+    rule.observe(at(0), &[one(0, 1, 0), one(1, 0, 0)]);
+    assert_eq!(rule.observe(at(1), &[one(0, 1, 0), one(1, 0, 0)]).steal, [(place(0), 1)]);
+    assert_eq!(rule.observe(at(2), &[one(0, 0, 0), one(1, 0, 1)]).avoid, [place(0)]);
 }
 
 #[test]
