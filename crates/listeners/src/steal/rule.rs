@@ -16,8 +16,8 @@ const SAVED_TO_ARM: u64 = 6;
 /// suspects.
 const SAVED_TO_LOOK: u64 = 3;
 /// Most connections that one worker is given in one round: as many as are lost for a while should it turn out to be
-/// blocked itself. It gets more when it has acknowledged them.
-const GIVEN_MAX: u32 = 8;
+/// blocked itself. It gets more when it has acknowledged them. (A window of 16 is what makes hand-over cheap.)
+const GIVEN_MAX: u32 = 16;
 /// Shortest queue of which half may stay for a look, to see whether it moves.
 const SUSPECT_MIN: u32 = 3;
 
@@ -229,6 +229,7 @@ impl Rule {
                 LOOK
             }
             (Verdict::Standing(time), _) if could_move && (time < LOOK || taken > 0) => LOOK,
+            (Verdict::Orphaned, _) if taken > 0 => LOOK, // the rest follows at once
             (Verdict::Busy | Verdict::Standing(_) | Verdict::Orphaned | Verdict::Empty, Power::Move) => PACE,
             (Verdict::Busy | Verdict::Standing(_) | Verdict::Orphaned | Verdict::Empty, Power::Steer) => WAIT,
         })

@@ -307,5 +307,5 @@ fn nobody_is_given_much_at_once() {
     bench.see(&[0, 0, 0]);
     bench.see(&[100, 0, 0]);
     bench.wait();
-    assert_eq!(bench.see(&[100, 0, 0]).steal, [(place(0), 16)]);
+    assert_eq!(bench.see(&[100, 0, 0]).steal, [(place(0), 32)]);
 }
