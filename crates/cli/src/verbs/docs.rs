@@ -69,7 +69,7 @@ fn section(verb: &Command, global: &[&str]) -> String {
     text
 }
 
-/// `- `-i`, `--instances <N>`: How many workers …`
+/// One option's line, like ``- `-i`, `--instances <N>`: How many workers …``.
 fn option(arg: &Arg) -> String {
     let value = || {
         let names: Vec<&str> =
