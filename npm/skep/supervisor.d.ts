@@ -1,7 +1,7 @@
 /** The supervisor's side of the shared state, for programs that supervise their own workers. */
 
 export interface StoreOptions {
-  /** First size of the data in bytes (8 MiB), and its largest (1 GiB). */
+  /** First size of the data in bytes (2 MiB), and its largest (1 GiB). */
   dataBytes?: number
   dataBytesMax?: number
   /** Largest value in bytes (16 MiB). */

@@ -44,6 +44,7 @@ mod store;
 pub mod strings;
 mod supervisor;
 mod tx;
+pub mod values;
 mod wake;
 mod workers;
 pub mod zsets;

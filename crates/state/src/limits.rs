@@ -7,14 +7,15 @@ pub const KEY_BYTES_MAX: usize = 64 * 1024;
 /// length are stored as they are; longer ones as a prefix and a hash ([`LONG_NAME_BYTES`] in all).
 pub const INLINE_NAME_BYTES_MAX: usize = 448;
 
-/// A hashed name: 416 bytes of the name, then its SHA-256. One byte... the length itself tells it from a short name.
+/// A hashed name: 417 bytes of the name, then its SHA-256. Its length tells it from a short name.
 pub const LONG_NAME_BYTES: usize = INLINE_NAME_BYTES_MAX + 1;
 
 /// Longest value by default, in bytes: a value is copied while the only writer's lock is held.
 pub const VALUE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// First size of the data file: small enough to be forgotten, large enough for most uses without growth.
-pub const DATA_BYTES_INITIAL: u64 = 8 * 1024 * 1024;
+/// First size of the data file. It is taken from memory at once, whether anybody uses the store or not: small enough to
+/// be forgotten.
+pub const DATA_BYTES_INITIAL: u64 = 2 * 1024 * 1024;
 
 /// Largest size of the data file unless the user says otherwise.
 pub const DATA_BYTES_MAX: u64 = 1024 * 1024 * 1024;

@@ -7,7 +7,7 @@ use crate::limits::{
 /// How large a store is. Sizes of an existing store may only grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// First size of the data, in bytes; taken from the file system at once. Default 8 MiB.
+    /// First size of the data, in bytes; taken from the file system at once. Default 2 MiB.
     pub data_bytes: u64,
     /// Largest size of the data, in bytes. Default 1 GiB.
     pub data_bytes_max: u64,

@@ -101,7 +101,9 @@ fn job(popped: Popped) -> skep_state::Job {
 
 fn push(client: &Client, data: &[u8], retries: u32) -> u64 {
     let retry = Retry { after_ms: 10, doubles: true };
-    client.push(b"mail", data, &PushOptions { retries, retry, ..PushOptions::default() }, NOW).expect("pushed")
+    client
+        .push(b"mail", data, &PushOptions { retries, retry, ..PushOptions::default() }, NOW)
+        .expect("pushed")
 }
 
 #[test]

@@ -117,13 +117,8 @@ fn what_a_dead_worker_held_goes_to_the_next_and_its_own_waits_vanish() {
 fn a_ttl_takes_the_lock_away_when_it_is_over() {
     let store = Fixture::new();
     let worker = store.worker(1);
-    let ask = Ask {
-        name: b"lease",
-        request: 1,
-        mode: LockMode::Exclusive,
-        if_busy: IfBusy::Wait,
-        ttl_ms: 50,
-    };
+    let ask =
+        Ask { name: b"lease", request: 1, mode: LockMode::Exclusive, if_busy: IfBusy::Wait, ttl_ms: 50 };
     token(worker.lock(&ask, NOW).expect("granted"));
     let waits = Ask { request: 2, ttl_ms: 0, ..ask };
     assert_eq!(worker.lock(&waits, NOW).expect("an answer"), Granted::Later);
@@ -140,16 +135,14 @@ fn any_bytes_are_a_name_and_long_ones_are_told_apart() {
     let worker = store.worker(1);
     let long = |last: u8| [vec![0xff; 5000], vec![last]].concat();
     for (request, name) in [(1, long(1)), (2, long(2)), (3, vec![0xc3, 0x28]), (4, vec![])] {
-        let ask =
-            Ask { name: &name, request, mode: LockMode::Exclusive, if_busy: IfBusy::Refuse, ttl_ms: 0 };
+        let ask = Ask { name: &name, request, mode: LockMode::Exclusive, if_busy: IfBusy::Refuse, ttl_ms: 0 };
         token(worker.lock(&ask, NOW).expect("granted"));
     }
     let names: Vec<usize> =
         store.supervisor.store().locks(NOW).expect("a list").iter().map(|l| l.name.len()).collect();
     assert_eq!(names, [0, 2, 5001, 5001]);
     let huge = vec![b'x'; 10 << 20];
-    let ask =
-        Ask { name: &huge, request: 5, mode: LockMode::Exclusive, if_busy: IfBusy::Wait, ttl_ms: 0 };
+    let ask = Ask { name: &huge, request: 5, mode: LockMode::Exclusive, if_busy: IfBusy::Wait, ttl_ms: 0 };
     let error = worker.lock(&ask, NOW).expect_err("too long").to_string();
     assert!(error.contains("10485760") && error.contains("65536"), "{error}");
 }
@@ -159,8 +152,7 @@ fn a_released_owner_cannot_take_anything_new() {
     let store = Fixture::new();
     let worker = store.worker(7);
     store.supervisor.worker_ended(Owner { id: 7, generation: 1 }, NOW).expect("released");
-    let ask =
-        Ask { name: b"a", request: 1, mode: LockMode::Exclusive, if_busy: IfBusy::Wait, ttl_ms: 0 };
+    let ask = Ask { name: b"a", request: 1, mode: LockMode::Exclusive, if_busy: IfBusy::Wait, ttl_ms: 0 };
     let error = worker.lock(&ask, NOW).expect_err("it is detached").to_string();
     assert!(error.contains("worker 7, generation 1"), "{error}");
 }

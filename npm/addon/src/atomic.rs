@@ -93,10 +93,9 @@ pub fn changes(items: &[Item]) -> Result<Vec<Change<'_>>> {
                 Change::Set { space, key, value, expiry }
             }
             1 => Change::Delete { space: items.space()?, key: items.bytes()?.as_slice() },
-            2 => Change::Push {
-                queue: items.bytes()?.as_slice(),
-                data: items.bytes()?.tagged().into_owned(),
-            },
+            2 => {
+                Change::Push { queue: items.bytes()?.as_slice(), data: items.bytes()?.tagged().into_owned() }
+            }
             other => return Err(invalid(format!("atomic: change {other} is none of 0, 1, 2"))),
         });
     }

@@ -4,8 +4,13 @@
 mod atomic;
 mod bytes;
 mod client;
+mod convert;
+mod counters;
 mod errors;
 mod events;
+mod keys;
+mod locks;
+mod queues;
 mod supervisor;
 
 /// The clock of this edge: the library takes time as an input.

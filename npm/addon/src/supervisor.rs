@@ -77,7 +77,9 @@ impl Supervisor {
         use std::os::fd::IntoRawFd;
         let fd = self.inner.wake_fd();
         let dup = fd.try_clone_to_owned().map(IntoRawFd::into_raw_fd);
-        dup.map_err(|e| crate::errors::invalid(format!("cannot duplicate descriptor {}: {e}", fd.as_raw_fd())))
+        dup.map_err(|e| {
+            crate::errors::invalid(format!("cannot duplicate descriptor {}: {e}", fd.as_raw_fd()))
+        })
     }
 
     #[napi]
@@ -162,13 +164,18 @@ pub fn locks_json(locks: &[LockView]) -> String {
                 .iter()
                 .map(|h| {
                     let (mode, since) = (mode(h.mode), h.since.0);
-                    format!(r#"{{"worker":"{}","mode":"{mode}","token":{},"since":{since}}}"#, h.owner, h.token)
+                    format!(
+                        r#"{{"worker":"{}","mode":"{mode}","token":{},"since":{since}}}"#,
+                        h.owner, h.token
+                    )
                 })
                 .collect();
             let pending: Vec<String> = lock
                 .waiters
                 .iter()
-                .map(|w| format!(r#"{{"worker":"{}","mode":"{}","since":{}}}"#, w.owner, mode(w.mode), w.since.0))
+                .map(|w| {
+                    format!(r#"{{"worker":"{}","mode":"{}","since":{}}}"#, w.owner, mode(w.mode), w.since.0)
+                })
                 .collect();
             let name = quoted(&String::from_utf8_lossy(&lock.name));
             format!(r#"{{"name":{name},"held":[{}],"pending":[{}]}}"#, held.join(","), pending.join(","))

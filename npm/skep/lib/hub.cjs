@@ -11,6 +11,11 @@ const native = require('./native.cjs')
 const BUSY_MS = 5000
 /** How long one call blocks this thread for another writer: a transaction takes microseconds. */
 const PATIENCE_MS = 1
+/**
+ * Calls in one turn of the event loop: some hundred microseconds. An answer is there at once, so that a loop of awaits
+ * would otherwise never let timers and sockets have their turn.
+ */
+const TURN_CALLS = 32
 /** A timer waits at most this long (setTimeout's limit is 2^31 - 1 ms). */
 const TIMER_MAX_MS = 2 ** 31 - 1
 
@@ -24,14 +29,18 @@ class Hub {
   #socket
   #holds = 0
   #polling = false
-  #blocked = []
+  #turn = 0
+  #turnEnds = false
+  #retry
+  /** Calls that wait for the next turn, or for a frozen writer. */
+  #queue = []
 
   constructor (client) {
     this.client = client
     this.shared = !(client instanceof MemoryClient)
     /** Called with (channel, port, value, own) for each message of a channel. */
     this.onmessage = undefined
-    if (!this.shared) client.onwake = () => this.kick()
+    if (!this.shared) client.onwake = () => setImmediate(() => this.kick())
   }
 
   /** A number for something that this process will wait for. */
@@ -105,12 +114,17 @@ class Hub {
 
   /** Looks for events soon, if there are any. To be called after whatever may have made some for this process. */
   kick () {
-    if (!this.#polling && this.client.signalled()) {
-      this.#polling = true
-      queueMicrotask(() => {
-        this.#polling = false
-        this.#poll()
-      })
+    if (this.#polling || !this.client.signalled()) return
+    this.#polling = true
+    const look = () => {
+      this.#polling = false
+      this.#poll()
+    }
+    if (this.#turn < TURN_CALLS) {
+      this.#count()
+      queueMicrotask(look)
+    } else {
+      setImmediate(look)
     }
   }
 
@@ -158,35 +172,59 @@ class Hub {
     }
   }
 
-  /** The same without blocking: later, in order, if a writer is frozen. */
+  /** The same without blocking: in order, later if a writer is frozen or this turn has had enough. */
   async run (f) {
-    if (this.#blocked.length === 0) {
+    if (this.#queue.length === 0 && this.#turn < TURN_CALLS) {
+      this.#count()
       try {
         return f(this.client)
       } catch (error) {
         if (!busy(error)) throw error
+        this.#retryLater()
       }
     }
     return new Promise((resolve, reject) => {
-      this.#blocked.push({ f, resolve, reject, end: Date.now() + BUSY_MS })
-      if (this.#blocked.length === 1) setTimeout(() => this.#retry(), PATIENCE_MS)
+      this.#queue.push({ f, resolve, reject, end: Date.now() + BUSY_MS })
     })
   }
 
-  #retry () {
-    while (this.#blocked.length > 0) {
-      const call = this.#blocked[0]
+  #count () {
+    this.#turn++
+    if (this.#turnEnds) return
+    this.#turnEnds = true
+    setImmediate(() => {
+      this.#turnEnds = false
+      this.#turn = 0
+      this.#drain()
+    })
+  }
+
+  #retryLater () {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined
+      this.#drain()
+    }, PATIENCE_MS)
+  }
+
+  #drain () {
+    // A writer is frozen: the timer comes back.
+    if (this.#retry) return
+    let done = 0
+    while (done < this.#queue.length && this.#turn < TURN_CALLS) {
+      const call = this.#queue[done]
+      this.#count()
       try {
         call.resolve(call.f(this.client))
       } catch (error) {
         if (busy(error) && Date.now() < call.end) {
-          setTimeout(() => this.#retry(), PATIENCE_MS)
-          return
+          this.#retryLater()
+          break
         }
         call.reject(error)
       }
-      this.#blocked.shift()
+      done++
     }
+    this.#queue.splice(0, done)
   }
 }
 

@@ -12,7 +12,9 @@ function aborted (reason) {
 }
 
 class Lock {
-  #controller = new AbortController()
+  // Made when it is asked for: it costs more than the lock.
+  #controller
+  #lost
 
   constructor (name, mode, token) {
     this.name = name
@@ -23,11 +25,16 @@ class Lock {
 
   /** Aborts when the lock is lost: stolen, or its ttl is over. */
   get signal () {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#lost) this.#controller.abort(this.#lost)
+    }
     return this.#controller.signal
   }
 
   lose (reason) {
-    this.#controller.abort(reason)
+    this.#lost = reason
+    this.#controller?.abort(reason)
   }
 }
 
@@ -88,18 +95,17 @@ class Locks {
   async #hold (lock, request, callback) {
     const hub = this.#hub
     let lost = false
-    const gone = new Promise((resolve, reject) => {
-      hub.on(request, event => {
-        if (event[0] !== 'lost') return
-        lost = true
-        const reason = new DOMException(`The lock '${lock.name}' was taken away`, 'AbortError')
-        lock.lose(reason)
-        reject(reason)
-      })
-    })
     try {
-      const work = (async () => callback(lock))()
-      return await Promise.race([work, gone])
+      return await new Promise((resolve, reject) => {
+        hub.on(request, event => {
+          if (event[0] !== 'lost') return
+          lost = true
+          const reason = new DOMException(`The lock '${lock.name}' was taken away`, 'AbortError')
+          lock.lose(reason)
+          reject(reason)
+        })
+        Promise.resolve(callback(lock)).then(resolve, reject)
+      })
     } finally {
       hub.off(request)
       if (!lost) await this.#release(lock.name, request)

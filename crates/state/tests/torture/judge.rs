@@ -137,15 +137,16 @@ pub(crate) fn registers(operations: &[Operation]) {
     }
     for (register, operations) in of {
         let steps = settle(&operations);
-        assert!(Search::new(&steps).possible(), "register {register}: {} operations are not linearizable", steps.len());
+        assert!(
+            Search::new(&steps).possible(),
+            "register {register}: {} operations are not linearizable",
+            steps.len()
+        );
     }
     // The judge must be able to say no: a read of a value that was overwritten long ago is one too many.
     let step = |begin, end, deed, result| Step { begin, end, deed, result };
-    let stale = [
-        step(0, 1, Deed::Write(0, 1), 0),
-        step(2, 3, Deed::Write(0, 2), 0),
-        step(4, 5, Deed::Read(0), 1),
-    ];
+    let stale =
+        [step(0, 1, Deed::Write(0, 1), 0), step(2, 3, Deed::Write(0, 2), 0), step(4, 5, Deed::Read(0), 1)];
     assert!(!Search::new(&stale).possible() && Search::new(&stale[..2]).possible(), "the judge is asleep");
 }
 
@@ -163,7 +164,11 @@ pub(crate) fn counter(operations: &[Operation], last: u64) {
             None => perhaps += by,
         }
     }
-    assert!((sure..=sure + perhaps).contains(&last), "counter: {last} is not within {sure}..{}", sure + perhaps);
+    assert!(
+        (sure..=sure + perhaps).contains(&last),
+        "counter: {last} is not within {sure}..{}",
+        sure + perhaps
+    );
     sums.sort_unstable();
     for pair in sums.windows(2) {
         let ((low, _, begin, _), (high, by, _, end)) = (pair[0], pair[1]);

@@ -51,8 +51,7 @@ pub(crate) fn run() {
     let mut dice = Dice(number("TORTURE_SEED", 0x5eed));
     let mut deaths = Deaths::new();
     let mut next = count;
-    let mut workers: Vec<Running> =
-        (1..=count).map(|id| start(dir.path(), id, 1 + dice.below(20))).collect();
+    let mut workers: Vec<Running> = (1..=count).map(|id| start(dir.path(), id, 1 + dice.below(20))).collect();
     let mut killed = 0;
     while killed < kills {
         let index = ready(&workers);

@@ -150,8 +150,7 @@ impl Worker {
         self.request += 1;
         let request = self.request;
         self.notes.begin(Deed::Lock(lock));
-        let ask =
-            Ask { name: &name, request, mode: LockMode::Exclusive, if_busy: IfBusy::Wait, ttl_ms: 0 };
+        let ask = Ask { name: &name, request, mode: LockMode::Exclusive, if_busy: IfBusy::Wait, ttl_ms: 0 };
         let token = match self.client.lock(&ask, wall()).expect("an answer") {
             Granted::Yes(token) => token,
             Granted::Later => self.granted(request),
