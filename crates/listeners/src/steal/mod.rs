@@ -95,7 +95,7 @@ pub enum Arm {
     Nothing,
     /// The next one, wherever it comes.
     All,
-    /// The next one at one of these: they were stuck and are being tried again.
+    /// The next one at one of these: only they matter, or they were stuck and are being tried again.
     Only(Vec<PlaceId>),
 }
 

@@ -187,7 +187,13 @@ impl Rule {
         let avoidance =
             orders.avoid.iter().filter_map(|place| self.places.get_mut(place)?.avoided(now)).min();
         let later = avoidance.into_iter().chain(closing).min();
-        let waiting = lines.iter().filter_map(|line| self.wait(now, line, lines, orders)).min();
+        // A queue that nothing can be done about would wake us up for nothing, again and again.
+        let matters = |line: &&Line| match self.power {
+            Power::Move => live > 1 || line.occupant != Occupant::Live,
+            Power::Steer => line.occupant == Occupant::Live,
+        };
+        let waiting =
+            lines.iter().filter(matters).filter_map(|line| self.wait(now, line, lines, orders)).min();
         let pace = (self.budget.saved(now) < SAVED_TO_ARM).then_some(PACE);
         match waiting.or(pace) {
             Some(span) => {
@@ -196,7 +202,11 @@ impl Rule {
                 let arm = if tried.is_empty() { Arm::Nothing } else { Arm::Only(tried) };
                 Again { arm, at: Some(later.map_or(next, |later| later.min(next))) }
             }
-            None => Again { arm: Arm::All, at: later },
+            None if lines.iter().all(|line| matters(&line)) => Again { arm: Arm::All, at: later },
+            None => {
+                let places = lines.iter().filter(matters).map(|line| line.place).collect();
+                Again { arm: Arm::Only(places), at: later }
+            }
         }
     }
 

@@ -144,6 +144,25 @@ fn a_vacant_slots_queue_moves_at_once_and_stays_when_there_is_nobody() {
 }
 
 #[test]
+fn the_queue_of_the_only_worker_is_its_own_business_that_of_a_dead_one_is_not() {
+    use Occupant::{Live, Vacant};
+    let mut bench = Bench::new(Power::Move);
+    bench.see_all(&[(Live, 40), (Vacant, 0)]);
+    assert_eq!(bench.orders.again, Again { arm: Arm::Only(vec![place(1)]), at: None });
+    // A worker that stands still itself is no heir.
+    assert_eq!(bench.pass(PACE).see_all(&[(Live, 40), (Vacant, 2)]).steal, []);
+    assert_eq!(bench.see_all(&[(Live, 0), (Vacant, 2)]).steal, [(place(1), 2)]);
+}
+
+#[test]
+fn what_waits_for_a_successor_and_cannot_be_moved_wakes_nobody() {
+    use Occupant::{Live, Vacant};
+    let mut bench = Bench::new(Power::Steer);
+    bench.see_all(&[(Live, 0), (Live, 0), (Vacant, 7)]);
+    assert_eq!(bench.orders.again, Again { arm: Arm::Only(vec![place(0), place(1)]), at: None });
+}
+
+#[test]
 fn one_worker_alone_is_never_watched() {
     let mut bench = Bench::new(Power::Move);
     assert_eq!(bench.see(&[300]).again, Again { arm: Arm::Nothing, at: None });
