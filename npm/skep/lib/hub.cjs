@@ -37,7 +37,8 @@ class Hub {
 
   constructor (client) {
     this.client = client
-    this.shared = !(client instanceof MemoryClient)
+    /** Whether events come by a descriptor; otherwise the client tells. */
+    this.shared = typeof client.wakeFd === 'function'
     /** Called with (channel, port, value, own) for each message of a channel. */
     this.onmessage = undefined
     if (!this.shared) client.onwake = () => setImmediate(() => this.kick())
@@ -97,11 +98,14 @@ class Hub {
       this.#socket ??= this.#open()
       if (this.#holds === 1) this.#socket.ref()
     }
+    if (this.#holds === 1) this.client.keepAlive?.(true)
   }
 
   release () {
     this.#holds--
-    if (this.#holds === 0) this.#socket?.unref()
+    if (this.#holds > 0) return
+    this.#socket?.unref()
+    this.client.keepAlive?.(false)
   }
 
   #open () {
@@ -147,6 +151,7 @@ class Hub {
     } else if (event[0] === 'gap') {
       this.ongap?.()
     } else {
+      if (event[0] === 'lock') this.client.granted?.(event[1])
       const handler = this.#handlers.get(event[1])
       if (handler) handler(event)
       else this.#keep(event)
@@ -228,7 +233,21 @@ class Hub {
   }
 }
 
+/** ioredis belongs to the app: only who uses Redis needs it. */
+function redis (url) {
+  const { RedisClient } = require('./redis.cjs')
+  let Redis
+  try {
+    Redis = require('ioredis')
+  } catch (cause) {
+    throw Object.assign(new Error(`skep: SKEP_REDIS=${new URL(url).host} needs the package ioredis: npm install ioredis`,
+      { cause }), { code: 'ERR_SKEP_REDIS' })
+  }
+  return new RedisClient(url, Redis)
+}
+
 function connect (env = process.env) {
+  if (env.SKEP_REDIS) return new Hub(redis(env.SKEP_REDIS))
   const dir = env.SKEP_STATE
   if (!dir) return new Hub(new MemoryClient())
   const { Client } = native.load()

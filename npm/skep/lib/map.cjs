@@ -36,7 +36,15 @@ class SharedMap {
     return decode(await this.#hub.run(client => client.get(this.#space, key)))
   }
 
+  /** Only shared memory answers at once. */
+  #here () {
+    if (!this.#hub.client.remote) return
+    throw Object.assign(new Error(`skep: map('${this.name}') is on Redis, where nothing is synchronous: use the awaited form`),
+      { code: 'ERR_SKEP_SYNC' })
+  }
+
   getSync (key) {
+    this.#here()
     return decode(this.#hub.client.get(this.#space, key))
   }
 
@@ -48,6 +56,7 @@ class SharedMap {
   }
 
   setSync (key, value, options) {
+    this.#here()
     const when = options?.ifMissing ? IF_MISSING : ALWAYS
     const [bytes, expires] = [encode(value), this.expiry(options)]
     return this.#hub.now(client => client.set(this.#space, key, bytes, expires, when))
@@ -62,6 +71,7 @@ class SharedMap {
   }
 
   deleteSync (key) {
+    this.#here()
     return this.#hub.now(client => client.delete(this.#space, key))
   }
 
