@@ -43,13 +43,13 @@ int main(int argc, char **argv) {
         setsockopt(six, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
         return bind(six, (struct sockaddr *)&b, sizeof b);
     }
-    int fd = socket(AF_INET, kind, 0);
+    int fd = socket(AF_INET, kind, strcmp(mode, "mptcp") ? 0 : 262);
     if (strcmp(mode, "badpointer") == 0) address = (struct sockaddr *)16;
     int result = bind(fd, address, sizeof a);
     printf("bind %d errno %d nonblock %d cloexec %d\n", result, result ? errno : 0,
            !!(fcntl(fd, F_GETFL) & O_NONBLOCK), !!(fcntl(fd, F_GETFD) & FD_CLOEXEC));
     fflush(stdout);
-    if (strcmp(mode, "serve") && strcmp(mode, "fork")) return 0;
+    if (strcmp(mode, "serve") && strcmp(mode, "fork") && strcmp(mode, "mptcp")) return 0;
     listen(fd, 10);
     for (;;) {
         int c = accept(fd, 0, 0);
@@ -202,6 +202,20 @@ fn flags_of_the_replaced_descriptor_are_kept() {
     assert!(child.notifier.replace(&call, socket.as_fd()).unwrap().nonblocking);
     assert_eq!(child.line(), "bind 0 errno 0 nonblock 1 cloexec 1");
     assert!(child.call().is_none(), "all processes of the filter are gone");
+}
+
+#[test]
+fn multipath_tcp_as_go_uses_it_is_replaced_like_tcp() {
+    let (socket, at) = ours();
+    let mut child = Child::start(&[program(), "mptcp", &at.port().to_string()]);
+    let call = child.call().expect("it binds");
+    match child.notifier.socket_kind(&call) {
+        Ok(kind) => assert_eq!(kind, SocketKind::Tcp),
+        Err(_) => return, // a kernel without MPTCP: the socket could not be made
+    }
+    child.notifier.replace(&call, socket.as_fd()).unwrap();
+    assert_eq!(child.line(), "bind 0 errno 0 nonblock 0 cloexec 0");
+    assert_eq!(get(at), "hello");
 }
 
 #[test]
