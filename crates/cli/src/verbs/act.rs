@@ -39,9 +39,6 @@ async fn send(
     client: &mut Client,
     context: &Context,
 ) -> Result<Lines<Progress>, Failure> {
-    if matches!(route, Route::RestartApps | Route::ReloadApps) {
-        return Ok(client.act(route, targets, act).await?);
-    }
     context.ask(client, async |client: &mut Client| client.act(route, targets, act).await).await
 }
 

@@ -47,7 +47,21 @@ pub(crate) async fn run(args: StartCommand, context: &Context) -> Result<(), Fai
             Step::Start(targets) => targets.clone(),
             Step::Create(spec) => vec![spec.name.clone()],
         };
-        answers.push((ask(step, &act, &mut own).await?, targets, own));
+        let answer = match ask(step, &act, &mut own).await {
+            // The daemon was restarted before it answered: whether it took the app in is to be seen.
+            Err(ClientError::Lost(_)) => {
+                own = context.connect_or_start().await?;
+                let known = look(&[], AppsQuery::default(), &mut own, context).await?;
+                match step {
+                    Step::Create(spec) if known.iter().any(|app| app.name == spec.name) => {
+                        ask(&Step::Start(targets.clone()), &act, &mut own).await?
+                    }
+                    step => ask(step, &act, &mut own).await?,
+                }
+            }
+            answer => answer?,
+        };
+        answers.push((answer, targets, own));
     }
     for (lines, targets, _connection) in answers {
         follow(lines, &targets, Goal::Running, &act, context, &mut report).await?;

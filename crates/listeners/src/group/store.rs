@@ -127,6 +127,11 @@ impl Group {
     /// # Errors
     /// Those of unlink(2).
     pub fn close(self) -> io::Result<()> {
+        for place in &self.places {
+            // Copies that the keeper or a worker still closes must not listen a moment longer. (A datagram socket that
+            // is not connected answers ENOTCONN: its port is free when the last copy is closed.)
+            let _ = rustix::net::shutdown(&place.socket, rustix::net::Shutdown::Both);
+        }
         if let (Address::Unix { path, .. }, Some(identity)) = (&self.address, self.identity) {
             remove_unix_path(path, identity)?;
         }
