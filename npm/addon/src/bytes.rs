@@ -139,6 +139,10 @@ impl Handle {
         Self(value)
     }
 
+    pub fn into_raw(self) -> sys::napi_value {
+        self.0
+    }
+
     /// A JavaScript value of a stored one: text without its tag, or a Buffer with it.
     pub fn value(env: napi::Env, stored: &[u8]) -> napi::Result<Self> {
         match stored.split_first() {

@@ -1,6 +1,7 @@
 //! A worker's handle of the store.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use napi::Env;
 use napi::bindgen_prelude::{Either3, Null};
@@ -15,7 +16,7 @@ use crate::now;
 /// An attached worker.
 #[napi(js_name = "Client")]
 pub struct Client {
-    pub(crate) inner: skep_state::Client,
+    pub(crate) inner: Arc<skep_state::Client>,
 }
 
 #[napi]
@@ -26,7 +27,7 @@ impl Client {
         let owner = id.map(|id| Owner { id, generation: generation.unwrap_or(0) });
         let identity = owner.map_or(Identity::Unnumbered, Identity::Worker);
         let inner = skep_state::Client::attach(Path::new(&dir), identity, now()).map_err(to_js)?;
-        Ok(Self { inner })
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     #[napi]

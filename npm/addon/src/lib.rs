@@ -8,6 +8,7 @@ mod convert;
 mod counters;
 mod errors;
 mod events;
+mod hot;
 mod keys;
 mod locks;
 mod queues;

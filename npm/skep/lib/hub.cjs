@@ -256,6 +256,8 @@ function connect (env = process.env) {
   const id = isMainThread && env.SKEP_WORKER_ID ? Number(env.SKEP_WORKER_ID) : undefined
   const client = new Client(dir, id, id === undefined ? undefined : Number(env.SKEP_WORKER_GEN ?? 0))
   client.setPatience(PATIENCE_MS)
+  const hot = client.hot()
+  for (let i = 0; i < hot.length; i += 2) Object.defineProperty(client, hot[i], { value: hot[i + 1] })
   process.once('exit', () => client.detach())
   return new Hub(client)
 }
