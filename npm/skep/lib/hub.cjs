@@ -258,7 +258,10 @@ function connect (env = process.env) {
   client.setPatience(PATIENCE_MS)
   const hot = client.hot()
   for (let i = 0; i < hot.length; i += 2) Object.defineProperty(client, hot[i], { value: hot[i + 1] })
-  process.once('exit', () => client.detach())
+  process.once('exit', () => {
+    // If this fails the supervisor does it, as for a process that was killed.
+    try { client.detach() } catch {}
+  })
   return new Hub(client)
 }
 
