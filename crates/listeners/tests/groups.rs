@@ -490,6 +490,18 @@ fn a_listener_that_a_program_shut_down_listens_again_after_a_patrol() {
 }
 
 #[test]
+fn a_backlog_that_a_program_cut_is_restored_by_a_patrol() {
+    let mut group = group(Balance::Rr, 2);
+    let lent = group.socket(SlotId(0)).expect("known").try_clone_to_owned().expect("dup");
+    let limit = |group: &Group| group.queues()[0].1.expect("a TCP queue").limit;
+    let before = limit(&group);
+    skep_sys::net::listen(&lent, 5).expect("what Python's http.server does");
+    assert_eq!(limit(&group), 5);
+    group.patrol(now(0));
+    assert_eq!(limit(&group), before);
+}
+
+#[test]
 fn without_hand_over_queues_stay_and_new_connections_go_elsewhere() {
     let options = Options { transfer: Transfer::Nothing, ..options(Balance::Rr) };
     let mut group = Group::open(&tcp(LOCALHOST, 0), &options).expect("a free port");

@@ -132,8 +132,9 @@ impl Group {
             None => Occupant::Leaving,
         };
         let queue = place.queue();
-        if queue.is_some_and(|queue| !queue.listening) {
-            // A program called shutdown(2) on the socket it was lent. It is still ours and still bound.
+        if queue.is_some_and(|queue| !queue.listening || queue.limit < self.options.backlog()) {
+            // A program that was lent the socket called shutdown(2) on it, or listen(2) with a short backlog
+            // (Python's http.server: 5). It is still ours and still bound.
             let _ = listen(&place.socket, self.options.backlog());
         }
         // Under `least` the counter is overwritten by feedback, hence no count of arrivals.
