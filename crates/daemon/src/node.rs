@@ -285,12 +285,13 @@ impl Driver {
             .map(crate::worker::Worker::id)
     }
 
-    /// For `least` and `ipc`: how many connections a worker has not answered for yet.
+    /// How many connections a worker has not answered for yet: one that lets them lie is given no more.
     fn update_load(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
         let (app, slot) = (worker.app, worker.slot);
         let pending = self.traffic.pending(id) as u64;
         for (_, entry) in self.ports.of(app) {
+            entry.group.set_pending(slot, u32::try_from(pending).unwrap_or(u32::MAX));
             if entry.group.selection().selector == Selector::Ipc {
                 entry.group.set_load(slot, pending);
             }

@@ -22,11 +22,23 @@ fn main() -> ExitCode {
         Some(skep_keeper::KEEPER_VERB) => skep_keeper::entry(args),
         Some(skep_keeper::DAEMON_VERB) => rig::play_daemon(),
         Some("__connect") => homes::play_client(args),
+        // What `cargo nextest` asks and says (its custom test harness protocol).
+        Some("--list") => list(args.any(|word| word == "--ignored")),
+        Some("--exact") => run_tests(args.next().as_ref().and_then(|name| name.to_str())),
         filter => run_tests(filter.filter(|word| !word.starts_with('-'))),
     }
 }
 
-fn run_tests(filter: Option<&str>) -> ExitCode {
+fn list(only_ignored: bool) -> ExitCode {
+    if !only_ignored {
+        for (name, _) in all() {
+            println!("{name}: test");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn all() -> Vec<Test> {
     // Workers that lose their keeper are adopted by init, not by us: a leak would be seen in `ps`.
     let groups: [&[Test]; 7] = [
         children::TESTS,
@@ -37,8 +49,12 @@ fn run_tests(filter: Option<&str>) -> ExitCode {
         homes::TESTS,
         histories::TESTS,
     ];
+    groups.concat()
+}
+
+fn run_tests(filter: Option<&str>) -> ExitCode {
     let mut failed = 0;
-    for (name, test) in groups.concat() {
+    for (name, test) in all() {
         if filter.is_some_and(|part| !name.contains(part)) {
             continue;
         }

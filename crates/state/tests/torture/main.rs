@@ -8,7 +8,18 @@ mod judge;
 mod parent;
 mod worker;
 
+/// The one test's name for `cargo nextest`.
+const NAME: &str = "a_thousand_kills_lose_nothing";
+
 fn main() {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some("--list") {
+        // What `cargo nextest` asks (its custom test harness protocol).
+        if !args.any(|word| word == "--ignored") {
+            println!("{NAME}: test");
+        }
+        return;
+    }
     match std::env::var_os("TORTURE_WORKER") {
         Some(_) => worker::run(),
         None => parent::run(),
