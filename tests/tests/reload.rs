@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Read;
 use std::time::Duration;
 
-use skep_tests::strict::{self, Failure, Mode, Plan, Report, Running, Target, Think};
-use skep_tests::{LIMIT, Node, Port, Skep, Start, fixture, is_free, node};
+use skep_tests::strict::{self, Mode, Plan, Report, Running, Target, Think};
+use skep_tests::{LIMIT, Node, Port, Skep, Start, fixture, node};
 
 const THINKING: Mode = Mode::KeepAlive(Think { min: Duration::ZERO, max: Duration::from_millis(20) });
 /// Connections made and closed, with pauses: a load that two cores carry, so that what fails is not the machine.
@@ -221,21 +221,18 @@ fn a_new_version_that_never_gets_ready_leaves_the_old_one_serving() {
 }
 
 #[test]
-fn a_stop_lets_requests_in_flight_finish() {
+fn a_stop_lets_an_app_that_closes_by_itself_finish_what_it_has() {
     let (skep, port) = (Skep::new(), Port::free());
-    skep.start(&Start::fixture("app", "http.cjs").port(port.number()).instances(2));
-    let plan = Plan::get(port.address(), Mode::Short(Think::NONE), 8).slow(400);
-    let running = strict::start(plan).expect("the client starts");
-    running.wait(LIMIT, |report| report.ok >= 8);
+    skep.start(&Start::fixture("app", "graceful.js").port(port.number()).instances(1));
+    let address = port.address();
+    let request = std::thread::spawn(move || skep_tests::http::get(address, "/slow?ms=500"));
+    let log = skep.home().join("logs/app-out.log");
+    skep_tests::Deadline::until("the request has come", || {
+        fs::read_to_string(&log).ok().filter(|text| text.contains("asked"))
+    });
     skep.ok(["stop", "app"]);
-    assert!(is_free(port.number()));
-    let report = running.wait(LIMIT, |report| report.failures_of(Failure::Refused) > 0);
-    drop(running);
-    assert_eq!(
-        report.failures(),
-        report.failures_of(Failure::Refused),
-        "only new connections fail: {report}"
-    );
+    let answer = request.join().expect("the client does not panic").expect("the request is answered");
+    assert_eq!(answer.status, 200);
 }
 
 #[test]

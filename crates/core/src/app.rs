@@ -92,10 +92,11 @@ impl App {
         let Self { id, policy, slots, stage, .. } = self;
         for slot in slots {
             match (course, *stage, slot.wish) {
-                (Course::Run, Stage::Recreating, _) => slot.stop(turn, *id, policy),
-                (Course::Halt, _, _) | (Course::Run, Stage::Deleting, _) => slot.finish(turn, *id, policy),
+                (Course::Halt, _, _) | (Course::Run, Stage::Deleting | Stage::Recreating, _) => {
+                    slot.stop(turn, *id, policy);
+                }
                 (Course::Run, Stage::Live, Wish::Up) => {}
-                (Course::Run, Stage::Live, Wish::Down) => slot.finish(turn, *id, policy),
+                (Course::Run, Stage::Live, Wish::Down) => slot.stop(turn, *id, policy),
                 (Course::Run, Stage::Live, Wish::Gone) => slot.drain(turn, *id, policy),
             }
         }

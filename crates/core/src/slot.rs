@@ -172,17 +172,6 @@ impl Slot {
         self.clear_wait();
     }
 
-    /// Ends every worker as a user's stop does: requests under way get their answers first, where the worker can
-    /// tell (it drains, for `drain_timeout` at most); whoever does not serve yet is told to end at once.
-    pub(crate) fn finish(&mut self, turn: &mut Turn<'_>, app: AppId, policy: &Policy) {
-        let place = self.place(app);
-        self.retire_successor(turn, app, policy);
-        for worker in self.workers_mut() {
-            worker.drain(turn, place, policy, None);
-        }
-        self.clear_wait();
-    }
-
     /// Lets the current worker finish what it has, and nobody follow.
     pub(crate) fn drain(&mut self, turn: &mut Turn<'_>, app: AppId, policy: &Policy) {
         let place = self.place(app);
