@@ -1,6 +1,6 @@
 //! The driver: collects events, calls the core, carries out effects.
 //!
-//! One thread, one [`driver::Driver`], one task a descriptor. The daemon may be SIGKILLed between any two instructions:
+//! One thread, one `Driver`, one task a descriptor. The daemon may be SIGKILLed between any two instructions:
 //! the keeper holds every descriptor, the journal in a memfd holds the core's state, the disk holds what users want, and
 //! the next daemon goes on from there. An upgrade is a crash that somebody chose.
 //!
