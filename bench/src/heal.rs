@@ -21,10 +21,14 @@ pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
         let mut one_run = Series::default();
         for _ in 0..KILLS {
             let mut events = skep.events();
-            let victim = skep.settled("bench", 2).pids()[0];
+            let app = skep.settled("bench", 2);
+            let victim = app.pids()[0];
+            let newest = app.slots.iter().filter_map(|slot| slot.worker).max();
             let begin = boottime_ns();
             process::kill(victim);
-            events.wait("the successor is spawned", |event| event.kind == "worker_spawned");
+            events.wait("the successor is spawned", |event| {
+                event.kind == "worker_spawned" && event.worker > newest
+            });
             one_run.push((boottime_ns() - begin) as f64 / 1e6);
         }
         spawned.push(one_run.median());
