@@ -117,6 +117,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
             driver.keep_logs(&safe);
         }
         driver.take_back(&inventory.children, sorted);
+        driver.resume_shared_state();
         for trouble in troubles {
             crate::diary::note(format_args!("{trouble}"));
             driver.tell(EventKind::Other, None, trouble);

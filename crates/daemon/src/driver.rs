@@ -20,6 +20,7 @@ use crate::notices::{self, Hub, Registry};
 use crate::ops::Ops;
 use crate::patrol::Rounds;
 use crate::ports::Ports;
+use crate::shared_state::SharedState;
 use crate::store::{State, Store};
 use crate::traffic::Traffic;
 use crate::worker::Worker;
@@ -70,6 +71,7 @@ pub(crate) struct Driver {
     pub(crate) ports: Ports,
     pub(crate) rounds: Rounds,
     pub(crate) traffic: Traffic,
+    pub(crate) shared_state: SharedState,
     pub(crate) capture: skep_logs::Capture,
     pub(crate) capture_wake: Rc<Notify>,
     /// Workers that are gone with lines still to be written, and in how many streams.
@@ -156,6 +158,7 @@ impl Driver {
                 ports: parts.ports,
                 rounds: Rounds::new(),
                 traffic: Traffic::default(),
+                shared_state: SharedState::default(),
                 capture: parts.capture,
                 capture_wake: Rc::new(Notify::new()),
                 unwritten: BTreeMap::new(),

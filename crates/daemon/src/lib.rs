@@ -26,6 +26,7 @@ mod policy;
 mod ports;
 mod replies;
 mod server;
+mod shared_state;
 mod spawn;
 mod store;
 mod tasks;

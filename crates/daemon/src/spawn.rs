@@ -79,7 +79,8 @@ impl Driver {
         let names: Vec<String> = handed.iter().map(|handed| handed.name.clone()).collect();
         let place = Place { worker: order.worker, slot: order.slot, index: order.index };
         let facts = Facts { home: &self.site.home, skep: &self.site.skep, preload: self.preload_for(&spec) };
-        let launch = launch::compose(&spec, place, role, &names, facts);
+        let mut launch = launch::compose(&spec, place, role, &names, facts);
+        self.tell_state(order.worker, &spec, &mut launch.env);
 
         let (out, out_end) =
             skep_sys::pipe::roomy_pipe().map_err(doing("make a pipe for standard output"))?;

@@ -127,6 +127,7 @@ impl Driver {
                 degraded.push(line);
             }
         }
+        degraded.extend(self.shared_state.refusal().map(|why| format!("no shared state: {why}")));
         degraded
     }
 }

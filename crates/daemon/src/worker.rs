@@ -212,6 +212,8 @@ impl Driver {
 
     /// The worker's process ended: everything it said is read before the core hears of it.
     pub(crate) fn exited(&mut self, id: WorkerId, status: skep_core::ExitStatus) {
+        // Others wait for what it held, milliseconds count.
+        self.release_shared_state(id);
         self.read_rest(id);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.exited = true;

@@ -1,0 +1,228 @@
+//! The state that workers share: the daemon owns the store of its home, tells each worker where it is, gives back at
+//! once what a dead worker held, and looks after it when it asks.
+//!
+//! The store is opened when the first worker is started, not before: a daemon without apps stays small. It may fail to
+//! open (no memory, a foreign folder): then apps run all the same, and whoever asks for the state is told why.
+
+mod place;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use skep_api::EventKind;
+use skep_core::WorkerId;
+use skep_spec::AppSpec;
+use skep_state::{Options, Owner, Supervisor, WallMs};
+use tokio::io::Interest;
+use tokio::sync::Notify;
+
+use crate::driver::{Driver, Shared, unix_ms};
+
+/// Tells a worker why there is no shared state; the SDK says so when it is asked for.
+const ENV_REFUSAL: &str = "SKEP_STATE_REFUSED";
+
+/// How long one look may wait for a writer that is frozen in the middle: a transaction takes microseconds, and the
+/// daemon has other things to do.
+const PATIENCE_MS: u32 = 20;
+/// When what a frozen writer kept from being done is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// The store, once it is open.
+#[derive(Debug, Default)]
+pub(crate) struct SharedState {
+    open: Option<Rc<Supervisor>>,
+    /// Why it could not be opened at the last try.
+    refusal: Option<String>,
+    /// Something was kept from being done by a frozen writer: everything that is held is compared with who lives.
+    behind: bool,
+    wake: Rc<Notify>,
+}
+
+impl SharedState {
+    /// Why workers have none.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
+    }
+}
+
+/// Who a worker is in the store. A home never uses a worker's number again, hence one generation is enough.
+fn owner(worker: WorkerId) -> Owner {
+    Owner { id: worker.0, generation: 0 }
+}
+
+fn wall() -> WallMs {
+    WallMs(unix_ms())
+}
+
+impl Driver {
+    /// The store, opened now if it is not yet.
+    ///
+    /// # Errors
+    /// Why it cannot be opened, for people.
+    pub(crate) fn open_shared_state(&mut self) -> Result<Rc<Supervisor>, String> {
+        if let Some(open) = &self.shared_state.open {
+            return Ok(Rc::clone(open));
+        }
+        let opened = open(&self.site.home).and_then(|supervisor| {
+            let supervisor = Rc::new(supervisor);
+            self.attend_shared_state(&supervisor)
+                .map_err(|error| format!("cannot wait for the shared state: {error}"))?;
+            Ok(supervisor)
+        });
+        match opened {
+            Ok(supervisor) => {
+                self.shared_state.open = Some(Rc::clone(&supervisor));
+                self.shared_state.refusal = None;
+                self.give_back_of_the_dead();
+                Ok(supervisor)
+            }
+            Err(reason) => {
+                if self.shared_state.refusal.as_ref() != Some(&reason) {
+                    let message = format!("workers run without shared state: {reason}");
+                    crate::diary::note(format_args!("{message}"));
+                    self.tell(EventKind::Other, None, message);
+                }
+                self.shared_state.refusal = Some(reason.clone());
+                Err(reason)
+            }
+        }
+    }
+
+    /// After a start of the daemon that finds workers: what those held that ended meanwhile is given back.
+    pub(crate) fn resume_shared_state(&mut self) {
+        if !self.workers.is_empty() {
+            // Why it is refused was told already.
+            let _ = self.open_shared_state();
+        }
+    }
+
+    /// Tells a worker where the state is, or why it has none.
+    pub(crate) fn tell_state(
+        &mut self,
+        worker: WorkerId,
+        spec: &AppSpec,
+        env: &mut BTreeMap<String, String>,
+    ) {
+        // A skep that was itself started by a worker of another skep has inherited that one's.
+        env.remove(skep_state::ENV_STATE);
+        env.remove(ENV_REFUSAL);
+        let opened = if spec.uid.is_some() || spec.gid.is_some() {
+            Err("it belongs to the user that runs skep, and this app runs as another (uid, gid)".to_owned())
+        } else {
+            self.open_shared_state()
+        };
+        match opened {
+            Ok(supervisor) => {
+                let told = supervisor.worker_env(owner(worker));
+                env.extend(told.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            }
+            Err(reason) => drop(env.insert(ENV_REFUSAL.to_owned(), reason)),
+        }
+    }
+
+    /// A worker's process has ended: what it held goes to the next in line, before anything else is done.
+    pub(crate) fn release_shared_state(&mut self, worker: WorkerId) {
+        let Some(supervisor) = &self.shared_state.open else { return };
+        if let Err(error) = supervisor.worker_ended(owner(worker), wall()) {
+            self.shared_state_is_behind(&error);
+        }
+    }
+
+    /// Compares all that is held with who lives.
+    fn give_back_of_the_dead(&mut self) {
+        let Some(supervisor) = &self.shared_state.open else { return };
+        let alive: Vec<Owner> =
+            self.workers.values().filter(|worker| !worker.exited).map(|worker| owner(worker.id())).collect();
+        self.shared_state.behind = false;
+        if let Err(error) = supervisor.keep_only(&alive, wall()) {
+            self.shared_state_is_behind(&error);
+        }
+    }
+
+    fn shared_state_is_behind(&mut self, error: &skep_state::Error) {
+        if !matches!(error, skep_state::Error::Busy { .. }) {
+            crate::diary::note(format_args!("the shared state could not be tidied up: {error}"));
+        }
+        self.shared_state.behind = true;
+        self.shared_state.wake.notify_one();
+    }
+
+    fn attend_shared_state(&self, supervisor: &Rc<Supervisor>) -> std::io::Result<()> {
+        let Some(driver) = self.me.upgrade() else { return Ok(()) };
+        let fifo = supervisor.wake_fd().try_clone_to_owned()?;
+        let fifo = crate::watch::watch(fifo, Interest::READABLE)?;
+        let wake = Rc::clone(&self.shared_state.wake);
+        tokio::task::spawn_local(attend(driver, Rc::clone(supervisor), fifo, wake));
+        Ok(())
+    }
+}
+
+/// Looks after the store when it asks, and when something was left undone.
+async fn attend(
+    driver: Shared,
+    supervisor: Rc<Supervisor>,
+    fifo: tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>,
+    wake: Rc<Notify>,
+) {
+    loop {
+        let next = match supervisor.maintain(wall()) {
+            Ok(next) => next.map(|at| Duration::from_millis(at.0.saturating_sub(unix_ms()))),
+            Err(error) => {
+                if !matches!(error, skep_state::Error::Busy { .. }) {
+                    crate::diary::note(format_args!("the shared state could not be looked after: {error}"));
+                }
+                Some(AGAIN)
+            }
+        };
+        let behind = driver.borrow().shared_state.behind;
+        let next = if behind { Some(next.map_or(AGAIN, |next| next.min(AGAIN))) } else { next };
+        tokio::select! {
+            guard = fifo.readable() => match guard {
+                Ok(mut guard) => guard.clear_ready(),
+                Err(_) => return,
+            },
+            () = sleep(next) => {}
+            () = wake.notified() => continue,
+        }
+        if driver.borrow().shared_state.behind {
+            driver.borrow_mut().give_back_of_the_dead();
+        }
+    }
+}
+
+async fn sleep(next: Option<Duration>) {
+    match next {
+        // At least a moment, so that work that comes due again and again cannot hold the loop.
+        Some(next) => tokio::time::sleep(next.max(Duration::from_millis(1))).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Opens the store where it is, or makes it where there is room.
+fn open(home: &Path) -> Result<Supervisor, String> {
+    place::sweep();
+    let mut reasons = Vec::new();
+    for dir in place::candidates(home, None) {
+        let is_new = dir.symlink_metadata().is_err();
+        match Supervisor::open(&dir, &Options::default(), wall()) {
+            Ok(supervisor) => {
+                supervisor.store().set_patience(PATIENCE_MS);
+                if let Err(error) = place::sign(&dir, home) {
+                    crate::diary::note(format_args!("cannot sign {}: {error}", dir.display()));
+                }
+                return Ok(supervisor);
+            }
+            Err(error) => reasons.push(error.to_string()),
+        }
+        if is_new {
+            // What an attempt left that found no room.
+            let _ = std::fs::remove_dir_all(&dir);
+        } else if dir.join("control").symlink_metadata().is_ok() {
+            // Workers may have it open: a second store beside it would split what they share.
+            break;
+        }
+    }
+    Err(reasons.join("; "))
+}
