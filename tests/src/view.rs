@@ -78,6 +78,8 @@ pub struct Daemon {
     pub pid: u32,
     /// The keeper's process.
     pub keeper_pid: u32,
+    /// The program file that both are.
+    pub program: String,
     /// Its home.
     pub home: String,
     /// Apps known.

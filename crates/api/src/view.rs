@@ -192,6 +192,9 @@ pub struct DaemonView {
     pub pid: u32,
     /// The process id of the keeper, parent of all workers.
     pub keeper_pid: u32,
+    /// The program file that keeper and daemon are; ends with ` (deleted)` when it was replaced since.
+    #[serde(default)]
+    pub program: String,
     /// skep's version.
     pub version: String,
     /// The directory where skep keeps its state.

@@ -120,8 +120,8 @@ pub(crate) enum Verb {
     /// Stop all workers, the daemon and the keeper
     Kill(WaitArgs),
     /// Make the running skep this version; workers and connections stay
-    #[command(visible_alias = "upgrade")]
-    Update(UpdateCommand),
+    #[command(visible_alias = "update")]
+    Upgrade(UpgradeCommand),
 
     /// Print completions for a shell: `source <(skep completions bash)`
     Completions(CompletionsCommand),
@@ -287,9 +287,9 @@ pub(crate) struct EventsCommand {
     pub(crate) follow: bool,
 }
 
-/// `skep update`.
+/// `skep upgrade`.
 #[derive(Debug, Args)]
-pub(crate) struct UpdateCommand {
+pub(crate) struct UpgradeCommand {
     /// The program file of the new version [default: the skep that this command is]
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) program: Option<PathBuf>,

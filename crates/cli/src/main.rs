@@ -81,7 +81,7 @@ async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
             DaemonVerb::Stop(args) => verbs::daemon::stop(&args, context).await,
         },
         Verb::Kill(args) => verbs::daemon::stop(&args, context).await,
-        Verb::Update(args) => verbs::update::run(args.program, context).await,
+        Verb::Upgrade(args) => verbs::upgrade::run(args.program, context).await,
         Verb::Completions(_) | Verb::Openapi | Verb::Docs | Verb::Run(_) => {
             unreachable!("`run` has carried these out")
         }

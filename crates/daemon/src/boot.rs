@@ -126,6 +126,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         if effects.iter().any(|effect| *effect == Effect::Persist) {
             driver.save();
         }
+        skep_keeper::fault::point("daemon", "restored");
         driver.carry_out(effects);
         driver.settle();
         // What workers said to the daemon before, the core may not have heard: to hear it twice does no harm.

@@ -10,8 +10,8 @@ use std::rc::{Rc, Weak};
 
 use skep_api::ErrorBody;
 use skep_core::{AppId, Effect, Effects, Event, Fleet, Now, OpId, Revision, SlotId, WorkerId};
-use skep_keeper::Link;
 use skep_keeper::wire::{Request, Scope};
+use skep_keeper::{Link, fault};
 use skep_spec::AppSpec;
 use tokio::sync::Notify;
 
@@ -245,8 +245,10 @@ impl Driver {
     pub(crate) fn carry_out(&mut self, effects: Effects) {
         // Without an effect too: an early `ready`, say, changes only what comes later.
         self.write_journal();
+        fault::point("daemon", "decided");
         for effect in effects {
             self.carry_out_one(effect);
+            fault::point("daemon", "effect");
         }
     }
 
@@ -332,11 +334,13 @@ impl Driver {
                 specs.entry(key.0).or_default().insert(key.1, AppSpec::clone(spec));
             }
         }
-        self.store.save(&State::new(desired, specs, self.resume.clone())).map_err(|error| {
+        let saved = self.store.save(&State::new(desired, specs, self.resume.clone())).map_err(|error| {
             ErrorBody::new(skep_api::ErrorCode::StorageFailed, error.to_string()).with_hint(
                 "nothing was changed; make room on the disk or fix the permissions, then try again",
             )
-        })
+        });
+        fault::point("daemon", "saved");
+        saved
     }
 
     fn live_revisions(&self) -> impl Iterator<Item = (AppId, Revision)> + '_ {

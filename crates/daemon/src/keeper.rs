@@ -55,6 +55,7 @@ async fn turn(driver: &Shared, socket: &AsyncFd<OwnedFd>, wake: &Notify) -> Resu
 fn receive(driver: &Shared) -> Result<bool, LinkError> {
     let delivery = driver.borrow_mut().link.receive()?;
     let Some(delivery) = delivery else { return Ok(false) };
+    skep_keeper::fault::point("daemon", "heard");
     driver.borrow_mut().on_reply(delivery);
     Ok(true)
 }

@@ -119,6 +119,7 @@ impl Driver {
         worker.listens.extend(handed.iter().map(|handed| handed.label.clone()));
         self.install(worker, lines).map_err(doing("watch the worker's output"))?;
         let ends: Vec<BorrowedFd<'_>> = attached.iter().map(|(_, fd)| *fd).collect();
+        skep_keeper::fault::point("daemon", "asked");
         self.ask_with(&Request::Spawn(Box::new(request)), &ends);
         if !handed.is_empty() {
             self.refresh_live(order.app, order.slot);

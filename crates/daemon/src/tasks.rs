@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use skep_core::{Event, Now};
 use skep_keeper::wire::Request;
-use skep_keeper::{DAEMON_CONTROL_FD, DAEMON_LINK_FD, Link};
+use skep_keeper::{DAEMON_CONTROL_FD, DAEMON_LINK_FD, Link, fault};
 use tokio::task::LocalSet;
 
 use crate::boot::{Setting, boot};
@@ -48,7 +48,9 @@ pub fn run(options: Options) -> io::Result<()> {
 }
 
 async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result<()> {
+    fault::point("daemon", "start");
     let inventory = keeper::greet(&mut link).await.map_err(io::Error::other)?;
+    fault::point("daemon", "inventory");
     let setting =
         Setting { home: options.home, skep: std::env::current_exe()?, foreground: options.run.is_some() };
     let driver = boot(setting, link, inventory)?;

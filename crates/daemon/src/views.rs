@@ -106,6 +106,7 @@ impl Driver {
         api::DaemonView {
             pid: std::process::id(),
             keeper_pid: self.site.keeper_pid as u32,
+            program: self.site.skep.to_string_lossy().into_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             home: self.site.home.display().to_string(),
             uptime_ms: now().since(self.site.started).as_millis(),

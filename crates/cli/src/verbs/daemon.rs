@@ -116,6 +116,7 @@ mod tests {
         let view = DaemonView {
             pid: 2,
             keeper_pid: 1,
+            program: "/bin/skep".into(),
             version: "1.0.0".into(),
             home: "/h".into(),
             uptime_ms: 61_000,

@@ -16,4 +16,4 @@ pub(crate) mod run;
 pub(crate) mod scale;
 pub(crate) mod signal;
 pub(crate) mod start;
-pub(crate) mod update;
+pub(crate) mod upgrade;

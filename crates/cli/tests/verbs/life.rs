@@ -91,12 +91,12 @@ fn what_was_stopped_with_skep_is_resurrected() {
 }
 
 #[test]
-fn an_update_keeps_every_worker() {
+fn an_upgrade_keeps_every_worker() {
     let place = Place::new();
     place.script("web.sh", FOREVER);
     place.ok("start web.sh -i 2 --listen-timeout 50ms");
     let before = place.ok("pid");
-    assert!(place.skep("update").err.contains("has become skep"));
+    assert!(place.skep("upgrade").err.contains("has become skep"));
     assert_eq!(place.ok("pid"), before);
     let refused = place.skep("update /bin/true");
     assert_eq!(refused.code, 1, "{refused:?}");

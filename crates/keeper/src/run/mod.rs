@@ -138,6 +138,7 @@ impl Keeper {
             self.start_daemon_if_due();
             self.end_what_is_due();
             self.kill_daemon_if_due();
+            self.judge_probation();
             self.talk();
             self.upgrade_if_ready();
             if self.is_finished() {
@@ -205,6 +206,7 @@ impl Keeper {
             self.daemon.due_ns(),
             self.ending.due_ns(),
             self.upgrade.due_ns(),
+            self.probation.as_ref().and_then(Probation::due_ns),
             self.signalled.iter().map(|(_, at_ns)| *at_ns).min(),
             shortage.then_some(self.now_ns.saturating_add(SHORTAGE_RETRY_NS)),
         ];

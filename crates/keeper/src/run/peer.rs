@@ -20,6 +20,8 @@ const ANSWERS_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Peer {
     socket: OwnedFd,
+    /// The protocol version that was agreed upon; 0 before that.
+    version: u32,
     inventory: Inventory,
     answers: VecDeque<Reply>,
     full: Full,
@@ -56,13 +58,19 @@ pub(crate) struct Gone;
 
 impl Peer {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Peer { socket, inventory: Inventory::NotAsked, answers: VecDeque::new(), full: Full::No }
+        let version = 0;
+        Peer { socket, version, inventory: Inventory::NotAsked, answers: VecDeque::new(), full: Full::No }
     }
 
     /// A peer that another incarnation of this keeper was talking to.
-    pub(crate) fn resumed(socket: OwnedFd, greeted: bool) -> Self {
-        let inventory = if greeted { Inventory::Done } else { Inventory::NotAsked };
-        Peer { inventory, ..Peer::new(socket) }
+    pub(crate) fn resumed(socket: OwnedFd, version: u32) -> Self {
+        let inventory = if version > 0 { Inventory::Done } else { Inventory::NotAsked };
+        Peer { inventory, version, ..Peer::new(socket) }
+    }
+
+    /// The protocol version that was agreed upon; 0 before that.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
     }
 
     pub(crate) fn is_greeted(&self) -> bool {
@@ -70,7 +78,8 @@ impl Peer {
     }
 
     /// Starts the inventory (again).
-    pub(crate) fn greet(&mut self, welcome: Reply) {
+    pub(crate) fn greet(&mut self, welcome: Reply, version: u32) {
+        self.version = version;
         self.answers.push_back(welcome);
         self.inventory = Inventory::Children { after: None };
     }

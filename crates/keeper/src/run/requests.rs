@@ -12,9 +12,7 @@ use super::safe::Stored;
 use super::{Keeper, log};
 use crate::channel::{self, Incoming, Packet};
 use crate::fault;
-use crate::wire::{
-    FdSource, Malformed, NOTE_BYTES_MAX, Reply, Request, Scope, Spawn, VERSION, VERSION_OLDEST,
-};
+use crate::wire::{FdSource, Malformed, NOTE_BYTES_MAX, Reply, Request, Scope, Spawn, agreed};
 
 /// How many requests are carried out before looking at everything else again: a storm of spawns (some 0.3 ms each)
 /// must not delay the news of an exit by more than some milliseconds.
@@ -80,8 +78,7 @@ impl Keeper {
     }
 
     fn hello(&mut self, version: u32, oldest: u32) {
-        let common = version.min(VERSION);
-        let version = if common >= oldest.max(VERSION_OLDEST) { common } else { 0 };
+        let version = agreed(version, oldest).unwrap_or(0);
         let welcome = Reply::Welcome {
             version,
             keeper: rustix::process::getpid().as_raw_nonzero().get(),
@@ -92,7 +89,7 @@ impl Keeper {
         if version == 0 {
             return peer.answer(welcome);
         }
-        peer.greet(welcome);
+        peer.greet(welcome, version);
         for (signal, _) in &self.signalled {
             peer.answer(Reply::Signal { signal: *signal });
         }

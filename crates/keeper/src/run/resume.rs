@@ -110,7 +110,7 @@ fn restore(saved: Saved, cause: Cause) -> io::Result<Keeper> {
     }
     if let Some(daemon) = saved.daemon {
         keeper.peer = match daemon.link {
-            Some(link) => Some(Peer::resumed(take(link)?, daemon.greeted)),
+            Some(link) => Some(Peer::resumed(take(link)?, daemon.version)),
             None => None,
         };
         keeper.daemon = Daemon::Running {
@@ -120,6 +120,8 @@ fn restore(saved: Saved, cause: Cause) -> io::Result<Keeper> {
             outcome: None,
             backoff: Backoff::default(),
             kill_at_ns: match cause {
+                // With one of a release too far away there is nothing to talk about: it is crash-only.
+                Cause::Upgrade { .. } if !understands(daemon.version) => Some(keeper.now_ns),
                 Cause::Upgrade { .. } => Some(keeper.now_ns.saturating_add(OLD_DAEMON_NS_MAX)),
                 Cause::RolledBack { .. } => None,
             },
@@ -127,7 +129,7 @@ fn restore(saved: Saved, cause: Cause) -> io::Result<Keeper> {
     }
     let news = match cause {
         Cause::Upgrade { previous } => {
-            keeper.probation = Some(Probation { previous: take(previous)?, generation: keeper.generation });
+            keeper.probation = Some(Probation::begin(take(previous)?, keeper.generation, keeper.now_ns));
             Reply::Upgraded { build: crate::BUILD.as_bytes().to_vec() }
         }
         Cause::RolledBack { reason } => Reply::UpgradeFailed { reason: reason.into_bytes() },
@@ -136,6 +138,12 @@ fn restore(saved: Saved, cause: Cause) -> io::Result<Keeper> {
         peer.answer(news);
     }
     Ok(keeper)
+}
+
+/// Whether this build speaks the protocol version agreed upon with a daemon (0: none yet).
+fn understands(version: u32) -> bool {
+    let (newest, oldest) = crate::wire::speaks();
+    version == 0 || (oldest..=newest).contains(&version)
 }
 
 fn restore_child(saved: SavedChild) -> io::Result<Child> {
@@ -182,7 +190,7 @@ impl Keeper {
             daemon: self.daemon.pid().map(|pid| SavedDaemon {
                 pid,
                 link: self.peer.as_ref().map(|peer| peer.as_fd().as_raw_fd()),
-                greeted: self.peer.as_ref().is_some_and(Peer::is_greeted),
+                version: self.peer.as_ref().map_or(0, Peer::version),
             }),
             ending: !matches!(self.ending, Ending::No),
             signalled: self.signalled.iter().map(|(signal, _)| *signal).collect(),

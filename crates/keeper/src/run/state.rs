@@ -40,7 +40,8 @@ pub(crate) struct Saved {
 pub(crate) struct SavedDaemon {
     pub(crate) pid: i32,
     pub(crate) link: Option<RawFd>,
-    pub(crate) greeted: bool,
+    /// The protocol version that was agreed upon with it; 0 before its greeting.
+    pub(crate) version: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,23 +162,23 @@ impl Saved {
 
 impl SavedDaemon {
     fn encode(&self, out: &mut Writer) {
-        out.i32(tag::PID, self.pid).flag(tag::GREETED, self.greeted);
+        out.i32(tag::PID, self.pid).u32(tag::VERSION, self.version);
         if let Some(link) = self.link {
             out.i32(tag::FD, link);
         }
     }
 
     fn decode(mut fields: Fields<'_>) -> Result<Self, Malformed> {
-        let (mut pid, mut link, mut greeted) = (None, None, false);
+        let (mut pid, mut link, mut version) = (None, None, 0);
         while let Some(field) = fields.next()? {
             match field.tag {
                 tag::PID => pid = Some(field.i32()?),
                 tag::FD => link = Some(field.i32()?),
-                tag::GREETED => greeted = field.flag()?,
+                tag::VERSION => version = field.u32()?,
                 _ => {}
             }
         }
-        Ok(SavedDaemon { pid: needed(pid, tag::PID)?, link, greeted })
+        Ok(SavedDaemon { pid: needed(pid, tag::PID)?, link, version })
     }
 }
 
@@ -285,7 +286,7 @@ mod tests {
             daemon_argv: vec![b"skep".to_vec(), b"".to_vec()],
             descriptor_limit: Some((1024, u64::MAX)),
             generation: 5,
-            daemon: Some(SavedDaemon { pid: 42, link: Some(6), greeted: true }),
+            daemon: Some(SavedDaemon { pid: 42, link: Some(6), version: 1 }),
             ending: false,
             signalled: vec![15],
             children: vec![

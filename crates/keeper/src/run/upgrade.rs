@@ -6,8 +6,8 @@
 //!    children, same descriptors.
 //! 3. The new program verifies what it finds. If anything is amiss it executes the old program again, whose file it
 //!    was handed (`--previous`), with the same state.
-//! 4. Until the new program's daemon has said hello, the old program is kept: when that daemon dies several times in
-//!    a row, everything goes back.
+//! 4. The old program is kept for a while: when the new one's daemon dies several times in a row, or does not say hello
+//!    in time, everything goes back.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -33,6 +33,12 @@ const CHECK_NS_MAX: u64 = 10_000_000_000;
 
 /// How long the old daemon may take to end after an upgrade, in nanoseconds, before it is killed; it is crash-only.
 pub(crate) const OLD_DAEMON_NS_MAX: u64 = 5_000_000_000;
+
+/// How long the new program's daemon may take until it says hello, in nanoseconds; it takes milliseconds.
+const GREETING_NS_MAX: u64 = 10_000_000_000;
+
+/// How long it must have been there, counted from its first hello, in nanoseconds.
+const PROVED_NS: u64 = 10_000_000_000;
 
 /// How many early deaths of the new program's daemon, in a row, bring the old program back.
 const DEATHS_ON_PROBATION_MAX: u32 = 4;
@@ -72,6 +78,31 @@ pub(crate) struct Probation {
     pub(crate) previous: OwnedFd,
     /// The generation of the old program's daemon.
     pub(crate) generation: u64,
+    trial: Trial,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Trial {
+    /// The new program's daemon must say hello by then.
+    Awaited { by_ns: u64 },
+    /// It has said hello, and has proved itself if it is well then.
+    Greeted { until_ns: u64 },
+    /// It did not say hello in time.
+    Failed,
+}
+
+impl Probation {
+    pub(crate) fn begin(previous: OwnedFd, generation: u64, now_ns: u64) -> Self {
+        let trial = Trial::Awaited { by_ns: now_ns.saturating_add(GREETING_NS_MAX) };
+        Probation { previous, generation, trial }
+    }
+
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        match self.trial {
+            Trial::Awaited { by_ns: at_ns } | Trial::Greeted { until_ns: at_ns } => Some(at_ns),
+            Trial::Failed => None,
+        }
+    }
 }
 
 impl Upgrade {
@@ -242,20 +273,46 @@ impl Keeper {
         }
     }
 
-    /// A daemon has said hello: if it is the new program's, that has proved itself.
+    /// A daemon has said hello.
     pub(crate) fn daemon_greeted(&mut self) {
-        if self.probation.as_ref().is_some_and(|probation| probation.generation < self.generation) {
-            self.probation = None;
+        let until_ns = self.now_ns.saturating_add(PROVED_NS);
+        if let Some(probation) = &mut self.probation
+            && probation.generation < self.generation
+            && matches!(probation.trial, Trial::Awaited { .. })
+        {
+            probation.trial = Trial::Greeted { until_ns };
         }
     }
 
-    /// The new program's daemon has died early, for the n-th time in a row.
+    pub(crate) fn judge_probation(&mut self) {
+        let Some(probation) = &mut self.probation else { return };
+        if probation.due_ns().is_none_or(|at_ns| at_ns > self.now_ns) {
+            return;
+        }
+        match probation.trial {
+            Trial::Awaited { .. } => {
+                // Its end, which follows, takes everything back.
+                probation.trial = Trial::Failed;
+                self.kill_daemon();
+            }
+            Trial::Greeted { .. } => self.probation = None,
+            Trial::Failed => {}
+        }
+    }
+
+    /// The daemon has died, early for the n-th time in a row. If it was the new program's, that may be enough.
     pub(crate) fn roll_back_if_hopeless(&mut self, soon_deaths: u32) {
-        if soon_deaths < DEATHS_ON_PROBATION_MAX {
+        let failed =
+            self.probation.as_ref().is_some_and(|probation| matches!(probation.trial, Trial::Failed));
+        if soon_deaths < DEATHS_ON_PROBATION_MAX && !failed {
             return;
         }
         let Some(probation) = self.probation.take() else { return };
-        let reason = "the new version's daemon died again and again";
+        let reason = if failed {
+            "the new version's daemon did not say hello"
+        } else {
+            "the new version's daemon died again and again"
+        };
         log(&format!("{reason}; going back to the version before"));
         let error = self.become_program(&["--because", reason], None, |argv| {
             process::execute_file(&probation.previous, argv)

@@ -23,6 +23,20 @@ pub const VERSION: u32 = 1;
 /// The oldest protocol version that this build still speaks.
 pub const VERSION_OLDEST: u32 = 1;
 
+/// The protocol versions that this process speaks, newest and oldest: a keeper and a daemon of neighbouring releases
+/// agree on the newest that both know.
+#[must_use]
+pub fn speaks() -> (u32, u32) {
+    crate::fault::speaks().unwrap_or((VERSION, VERSION_OLDEST))
+}
+
+/// The version for a peer that speaks from `oldest` to `newest`; `None` when there is none in common.
+pub(crate) fn agreed(newest: u32, oldest: u32) -> Option<u32> {
+    let (our_newest, our_oldest) = speaks();
+    let common = newest.min(our_newest);
+    (common >= oldest.max(our_oldest)).then_some(common)
+}
+
 /// The longest payload of a message in bytes. `execve` refuses arguments and environment beyond a quarter of the
 /// stack limit (2 MiB by default, 6 MiB at most: `fs/exec.c`, `bprm_stack_limits`), so nothing useful is longer.
 pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -119,7 +133,6 @@ pub(crate) mod tag {
     pub(crate) const DAEMON: u16 = 86;
     pub(crate) const STORED: u16 = 87;
     pub(crate) const ENDING: u16 = 88;
-    pub(crate) const GREETED: u16 = 89;
     pub(crate) const FORGOTTEN: u16 = 90;
 }
 

@@ -2,7 +2,7 @@
 
 use super::spawn::Spawn;
 use super::tlv::{Fields, Writer};
-use super::{Malformed, VERSION, VERSION_OLDEST, needed, tag};
+use super::{Malformed, needed, tag};
 
 /// A request of the daemon. Each one is idempotent: after a crash the next daemon may repeat it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +96,8 @@ impl Request {
     /// The greeting of this build.
     #[must_use]
     pub fn hello() -> Self {
-        Request::Hello { version: VERSION, oldest: VERSION_OLDEST }
+        let (version, oldest) = super::speaks();
+        Request::Hello { version, oldest }
     }
 
     /// Kind and payload for a packet.

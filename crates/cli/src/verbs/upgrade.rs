@@ -1,4 +1,4 @@
-//! `update`: the running skep becomes another version of itself. The keeper executes the new program with all it
+//! `upgrade`: the running skep becomes another version of itself. The keeper executes the new program with all it
 //! holds, so no worker and no connection notices.
 
 use crate::failure::Failure;
@@ -19,6 +19,13 @@ pub(crate) async fn run(program: Option<PathBuf>, context: &Context) -> Result<(
     }
     client = context.connect().await?;
     let after = view(&mut client, context).await?;
+    if after.program != path {
+        return Err(Failure::new(
+            ErrorCode::Conflict,
+            format!("skep was not upgraded: the daemon of {path} could not start"),
+            format!("skep {} goes on as before; its daemon.log in {} says why", after.version, after.home),
+        ));
+    }
     if context.output.json {
         return context.output.print_json(&after);
     }
