@@ -15,7 +15,9 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::WallMs;
 use crate::control::{Control, Header};
 use crate::error::{Error, Result};
-use crate::limits::{GROW_BYTES_MIN, GROW_BYTES_STEP_MAX, READERS_MAX, WRITE_SPINS, WRITE_WAIT_MS};
+use crate::limits::{
+    GROW_BYTES_MIN, GROW_BYTES_STEP_MAX, READERS_MAX, WRITE_SLICE_MS, WRITE_SPINS, WRITE_WAIT_MS,
+};
 use crate::mutex::Won;
 use crate::tx::{Tx, View};
 use crate::wake::{Urgency, Wakers};
@@ -267,9 +269,21 @@ fn lock<'a>(header: &'a Header, pid: u32, patience_ms: u32, path: &Path) -> Resu
     Ok(WriterLock(header))
 }
 
+/// Sleeps until the lock is free, in slices: a sleeper that is chosen to be woken and is SIGKILLed at that moment takes
+/// the wake-up with it. If a spinner has taken the lock meanwhile, the kernel's robust list does not pass it on (it
+/// does so only while the word is 0, `handle_futex_death` in kernel/futex/core.c), and the other sleepers would sleep
+/// on beside a free lock.
 fn sleep_on_lock(header: &Header, patience_ms: u32) -> std::io::Result<Option<Won>> {
     let before = micros();
-    let won = header.lock.lock_for(patience_ms)?;
+    let until = before + u64::from(patience_ms) * 1000;
+    let won = loop {
+        if let Some(won) = header.lock.lock_for(WRITE_SLICE_MS.min(patience_ms))? {
+            break Some(won);
+        }
+        if micros() >= until {
+            break None;
+        }
+    };
     let waited = micros().saturating_sub(before);
     header.stats.waits.fetch_add(1, Relaxed);
     header.stats.wait_us.fetch_add(waited, Relaxed);
@@ -277,7 +291,7 @@ fn sleep_on_lock(header: &Header, patience_ms: u32) -> std::io::Result<Option<Wo
     Ok(won)
 }
 
-/// For the statistics of waiting alone: no decision looks at it.
+/// Time for how long a writer waits.
 fn micros() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1000

@@ -42,6 +42,10 @@ pub const READERS_MAX: u32 = 2048;
 /// the lock this long is frozen (SIGSTOP, or a spent CPU quota).
 pub const WRITE_WAIT_MS: u32 = 5_000;
 
+/// After so many milliseconds a sleeping writer looks by itself whether the lock is free (a wake-up can die with a
+/// killed process); longer than any transaction, so that nearly nobody ever does.
+pub const WRITE_SLICE_MS: u32 = 20;
+
 /// Rounds of looking at the lock before sleeping on it: about 5 µs, a few transactions long.
 pub const WRITE_SPINS: u32 = 300;
 

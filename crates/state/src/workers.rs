@@ -57,10 +57,11 @@ pub(crate) fn attach(
         let control = tx.control;
         let slot = free_slot(control, owner)?;
         let place = &control.slots()[slot];
+        // The FIFO first: wakers keep what they have opened under the incarnation that they read before.
+        let fifo = crate::wake::make_fifo(engine.dir(), slot)?;
         let incarnation = place.incarnation.fetch_add(1, AcqRel).wrapping_add(1);
         let unnumbered = crate::owner::UNNUMBERED + u32::try_from(slot).unwrap_or(0);
         let owner = owner.unwrap_or(Owner { id: unnumbered, generation: incarnation });
-        let fifo = crate::wake::make_fifo(engine.dir(), slot)?;
         place.pid.store(std::process::id(), Relaxed);
         place.signalled.store(0, Relaxed);
         place.interest.store(0, Relaxed);
@@ -111,12 +112,14 @@ pub(crate) fn release(engine: &Engine, owner: Owner, now: WallMs) -> Result<usiz
         while let Some(key) = tx.keys(&Key::new(Table::Mail).u64(owner.number()), 1)?.first() {
             tx.delete_raw(key)?;
         }
+        free(engine.dir(), tx.control, owner);
         Ok(())
     })?;
-    free(engine.dir(), &engine.control, owner);
     Ok(released)
 }
 
+/// Only under the writer's lock, like [`attach`]: somebody else may free the same place, and somebody new may take it
+/// the moment that it is free. Its FIFO must be gone before that, or it would be the new one's that is removed.
 fn free(dir: &Path, control: &Control, owner: Owner) {
     let Some(slot) = control.slots_used().iter().position(|s| s.owner.load(Acquire) == owner.number()) else {
         return;
@@ -124,8 +127,8 @@ fn free(dir: &Path, control: &Control, owner: Owner) {
     let place = &control.slots()[slot];
     place.interest.store(0, Relaxed);
     place.pid.store(0, Relaxed);
-    place.owner.store(0, Release);
     let _ = rustix::fs::unlink(crate::wake::fifo_path(dir, slot));
+    place.owner.store(0, Release);
 }
 
 fn release_some(tx: &mut Tx<'_>, owner: Owner) -> Result<usize> {

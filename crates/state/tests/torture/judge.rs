@@ -13,6 +13,8 @@ struct Step {
     end: u64,
     deed: Deed,
     result: u64,
+    /// It never returned and nobody saw it: it may have happened or not.
+    perhaps: bool,
 }
 
 /// The register's value after a step, or `None` if the step could not have seen what it saw.
@@ -28,9 +30,11 @@ fn apply(state: u64, step: &Step) -> Option<u64> {
     }
 }
 
-/// Operations that never returned: if anybody saw their (unique) value they happened before the first such sight;
-/// otherwise they may as well not have happened.
-fn settle(operations: &[Operation]) -> Vec<Step> {
+/// Operations that never returned: if anybody saw their (unique) value they happened before the first such sight.
+/// Otherwise they may have happened and been overwritten before anybody looked (a swap that fails between the two is
+/// the only sign), but not later than the next write of anybody that began after the death: it finishes or drops what
+/// the dead had begun.
+fn settle(operations: &[Operation], sealed: impl Fn(u64) -> u64) -> Vec<Step> {
     let mut seen: HashMap<u64, u64> = HashMap::new();
     for operation in operations {
         let Some(end) = operation.end else { continue };
@@ -45,9 +49,11 @@ fn settle(operations: &[Operation]) -> Vec<Step> {
     let step = |operation: &Operation| {
         let (begin, deed) = (operation.begin, operation.deed);
         match (operation.end, deed) {
-            (Some(end), _) => Some(Step { begin, end, deed, result: operation.result }),
+            (Some(end), _) => Some(Step { begin, end, deed, result: operation.result, perhaps: false }),
             (None, Deed::Write(_, value) | Deed::Swap(_, _, value)) => {
-                seen.get(&value).map(|end| Step { begin, end: *end, deed, result: 1 })
+                let sight = seen.get(&value);
+                let end = *sight.unwrap_or(&sealed(operation.worker));
+                Some(Step { begin, end, deed, result: 1, perhaps: sight.is_none() })
             }
             (None, _) => None,
         }
@@ -56,7 +62,8 @@ fn settle(operations: &[Operation]) -> Vec<Step> {
 }
 
 /// Wing and Gong's search over the events in the order of time. Each operation has a beginning and an end in a linked
-/// list; taking an operation removes both; meeting an end means that its operation should have been taken before.
+/// list; taking an operation removes both; meeting an end means that its operation should have been taken before, or
+/// did not happen if it is one that need not have.
 struct Search<'a> {
     steps: &'a [Step],
     /// Step of an event; events `0..n` are beginnings, `n..2n` ends, `2n` is the head.
@@ -104,31 +111,60 @@ impl<'a> Search<'a> {
         let (mut state, mut set) = (0, 0);
         let mut event = self.next[2 * n];
         while self.next[2 * n] != 2 * n {
-            if event < n {
-                let after = apply(state, &self.steps[event]);
-                if let Some(after) = after.filter(|after| tried.insert((set ^ self.keys[event], *after))) {
-                    taken.push((event, state));
-                    (state, set) = (after, set ^ self.keys[event]);
-                    self.unlink(event);
-                    self.unlink(n + event);
-                    event = self.next[2 * n];
-                } else {
-                    event = self.next[event];
-                }
+            let index = event % n;
+            let after = if event < n { apply(state, &self.steps[index]) } else { Some(state) };
+            let allowed = event < n || self.steps[index].perhaps;
+            let after = after.filter(|after| allowed && tried.insert((set ^ self.keys[index], *after)));
+            if let Some(after) = after {
+                taken.push((event, state));
+                (state, set) = (after, set ^ self.keys[index]);
+                self.unlink(index);
+                self.unlink(n + index);
+                event = self.next[2 * n];
+            } else if event < n {
+                event = self.next[event];
             } else {
-                let Some((last, before)) = taken.pop() else { return false };
-                self.relink(n + last);
-                self.relink(last);
-                (state, set) = (before, set ^ self.keys[last]);
-                event = self.next[last];
+                // What was skipped at its end has no other way left: back to the last one that was taken.
+                loop {
+                    let Some((last, before)) = taken.pop() else { return false };
+                    let index = last % n;
+                    self.relink(n + index);
+                    self.relink(index);
+                    (state, set) = (before, set ^ self.keys[index]);
+                    if last < n {
+                        event = self.next[last];
+                        break;
+                    }
+                }
             }
         }
         true
     }
 }
 
+/// When everything that a dead worker had begun is settled: the first write that began after its death has ended.
+fn seals(operations: &[Operation], deaths: &HashMap<u64, u64>) -> HashMap<u64, u64> {
+    let mut writes: Vec<(u64, u64)> = operations
+        .iter()
+        .filter(|operation| matches!(operation.deed, Deed::Write(..) | Deed::Push(_) | Deed::Unlock(..)))
+        .filter_map(|operation| Some((operation.begin, operation.end?)))
+        .collect();
+    writes.sort_unstable();
+    let mut earliest = u64::MAX;
+    for (_, end) in writes.iter_mut().rev() {
+        earliest = earliest.min(*end);
+        *end = earliest;
+    }
+    let sealed = |death: u64| {
+        let next = writes.partition_point(|(begin, _)| *begin <= death);
+        writes.get(next).map_or(u64::MAX, |(_, earliest)| *earliest)
+    };
+    deaths.iter().map(|(worker, death)| (*worker, sealed(*death))).collect()
+}
+
 /// Every register's history is one of a register. (Linearizability is local: all of them together are, too.)
-pub(crate) fn registers(operations: &[Operation]) {
+pub(crate) fn registers(operations: &[Operation], deaths: &HashMap<u64, u64>) {
+    let seals = seals(operations, deaths);
     let mut of: HashMap<u64, Vec<Operation>> = HashMap::new();
     for operation in operations {
         if let Deed::Write(register, _) | Deed::Read(register) | Deed::Swap(register, ..) = operation.deed {
@@ -136,18 +172,34 @@ pub(crate) fn registers(operations: &[Operation]) {
         }
     }
     for (register, operations) in of {
-        let steps = settle(&operations);
+        let steps = settle(&operations, |worker| seals.get(&worker).copied().unwrap_or(u64::MAX));
         assert!(
             Search::new(&steps).possible(),
             "register {register}: {} operations are not linearizable",
             steps.len()
         );
     }
-    // The judge must be able to say no: a read of a value that was overwritten long ago is one too many.
-    let step = |begin, end, deed, result| Step { begin, end, deed, result };
-    let stale =
-        [step(0, 1, Deed::Write(0, 1), 0), step(2, 3, Deed::Write(0, 2), 0), step(4, 5, Deed::Read(0), 1)];
-    assert!(!Search::new(&stale).possible() && Search::new(&stale[..2]).possible(), "the judge is asleep");
+    wakefulness();
+}
+
+/// The judge must be able to say no: a read of a value that was overwritten long ago is one too many, and so is a swap
+/// that fails although nobody can have changed its register.
+fn wakefulness() {
+    let step = |begin, end, deed, result| Step { begin, end, deed, result, perhaps: false };
+    let possible = |steps: &[Step]| Search::new(steps).possible();
+    let (first, second) = (step(0, 1, Deed::Write(0, 1), 0), step(2, 3, Deed::Write(0, 2), 0));
+    assert!(possible(&[first, second]), "the judge refuses what is right");
+    assert!(!possible(&[first, second, step(4, 5, Deed::Read(0), 1)]), "the judge is asleep");
+    let failed = step(6, 7, Deed::Swap(0, 2, 9), 0);
+    let unseen = Step { perhaps: true, ..step(4, 8, Deed::Write(0, 3), 1) };
+    assert!(!possible(&[first, second, failed]), "the judge lets a swap fail for nothing");
+    assert!(
+        possible(&[first, second, failed, unseen, step(8, 9, Deed::Write(0, 4), 0)]),
+        "the judge is stubborn"
+    );
+    assert!(possible(&[first, second, unseen, step(9, 10, Deed::Read(0), 2)]), "the judge wants what may be");
+    let late = Step { begin: 8, ..unseen };
+    assert!(!possible(&[first, second, failed, late]), "the judge explains by the future");
 }
 
 /// No sum was told twice, every sum is one of the sums before plus what was added, and none was lost.

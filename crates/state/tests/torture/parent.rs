@@ -119,7 +119,7 @@ fn conclude(dir: &Path, supervisor: &Supervisor, last: u64, deaths: &Deaths) {
         left.push(u64::from_be_bytes(job.data.as_slice().try_into().expect("eight bytes")));
     }
     let sum = store.counter_add(b"sum", 0, wall()).expect("read").unsigned_abs();
-    judge::registers(&operations);
+    judge::registers(&operations, deaths);
     judge::counter(&operations, sum);
     judge::locks(&operations, deaths);
     judge::jobs(&operations, &left);
