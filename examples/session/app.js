@@ -5,9 +5,14 @@ const express = require('express')
 const { rateLimit } = require('express-rate-limit')
 const session = require('express-session')
 const SkepStore = require('skep/express-session')(session)
+const { worker } = require('skep')
 const { SkepRateLimitStore } = require('skep/rate-limit')
 
 const app = express()
+app.use((request, response, next) => {
+  response.set('worker', String(worker.id))
+  next()
+})
 app.use(session({
   store: new SkepStore({ ttl: '30m' }), secret: process.env.SECRET ?? 'an example', resave: false, saveUninitialized: false
 }))

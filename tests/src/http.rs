@@ -17,9 +17,16 @@ pub struct Answer {
     pub status: u16,
     /// The body, of whatever length.
     pub body: String,
+    /// Header lines, names in lower case.
+    headers: Vec<(String, String)>,
 }
 
 impl Answer {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// The body as JSON.
     ///
     /// # Panics
@@ -34,9 +41,17 @@ impl Answer {
 /// # Errors
 /// As the system says: refused, reset, timed out; or an answer that is not HTTP.
 pub fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
+    get_with(address, path, "")
+}
+
+/// `GET` over TCP with more header lines, each ended by `\r\n`.
+///
+/// # Errors
+/// As [`get`].
+pub fn get_with(address: SocketAddr, path: &str, headers: &str) -> io::Result<Answer> {
     let stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
-    ask(stream, "GET", path, None)
+    ask(stream, "GET", path, headers, None)
 }
 
 /// `GET` over a Unix socket.
@@ -46,7 +61,7 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
 pub fn get_unix(socket: &Path, path: &str) -> io::Result<Answer> {
     let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LIMIT))?;
-    ask(stream, "GET", path, None)
+    ask(stream, "GET", path, "", None)
 }
 
 /// Any request with a JSON body over a Unix socket.
@@ -56,7 +71,7 @@ pub fn get_unix(socket: &Path, path: &str) -> io::Result<Answer> {
 pub fn post_unix(socket: &Path, path: &str, body: &Value) -> io::Result<Answer> {
     let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LIMIT))?;
-    ask(stream, "POST", path, Some(&body.to_string()))
+    ask(stream, "POST", path, "", Some(&body.to_string()))
 }
 
 /// A response whose body comes line by line, each read waiting at most `patience`.
@@ -66,8 +81,8 @@ pub fn post_unix(socket: &Path, path: &str, body: &Value) -> io::Result<Answer> 
 pub fn stream_unix(socket: &Path, path: &str, patience: Duration) -> io::Result<BufReader<Body>> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LIMIT))?;
-    send(&mut stream, "GET", path, None)?;
-    let (_, body) = head(Box::new(stream.try_clone()?))?;
+    send(&mut stream, "GET", path, "", None)?;
+    let (_, _, body) = head(Box::new(stream.try_clone()?))?;
     stream.set_read_timeout(Some(patience))?;
     Ok(BufReader::new(body))
 }
@@ -76,17 +91,25 @@ fn ask(
     mut stream: impl Read + Write + Send + 'static,
     method: &str,
     path: &str,
+    headers: &str,
     body: Option<&str>,
 ) -> io::Result<Answer> {
-    send(&mut stream, method, path, body)?;
-    let (status, mut reader) = head(Box::new(stream))?;
+    send(&mut stream, method, path, headers, body)?;
+    let (status, headers, mut reader) = head(Box::new(stream))?;
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes)?;
-    Ok(Answer { status, body: String::from_utf8_lossy(&bytes).into_owned() })
+    Ok(Answer { status, body: String::from_utf8_lossy(&bytes).into_owned(), headers })
 }
 
-fn send(stream: &mut impl Write, method: &str, path: &str, body: Option<&str>) -> io::Result<()> {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+fn send(
+    stream: &mut impl Write,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: Option<&str>,
+) -> io::Result<()> {
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}");
     if let Some(body) = body {
         request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
     }
@@ -95,21 +118,28 @@ fn send(stream: &mut impl Write, method: &str, path: &str, body: Option<&str>) -
     stream.write_all(request.as_bytes())
 }
 
-fn head(stream: Box<dyn Read + Send>) -> io::Result<(u16, Body)> {
+type Headers = Vec<(String, String)>;
+
+fn head(stream: Box<dyn Read + Send>) -> io::Result<(u16, Headers, Body)> {
     let mut stream = BufReader::new(stream);
     let first = line(&mut stream)?;
     let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status =
         status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("not HTTP: {first:?}")))?;
     let mut left = Left::UntilClose;
+    let mut headers = Vec::new();
     loop {
-        let header = line(&mut stream)?.to_ascii_lowercase();
-        match header.split_once(':').map(|(name, value)| (name, value.trim())) {
-            None => return Ok((status, Body { stream, left })),
-            Some(("content-length", length)) => left = Left::Bytes(length.parse().map_err(io::Error::other)?),
-            Some(("transfer-encoding", "chunked")) => left = Left::Chunk(0),
-            Some(_) => {}
+        let header = line(&mut stream)?;
+        let Some((name, value)) = header.split_once(':') else {
+            return Ok((status, headers, Body { stream, left }));
+        };
+        let (name, value) = (name.to_ascii_lowercase(), value.trim().to_owned());
+        match name.as_str() {
+            "content-length" => left = Left::Bytes(value.parse().map_err(io::Error::other)?),
+            "transfer-encoding" if value.eq_ignore_ascii_case("chunked") => left = Left::Chunk(0),
+            _ => {}
         }
+        headers.push((name, value));
     }
 }
 

@@ -133,13 +133,7 @@ fn deny() -> Result<()> {
 /// on the newest.
 fn node() -> Result<()> {
     let tests = node_tests()?;
-    let usual = paths::tools().join("node/22/bin/node");
-    sh::run(
-        Command::new(usual)
-            .arg(paths::root().join("npm/skep/build.cjs"))
-            .env("SKEP_ADDON_PROFILE", "dev")
-            .env("CARGO_TARGET_DIR", paths::target()),
-    )?;
+    addon()?;
     let ends = [npm::NODE_MAJORS[0], npm::NODE_MAJORS[npm::NODE_MAJORS.len() - 1]];
     for major in npm::NODE_MAJORS {
         let mine = |test: &&String| ends.contains(&major) || test.contains("preload");
@@ -152,6 +146,17 @@ fn node() -> Result<()> {
     Ok(())
 }
 
+/// The native add-on of the npm package, where its tests and the end-to-end tests look for it.
+fn addon() -> Result<()> {
+    let usual = paths::tools().join("node/22/bin/node");
+    sh::run(
+        Command::new(usual)
+            .arg(paths::root().join("npm/skep/build.cjs"))
+            .env("SKEP_ADDON_PROFILE", "dev")
+            .env("CARGO_TARGET_DIR", paths::target()),
+    )
+}
+
 /// Named one by one: what `node --test <folder>` means differs from Node to Node.
 fn node_tests() -> Result<Vec<String>> {
     let listed = sh::output(Command::new("git").args(["ls-files", "npm"]).current_dir(paths::root()))?;
@@ -162,6 +167,7 @@ fn node_tests() -> Result<Vec<String>> {
 
 fn test() -> Result<()> {
     tools::ensure(&[tools::Group::Nextest])?;
+    addon()?;
     sh::run(sh::cargo().args(["build", "--locked", "--package", "skep", "--quiet"]))?;
     sh::run(
         cargo_tools::command(cargo_tools::NEXTEST)?

@@ -21,7 +21,8 @@ use crate::{Owner, WallMs, channel, flight, limiter, locks, queue, workers};
 /// Who attaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
-    /// A worker that a supervisor numbered ([`crate::ENV_WORKER`], [`crate::ENV_GENERATION`]).
+    /// A worker that a supervisor numbered ([`crate::ENV_WORKER`], [`crate::ENV_GENERATION`]). Of several processes
+    /// that have inherited a number, only the first has it; see [`Client::owner`].
     Worker(Owner),
     /// A thread of a worker, or a process that no supervisor started: the store gives it a number.
     Unnumbered,
@@ -56,7 +57,9 @@ impl Client {
             Identity::Worker(owner) => Some(owner),
             Identity::Unnumbered => None,
         };
-        for dead in workers::dead_unnumbered(&store.engine().control) {
+        let control = &store.engine().control;
+        let dead_self = owner.filter(|owner| workers::is_dead(control, *owner));
+        for dead in workers::dead_unnumbered(control).into_iter().chain(dead_self) {
             workers::release(store.engine(), dead, now)?;
         }
         let (slot, owner, fifo) = workers::attach(store.engine(), owner, now)?;

@@ -73,7 +73,9 @@ impl Supervisor {
     pub fn worker_ended(&self, owner: Owner, now: WallMs) -> Result<usize> {
         let engine = self.store.engine();
         let mut released = 0;
-        for owner in workers::owners_of_process(&engine.control, owner) {
+        // What the worker had started mostly ends with it, and nobody else says so.
+        let started = workers::dead_unnumbered(&engine.control);
+        for owner in workers::owners_of_process(&engine.control, owner).into_iter().chain(started) {
             released += workers::release(engine, owner, now)?;
         }
         engine.env().clear_stale_readers()?;

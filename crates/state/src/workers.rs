@@ -47,6 +47,9 @@ impl Holding {
 }
 
 /// Takes a place for `owner`, or for a new unnumbered owner, with the FIFO ready in it.
+///
+/// A worker's number belongs to the first of its processes that attaches; others that inherited it (a program that
+/// starts programs) get numbers of their own.
 pub(crate) fn attach(
     engine: &Engine,
     owner: Option<Owner>,
@@ -55,6 +58,8 @@ pub(crate) fn attach(
     // The transaction is only for the writer's lock: two processes must not take one place.
     engine.write(now, |tx| {
         let control = tx.control;
+        let owner =
+            owner.filter(|owner| occupant(control, *owner).is_none_or(|pid| pid == std::process::id()));
         let slot = free_slot(control, owner)?;
         let place = &control.slots()[slot];
         // The FIFO first: wakers keep what they have opened under the incarnation that they read before.
@@ -71,6 +76,23 @@ pub(crate) fn attach(
         control.header().slots_high.fetch_max(u32::try_from(slot).unwrap_or(0) + 1, AcqRel);
         Ok((slot, owner, fifo))
     })
+}
+
+/// The process that is attached as `owner`.
+fn occupant(control: &Control, owner: Owner) -> Option<u32> {
+    let workers = control.slots_used().iter().skip(1);
+    let mut of = workers.filter(|slot| slot.owner.load(Acquire) == owner.number());
+    of.next().map(|slot| slot.pid.load(Relaxed))
+}
+
+/// Whether `owner`'s process ended without anybody saying so: a program that its worker started, and starts again.
+pub(crate) fn is_dead(control: &Control, owner: Owner) -> bool {
+    occupant(control, owner).is_some_and(is_gone)
+}
+
+fn is_gone(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_none_or(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
 }
 
 fn free_slot(control: &Control, owner: Option<Owner>) -> Result<usize> {
@@ -164,11 +186,7 @@ fn release_some(tx: &mut Tx<'_>, owner: Owner) -> Result<usize> {
 
 /// Owners that no supervisor numbered and whose process is gone: nobody else would say so.
 pub(crate) fn dead_unnumbered(control: &Control) -> Vec<Owner> {
-    let gone = |pid: u32| {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        pid.is_none_or(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
-    };
-    let dead = |slot: &&Slot| slot.owner.load(Acquire) != 0 && gone(slot.pid.load(Relaxed));
+    let dead = |slot: &&Slot| slot.owner.load(Acquire) != 0 && is_gone(slot.pid.load(Relaxed));
     let slots = control.slots_used().iter().skip(1);
     let owners = slots.filter(dead).map(|slot| Owner::from_number(slot.owner.load(Acquire)));
     owners.filter(|owner| owner.is_unnumbered()).collect()

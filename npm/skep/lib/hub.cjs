@@ -249,6 +249,10 @@ function redis (url) {
 function connect (env = process.env) {
   if (env.SKEP_REDIS) return new Hub(redis(env.SKEP_REDIS))
   const dir = env.SKEP_STATE
+  // One process's own memory would be a wrong answer here: other workers do not see it.
+  if (!dir && env.SKEP_STATE_REFUSED) {
+    throw Object.assign(new Error(`skep: there is no shared state: ${env.SKEP_STATE_REFUSED}`), { code: 'ERR_SKEP_STATE' })
+  }
   if (!dir) return new Hub(new MemoryClient())
   const { Client } = native.load()
   const { isMainThread } = require('node:worker_threads')
