@@ -50,11 +50,7 @@ const RUNTIMES: [&str; 7] = ["tokio", "mio", "hyper", "hyper-util", "async-std",
 const ROOMS: [Room; 15] = [
     Room { name: "skep-core", rooms: &[], outside: Outside::Only(&["serde", "thiserror"]) },
     // jiff knows the calendar and reads time zones; that it could read a clock too, `clippy.toml` cannot see.
-    Room {
-        name: "skep-jobs",
-        rooms: &[],
-        outside: Outside::Only(&["croner", "jiff", "serde", "thiserror"]),
-    },
+    Room { name: "skep-jobs", rooms: &[], outside: Outside::Only(&["croner", "jiff", "serde", "thiserror"]) },
     Room { name: "skep-spec", rooms: &["skep-jobs"], outside: Outside::Pure },
     Room { name: "skep-node-ipc", rooms: &[], outside: Outside::Pure },
     // Shared memory between workers: it may know the kernel, but nothing of ours and no runtime.

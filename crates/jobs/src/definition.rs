@@ -145,6 +145,9 @@ mod tests {
     #[test]
     fn retries_wait_longer_each_time_up_to_a_bound() {
         let backoff = Backoff { first_ms: 1_000, most_ms: 5_000 };
-        assert_eq!([2, 3, 4, 5, 99].map(|attempt| backoff.before(attempt)), [1_000, 2_000, 4_000, 5_000, 5_000]);
+        assert_eq!(
+            [2, 3, 4, 5, 99].map(|attempt| backoff.before(attempt)),
+            [1_000, 2_000, 4_000, 5_000, 5_000]
+        );
     }
 }

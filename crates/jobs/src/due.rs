@@ -56,10 +56,7 @@ mod tests {
         }
         let due = due(&When::Every(MINUTE), &spans, UnixMs(cursor * MINUTE), UnixMs(wall * MINUTE));
         let minutes = |at: &UnixMs| at.0 / MINUTE;
-        (
-            due.missed.iter().map(minutes).collect(),
-            due.on_time.iter().map(|(_, at)| minutes(at)).collect(),
-        )
+        (due.missed.iter().map(minutes).collect(), due.on_time.iter().map(|(_, at)| minutes(at)).collect())
     }
 
     #[test]

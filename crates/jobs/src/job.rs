@@ -179,13 +179,16 @@ impl Job {
         if self.record.runs.len() >= WAITING_MAX + RUNNING_MAX {
             return self.tell(Entry::skipped(at, Why::QueueFull));
         }
-        let waiting = self.record.runs.iter().filter(|run| matches!(run.phase, Phase::Waiting { .. })).count();
+        let waiting =
+            self.record.runs.iter().filter(|run| matches!(run.phase, Phase::Waiting { .. })).count();
         match overlap {
             Overlap::Forbid if busy && cause == Cause::Time => {
                 return self.tell(Entry::skipped(at, Why::Overlap));
             }
             Overlap::Replace if busy => self.replace(turn),
-            Overlap::Forbid | Overlap::Queue | Overlap::Replace | Overlap::Allow if waiting >= WAITING_MAX => {
+            Overlap::Forbid | Overlap::Queue | Overlap::Replace | Overlap::Allow
+                if waiting >= WAITING_MAX =>
+            {
                 return self.tell(Entry::skipped(at, Why::QueueFull));
             }
             Overlap::Forbid | Overlap::Queue | Overlap::Replace | Overlap::Allow => {}
@@ -272,10 +275,12 @@ impl Job {
 
     /// One at a time, unless the job allows more.
     fn has_turn(&self, index: usize) -> bool {
-        let under_way =
-            self.record.runs.iter().enumerate().filter(|(at, run)| {
-                *at != index && !matches!(run.phase, Phase::Waiting { .. })
-            });
+        let under_way = self
+            .record
+            .runs
+            .iter()
+            .enumerate()
+            .filter(|(at, run)| *at != index && !matches!(run.phase, Phase::Waiting { .. }));
         let most = if self.overlap() == Overlap::Allow { RUNNING_MAX } else { 1 };
         under_way.count() < most
     }
@@ -311,7 +316,9 @@ impl Job {
         if self.times.is_none() || !self.up {
             return;
         }
-        let Phase::Waiting { seatless_since_boot_ms, .. } = &mut self.record.runs[index].phase else { return };
+        let Phase::Waiting { seatless_since_boot_ms, .. } = &mut self.record.runs[index].phase else {
+            return;
+        };
         let since = *seatless_since_boot_ms.get_or_insert(boot);
         if boot >= since.saturating_add(WORKER_WAIT_MS) {
             let run = self.record.runs.remove(index);
@@ -324,8 +331,7 @@ impl Job {
         let jitter = self.jitter(self.record.runs[index].scheduled);
         let run = &mut self.record.runs[index];
         let token = run.claimed.unwrap_or_else(|| turn.token());
-        let under =
-            Under { token, place, started: turn.now.wall, started_boot_ms: turn.now.boot_ms };
+        let under = Under { token, place, started: turn.now.wall, started_boot_ms: turn.now.boot_ms };
         run.phase = Phase::Running(under);
         let run = run.clone();
         if let Place::Worker(worker) = place {
@@ -578,7 +584,9 @@ impl Job {
         }
         for (index, run) in self.record.runs.iter().enumerate() {
             match &run.phase {
-                Phase::Waiting { seatless_since_boot_ms: Some(since), .. } if self.up && self.has_turn(index) => {
+                Phase::Waiting { seatless_since_boot_ms: Some(since), .. }
+                    if self.up && self.has_turn(index) =>
+                {
                     deadlines.on_boot(Some(since.saturating_add(WORKER_WAIT_MS)));
                 }
                 Phase::Waiting { from_boot_ms, seatless_since_boot_ms: None, .. }

@@ -196,7 +196,8 @@ impl Jobs {
             for index in (0..job.record.runs.len()).rev() {
                 let under = job.record.runs[index].under();
                 if under.is_some_and(|under| under.place == Place::Worker(worker)) {
-                    let (id, token) = (job.run_id(&job.record.runs[index]), under.map_or(0, |under| under.token));
+                    let (id, token) =
+                        (job.run_id(&job.record.runs[index]), under.map_or(0, |under| under.token));
                     job.ended(&mut turn, &id, token, crate::Outcome::Lost);
                 }
             }

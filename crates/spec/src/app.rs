@@ -2,7 +2,7 @@
 
 use crate::{
     Account, Balance, Drain, ExecMode, Instances, Listen, LogType, Millis, Resource, ResourceLimit, Rotation,
-    Runtime, Share, Signal, Umask,
+    Runtime, Schedule, Share, Signal, Umask,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -147,6 +147,10 @@ pub struct AppSpec {
     pub disable_logs: bool,
     /// When log files are put aside, and how much of the old ones is kept. Default: at 10 MiB, 100 MiB in all.
     pub rotate: Rotation,
+
+    /// Jobs of the app that run by the clock, by their names. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub schedules: BTreeMap<String, Schedule>,
 }
 
 impl Default for AppSpec {
@@ -202,6 +206,7 @@ impl Default for AppSpec {
             log_date_format: None,
             disable_logs: false,
             rotate: Rotation::default(),
+            schedules: BTreeMap::new(),
         }
     }
 }

@@ -23,6 +23,7 @@ mod program;
 mod quantity;
 mod resolve;
 mod runtime;
+mod schedule;
 mod signal;
 mod validate;
 
@@ -39,4 +40,5 @@ pub use program::split_words;
 pub use quantity::{Bytes, Millis, Share};
 pub use resolve::{RawStart, Resolved, resolve};
 pub use runtime::RuntimeChoice;
+pub use schedule::{MissedChoice, OnLostChoice, OverlapChoice, Schedule};
 pub use signal::{Signal, Umask};

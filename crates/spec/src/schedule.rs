@@ -183,7 +183,11 @@ impl Schedule {
             _ => {
                 return Err(SpecError::field(
                     field,
-                    self.said(&[("cron", self.cron.is_some()), ("every", self.every.is_some()), ("at", self.at.is_some())]),
+                    self.said(&[
+                        ("cron", self.cron.is_some()),
+                        ("every", self.every.is_some()),
+                        ("at", self.at.is_some()),
+                    ]),
                     "does not say when in one way",
                     "write one of cron, every and at",
                 ));
@@ -191,7 +195,12 @@ impl Schedule {
         };
         // The machine's own zone is the daemon's to know: for what is wrong, any will do.
         when.compile(&skep_jobs::utc()).map_err(|problem| {
-            SpecError::field(format!("{field}.{}", problem.field), problem.value, problem.problem, problem.remedy)
+            SpecError::field(
+                format!("{field}.{}", problem.field),
+                problem.value,
+                problem.problem,
+                problem.remedy,
+            )
         })?;
         Ok(when)
     }
@@ -199,7 +208,9 @@ impl Schedule {
     fn kind(&self, field: &str) -> Result<Kind, SpecError> {
         match (&self.command, &self.http, &self.function) {
             (Some(_), None, None) => Ok(Kind::Command),
-            (None, Some(target), None) if target.starts_with('/') || target.starts_with("http://") => Ok(Kind::Http),
+            (None, Some(target), None) if target.starts_with('/') || target.starts_with("http://") => {
+                Ok(Kind::Http)
+            }
             (None, Some(target), None) => Err(SpecError::field(
                 format!("{field}.http"),
                 target,
@@ -257,7 +268,8 @@ mod tests {
 
     #[test]
     fn one_time_and_one_thing_to_run_are_enough() {
-        let nightly = check(r#"{"cron": "0 3 * * *", "timezone": "Europe/Berlin", "command": "node stats.js"}"#);
+        let nightly =
+            check(r#"{"cron": "0 3 * * *", "timezone": "Europe/Berlin", "command": "node stats.js"}"#);
         assert_eq!(nightly.unwrap().kind, Kind::Command);
         let every = check(r#"{"every": "5m", "http": "/tick", "missed": "all", "missed_limit": 3}"#).unwrap();
         assert_eq!((every.kind, every.missed), (Kind::Http, Missed::All { most: 3 }));
@@ -275,6 +287,9 @@ mod tests {
         assert!(refused(r#"{"cron": "@daily", "http": "tick"}"#).contains("/tasks/nightly"));
         assert!(refused(r#"{"cron": "@daily", "command": "x", "keep": 0}"#).contains("schedules.x.keep"));
         assert!(refused(r#"{"cron": "@daily", "comand": "x"}"#).contains("unknown field"));
-        assert!(refused(r#"{"cron": "@daily", "timezone": "Berlin", "command": "x"}"#).contains("schedules.x.timezone"));
+        assert!(
+            refused(r#"{"cron": "@daily", "timezone": "Berlin", "command": "x"}"#)
+                .contains("schedules.x.timezone")
+        );
     }
 }

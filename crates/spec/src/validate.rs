@@ -13,6 +13,7 @@ impl AppSpec {
         self.validate_program()?;
         self.validate_env()?;
         self.validate_sharing()?;
+        self.validate_schedules()?;
         self.validate_limits()
     }
 

@@ -42,8 +42,7 @@ fn no_fire_time_is_started_twice_and_none_is_forgotten() {
         return;
     }
     let count = env("SKEP_JOBS_HISTORIES").unwrap_or(HISTORIES);
-    let threads: Vec<_> =
-        (0..THREADS).map(|first| std::thread::spawn(move || play(first, count))).collect();
+    let threads: Vec<_> = (0..THREADS).map(|first| std::thread::spawn(move || play(first, count))).collect();
     let mut sights = witness::Sights::default();
     for thread in threads {
         sights.add(&thread.join().unwrap().unwrap_or_else(|violation| panic!("{violation}")));

@@ -118,12 +118,13 @@ impl World {
     fn new(seed: u64, loud: bool) -> Self {
         let mut dice = Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ seed);
         // Shortly before Berlin's clocks go forward.
-        let start = 1_774_742_000_000 + i64::try_from(dice.below(4_000_000)).unwrap();
+        let start =
+            1_774_742_000_000 + i64::try_from(dice.below(4_000_000)).expect("it is there and it fits");
         let jobs: Vec<_> = (0..1 + dice.below(3))
             .map(|number| {
                 let id = JobId { app: "app".into(), name: format!("job{number}") };
                 let definition = definition(&mut dice);
-                let when = definition.when.compile(&TimeZone::UTC).unwrap();
+                let when = definition.when.compile(&TimeZone::UTC).expect("it is there and it fits");
                 (id, definition, when)
             })
             .collect();
@@ -191,7 +192,7 @@ impl World {
             .map(|(token, _)| *token)
             .collect();
         for token in requests {
-            self.begun.get_mut(&token).unwrap().ended = true;
+            self.begun.get_mut(&token).expect("it is there and it fits").ended = true;
             self.mail.retain(|(of, _)| *of != token);
         }
     }
@@ -245,7 +246,8 @@ impl World {
             }
             return Ok(());
         }
-        let (_, definition, _) = self.jobs.iter().find(|(id, ..)| *id == start.run.job).unwrap();
+        let (_, definition, _) =
+            self.jobs.iter().find(|(id, ..)| *id == start.run.job).expect("it is there and it fits");
         let (overlap, on_lost, retries) = (definition.overlap, definition.on_lost, definition.retries);
         if let Place::Worker(worker) = start.place {
             let Some(functions) = self.workers.get(&worker) else { return Ok(()) };
@@ -341,15 +343,15 @@ impl World {
     /// The next deadline or end of a program, on the boot clock.
     fn next_moment(&self) -> Option<u64> {
         let deadlines = self.daemon.as_ref()?.next_deadlines();
-        let wall = deadlines.wall.map(|at| {
-            self.now.boot_ms.saturating_add(u64::try_from(at.since(self.now.wall)).unwrap_or(0))
-        });
+        let wall = deadlines
+            .wall
+            .map(|at| self.now.boot_ms.saturating_add(u64::try_from(at.since(self.now.wall)).unwrap_or(0)));
         let ends = self.begun.values().filter(|begun| !begun.ended).map(|begun| begun.end_boot_ms).min();
         [wall, deadlines.boot_ms, ends].into_iter().flatten().min()
     }
 
     fn advance_to(&mut self, boot_ms: u64) {
-        let ms = i64::try_from(boot_ms - self.now.boot_ms).unwrap();
+        let ms = i64::try_from(boot_ms - self.now.boot_ms).expect("it is there and it fits");
         self.now.boot_ms = boot_ms;
         self.move_wall(self.now.wall.plus(ms));
     }
@@ -358,7 +360,9 @@ impl World {
     fn move_wall(&mut self, to: UnixMs) {
         let from = std::mem::replace(&mut self.now.wall, to);
         for (job, _, when) in &self.jobs {
-            let Some(record) = self.disk.records.get(job).filter(|_| self.wanted.contains(job)) else { continue };
+            let Some(record) = self.disk.records.get(job).filter(|_| self.wanted.contains(job)) else {
+                continue;
+            };
             // A clock that goes back and forth while no daemon is there tells nobody where it was.
             let mut at = if self.daemon.is_some() { from } else { from.max(record.cursor) };
             let from = at;
@@ -387,12 +391,13 @@ impl World {
         let by = self.dice.of(&[700, 30_000, 3_600_000, 86_400_000, 1_000_000_000]);
         if self.dice.percent(50) {
             self.witness.sights.see("clock set back");
-            let to = self.now.wall.plus(-i64::try_from(self.dice.below(by)).unwrap());
+            let to =
+                self.now.wall.plus(-i64::try_from(self.dice.below(by)).expect("it is there and it fits"));
             self.now.wall = to;
             self.witness.back_to(to);
         } else {
             self.witness.sights.see("clock set forward");
-            let to = self.now.wall.plus(i64::try_from(self.dice.below(by)).unwrap());
+            let to = self.now.wall.plus(i64::try_from(self.dice.below(by)).expect("it is there and it fits"));
             self.move_wall(to);
         }
         self.handle(Event::Tick)
@@ -481,7 +486,7 @@ impl World {
         let of_it = |begun: &Begun| begun.place == Place::Worker(worker);
         let gone: Vec<u64> = self.begun.iter().filter(|(_, b)| of_it(b)).map(|(token, _)| *token).collect();
         for token in gone {
-            self.begun.get_mut(&token).unwrap().ended = true;
+            self.begun.get_mut(&token).expect("it is there and it fits").ended = true;
             // Its last words may still be in the channel.
             if self.dice.percent(50) {
                 self.mail.retain(|(of, _)| *of != token);
@@ -510,7 +515,11 @@ impl World {
             1 => self.handle(Event::CancelRuns { job }),
             _ => {
                 // Stopped for a moment: what comes meanwhile counts as missed once it is wanted again.
-                self.handle(Event::Define { job, definition: Box::new(self.jobs[index].1.clone()), up: false })?;
+                self.handle(Event::Define {
+                    job,
+                    definition: Box::new(self.jobs[index].1.clone()),
+                    up: false,
+                })?;
                 self.pass(500, true)?;
                 if self.daemon.is_some() {
                     self.define(index)?;
