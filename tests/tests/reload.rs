@@ -192,6 +192,25 @@ fn scaling_up_and_down_loses_nothing() {
     load.finish();
 }
 
+/// The old worker finishes what it has, and all the rest waits in the queue, open connections too.
+#[test]
+fn a_restart_loses_nothing_either() {
+    for instances in [1, 2] {
+        let (skep, port) = (Skep::new(), Port::free());
+        let start = Start::fixture("app", "http.cjs").port(port.number()).instances(instances);
+        skep.start(&start.flags(["--kill-timeout", "600s"]));
+        let load = Load::start(usual(&port));
+        skep.ok(["restart", "app"]);
+        skep.settled("app", instances);
+        load.wait();
+        for (name, clients, report) in load.finish() {
+            if name == "keep-alive" {
+                assert_eq!(report.reconnects(clients), 0, "open connections wait: {report}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_new_version_that_crashes_leaves_the_old_one_serving() {
     let (skep, port) = (Skep::new(), Port::free());
@@ -213,11 +232,7 @@ fn a_new_version_that_never_gets_ready_leaves_the_old_one_serving() {
     fs::write(&gate, "").expect("the folder is writable");
     let start = Start::fixture("app", "announces.js").port(port.number()).env("READY_FILE", &gate);
     let before = skep.start(&start.instances(2).flags(["--wait-ready", "--listen-timeout", "1500"]));
-    // Without downloads: a new worker that listens already serves, and what it has in hand when it is given up is lost
-    // (README, honest limits).
-    let mut plans = usual(&port);
-    plans.retain(|(name, _)| !name.contains("MB"));
-    let load = Load::start(plans);
+    let load = Load::start(usual(&port));
     fs::remove_file(&gate).expect("it is there");
     skep.err(["reload", "app"]);
     assert_eq!(skep.settled("app", 2).pids(), before.pids());

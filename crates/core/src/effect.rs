@@ -26,12 +26,15 @@ pub enum Effect {
         /// The worker whose slot it takes over while that one still serves.
         replaces: Option<WorkerId>,
     },
-    /// Ask the worker to take no new work and finish what it has. Answer with `Drained` when it has nothing left.
+    /// Ask the worker to take no new work and finish what it has. Answer with `Drained` when it has nothing left; in
+    /// [`Leave::Stopped`] with `StopsItself`, at once, if it is better told to stop now.
     Drain {
         /// Who leaves.
         worker: WorkerId,
         /// Who takes its place on the slot, if anybody.
         successor: Option<WorkerId>,
+        /// Why.
+        leave: Leave,
     },
     /// Send a signal. 9 is the end; any other is the app's polite stop, which the driver may translate
     /// (`shutdown_with_message`). To a worker that is not there: nothing.
@@ -69,6 +72,17 @@ pub enum Effect {
         /// How it ended.
         outcome: Outcome,
     },
+}
+
+/// Why a worker is asked to finish what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leave {
+    /// Another one took its place, or its slot is scaled away. It ends by itself if it can; the stop comes later.
+    Replaced,
+    /// It is to stop. A program that handles its stop signal (PM2's way) is signalled at once and finishes by itself;
+    /// only one that would just die finishes first.
+    Stopped,
 }
 
 /// Effects in order. Reusable: take them out with [`Effects::drain`] and hand it in again.

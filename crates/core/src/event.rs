@@ -43,6 +43,12 @@ pub enum Event {
         /// Which worker.
         worker: WorkerId,
     },
+    /// The worker that was asked to finish before a stop sees to its stop by itself (it handles the signal, or cannot
+    /// be asked): it is told at once.
+    StopsItself {
+        /// Which worker.
+        worker: WorkerId,
+    },
     /// The worker's process ended.
     Exited {
         /// Which worker.

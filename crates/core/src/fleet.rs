@@ -72,6 +72,7 @@ impl Fleet {
             Event::Listening { worker } => fleet.heard(turn, worker, Word::Listening),
             Event::Announced { worker } => fleet.heard(turn, worker, Word::Announced),
             Event::Drained { worker } => fleet.heard(turn, worker, Word::Drained),
+            Event::StopsItself { worker } => fleet.heard(turn, worker, Word::StopsItself),
             Event::Exited { worker, status } => fleet.ended(turn, worker, &End::Exit(status)),
             Event::Seen(inventory) => fleet.compare(turn, &inventory),
             Event::Tick => fleet.tick(turn),

@@ -44,7 +44,7 @@ mod worker;
 
 pub use command::{Cause, Command, Target, UpdateHow};
 pub use desired::{Desired, DesiredApp, DesiredSlot, Fallback};
-pub use effect::{Effect, Effects};
+pub use effect::{Effect, Effects, Leave};
 pub use event::{Event, ExitStatus, Inventory, SeenWorker};
 pub use fleet::{Fleet, Snapshot};
 pub use id::{AppId, OpId, Revision, SlotId, WorkerId};

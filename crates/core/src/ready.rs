@@ -13,6 +13,7 @@ pub(crate) enum Word {
     Listening,
     Announced,
     Drained,
+    StopsItself,
 }
 
 // === impl App ===
@@ -31,7 +32,12 @@ impl App {
 
     /// Notes what a worker said; the pass that follows draws the conclusion.
     pub(crate) fn heard(&mut self, turn: &mut Turn<'_>, id: WorkerId, word: Word) {
-        let Some(worker) = self.slots.iter_mut().find_map(|slot| slot.worker_mut(id)) else { return };
+        let Self { id: app, policy, slots, .. } = self;
+        let found = slots.iter_mut().find_map(|slot| {
+            let place = slot.place(*app);
+            Some((place, slot.worker_mut(id)?))
+        });
+        let Some((place, worker)) = found else { return };
         match word {
             Word::Listening => {
                 worker.said.listening = true;
@@ -39,7 +45,8 @@ impl App {
                 self.listened = true;
             }
             Word::Announced => worker.said.announced = true,
-            Word::Drained => worker.drained(turn.now),
+            Word::Drained => worker.drained(turn, place, policy),
+            Word::StopsItself => worker.stops_itself(turn, place, policy),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use crate::turn::Turn;
 use crate::{
-    AppId, Drain, Effect, Notice, Now, Policy, ReadyHow, ReadyRule, Revision, SIGKILL, SlotId, Span, WorkerId,
+    AppId, Drain, Effect, Leave, Notice, Now, Policy, ReadyHow, ReadyRule, Revision, SIGKILL, SlotId, Span,
+    WorkerId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,10 @@ const SPAWN_AGAIN: Span = Span::from_secs(5);
 
 /// A worker that has nothing left to serve may take so long to end by itself (its own clean-up) before the polite stop.
 const DRAINED_GRACE: Span = Span::from_millis(300);
+
+/// A worker that was to finish what it has before a stop and has not done so in its whole time: what the signal may take,
+/// before it is killed. One that would have seen to its stop by itself had all that time to say so.
+const LAST_WORDS: Span = Span::from_millis(300);
 
 /// The pause after the first `SIGKILL`; it doubles up to [`KILL_PAUSE_MAX`]. An exit follows a kill within
 /// milliseconds unless the process hangs in the kernel, which no signal mends.
@@ -72,6 +77,7 @@ pub(crate) enum Phase {
     Draining {
         pid: u32,
         successor: Option<WorkerId>,
+        leave: Leave,
         until: Now,
     },
     Stopping {
@@ -216,8 +222,7 @@ impl Worker {
     ) {
         match (&self.phase, policy.drain) {
             (Phase::Ready { pid, .. }, Drain::Migrate | Drain::Close) => {
-                self.phase = Phase::Draining { pid: *pid, successor, until: turn.now + policy.drain_timeout };
-                turn.fx.push(Effect::Drain { worker: self.id, successor });
+                self.leave(turn, *pid, successor, Leave::Replaced, turn.now + policy.drain_timeout);
                 turn.fx.notice(Notice::Draining { app: place.app, slot: place.slot, worker: self.id });
             }
             (Phase::Ready { .. }, Drain::Signal) | (Phase::Spawning { .. } | Phase::Starting { .. }, _) => {
@@ -227,26 +232,63 @@ impl Worker {
         }
     }
 
-    /// It has nothing left to serve.
-    pub(crate) fn drained(&mut self, now: Now) {
-        if let Phase::Draining { until, .. } = &mut self.phase {
-            *until = (*until).min(now + DRAINED_GRACE);
-        }
+    fn leave(
+        &mut self,
+        turn: &mut Turn<'_>,
+        pid: u32,
+        successor: Option<WorkerId>,
+        leave: Leave,
+        until: Now,
+    ) {
+        self.phase = Phase::Draining { pid, successor, leave, until };
+        turn.fx.push(Effect::Drain { worker: self.id, successor, leave });
     }
 
-    /// Tells it to end. Saying it again changes nothing.
-    pub(crate) fn stop(&mut self, turn: &mut Turn<'_>, place: Place, policy: &Policy) {
-        match self.phase {
+    /// It has nothing left to serve.
+    pub(crate) fn drained(&mut self, turn: &mut Turn<'_>, place: Place, policy: &Policy) {
+        match &mut self.phase {
+            Phase::Draining { leave: Leave::Replaced, until, .. } => {
+                *until = (*until).min(turn.now + DRAINED_GRACE);
+            }
+            Phase::Draining { leave: Leave::Stopped, .. } => {
+                self.tell(turn, place, policy, policy.kill_timeout);
+            }
             Phase::Spawning { .. }
             | Phase::Starting { .. }
             | Phase::Ready { .. }
-            | Phase::Draining { .. } => {
-                let until = turn.now + policy.kill_timeout;
-                self.phase = Phase::Stopping { pid: self.pid(), until, kills: 0 };
-                self.signal(turn, place, policy, policy.stop_signal);
-            }
-            Phase::Stopping { .. } => {}
+            | Phase::Stopping { .. } => {}
         }
+    }
+
+    /// It sees to its stop by itself, once it is told.
+    pub(crate) fn stops_itself(&mut self, turn: &mut Turn<'_>, place: Place, policy: &Policy) {
+        if let Phase::Draining { leave: Leave::Stopped, .. } = self.phase {
+            self.tell(turn, place, policy, policy.kill_timeout);
+        }
+    }
+
+    /// Ends it. One that can is asked first to finish what it has, unless it does that by itself when it is told to
+    /// stop; then it is told. Saying it again changes nothing.
+    pub(crate) fn stop(&mut self, turn: &mut Turn<'_>, place: Place, policy: &Policy) {
+        let finished = turn.now + policy.drain_timeout;
+        match (&self.phase, policy.drain) {
+            (Phase::Starting { pid, .. } | Phase::Ready { pid, .. }, Drain::Migrate | Drain::Close) => {
+                self.leave(turn, *pid, None, Leave::Stopped, finished);
+            }
+            (Phase::Draining { pid, successor, leave: Leave::Replaced, until }, _) => {
+                self.leave(turn, *pid, *successor, Leave::Stopped, (*until).min(finished));
+            }
+            (Phase::Starting { .. } | Phase::Ready { .. }, Drain::Signal) | (Phase::Spawning { .. }, _) => {
+                self.tell(turn, place, policy, policy.kill_timeout);
+            }
+            (Phase::Draining { leave: Leave::Stopped, .. } | Phase::Stopping { .. }, _) => {}
+        }
+    }
+
+    /// Tells it to end, and how long it may take.
+    fn tell(&mut self, turn: &mut Turn<'_>, place: Place, policy: &Policy, patience: Span) {
+        self.phase = Phase::Stopping { pid: self.pid(), until: turn.now + patience, kills: 0 };
+        self.signal(turn, place, policy, policy.stop_signal);
     }
 
     fn signal(&self, turn: &mut Turn<'_>, place: Place, policy: &Policy, signal: i32) {
@@ -260,7 +302,9 @@ impl Worker {
         match self.phase {
             Phase::Spawning { replaces, .. } => self.ask(turn, place, replaces),
             Phase::Starting { .. } | Phase::Ready { .. } => {}
-            Phase::Draining { successor, .. } => turn.fx.push(Effect::Drain { worker: self.id, successor }),
+            Phase::Draining { successor, leave, .. } => {
+                turn.fx.push(Effect::Drain { worker: self.id, successor, leave });
+            }
             Phase::Stopping { kills, .. } => {
                 let signal = if kills == 0 { policy.stop_signal } else { SIGKILL };
                 turn.fx.push(Effect::Signal { worker: self.id, signal, tree: policy.kill_tree });
@@ -294,8 +338,12 @@ impl Worker {
                 }
             },
             Phase::Ready { .. } => Due::Handled,
-            Phase::Draining { .. } => {
-                self.stop(turn, place, policy);
+            Phase::Draining { leave, .. } => {
+                let patience = match leave {
+                    Leave::Replaced => policy.kill_timeout,
+                    Leave::Stopped => LAST_WORDS.min(policy.kill_timeout),
+                };
+                self.tell(turn, place, policy, patience);
                 Due::Handled
             }
             Phase::Stopping { pid: None, kills: KILLS_UNTIL_VANISHED.., .. } => Due::Vanished,

@@ -92,7 +92,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
     let snapshot: Option<Snapshot> = snapshot.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let seen = SeenInventory { children: inventory.children.iter().filter_map(seen).collect() };
     let site = Site {
-        preload: preload(&setting.home)?,
+        preload: write_preload(&setting.home.join("node"))?,
         preload_for_others: preload_for_others(),
         home: setting.home,
         skep: setting.skep,
@@ -186,14 +186,21 @@ fn open_capture(stored: Option<Stored>) -> io::Result<(skep_logs::Capture, Optio
     Ok((skep_logs::Capture::open(safe, zone).map_err(io::Error::other)?, Some(copy)))
 }
 
-/// Writes the preload into the home.
-fn preload(home: &Path) -> io::Result<std::path::PathBuf> {
-    let path = home.join("preload.cjs");
-    let source = skep_node_ipc::PRELOAD_SOURCE.as_bytes();
-    if std::fs::read(&path).ok().as_deref() != Some(source) {
-        skep_sys::durable::replace(&path, source, 0o644)?;
+/// Writes the preload into a directory and answers the file to require.
+fn write_preload(directory: &Path) -> io::Result<std::path::PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().mode(0o755).create(directory);
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
-    Ok(path)
+    for (name, source) in skep_node_ipc::PRELOAD_FILES {
+        let path = directory.join(name);
+        if std::fs::read(&path).ok().as_deref() != Some(source.as_bytes()) {
+            skep_sys::durable::replace(&path, source.as_bytes(), 0o644)?;
+        }
+    }
+    Ok(directory.join(skep_node_ipc::PRELOAD_FILES[0].0))
 }
 
 /// Writes the preload where workers of other users can read it: only root starts such workers, and nobody else may
@@ -202,16 +209,19 @@ fn preload_for_others() -> Option<std::path::PathBuf> {
     if !rustix::process::getuid().is_root() {
         return None;
     }
-    let source = skep_node_ipc::PRELOAD_SOURCE.as_bytes();
-    // Named by its content, so that two versions of skep do not change each other's under a worker's feet.
-    let path = Path::new(SHARED_DIRECTORY).join(format!("skep-preload-{:08x}.cjs", crc32fast::hash(source)));
-    if std::fs::read(&path).ok().as_deref() != Some(source)
-        && let Err(error) = skep_sys::durable::replace(&path, source, 0o644)
-    {
-        crate::diary::note(format_args!("workers of other users go without the drain code: {error}"));
-        return None;
+    let mut hash = crc32fast::Hasher::new();
+    for (_, source) in skep_node_ipc::PRELOAD_FILES {
+        hash.update(source.as_bytes());
     }
-    Some(path)
+    // Named by its content, so that two versions of skep do not change each other's under a worker's feet.
+    let directory = Path::new(SHARED_DIRECTORY).join(format!("skep-preload-{:08x}", hash.finalize()));
+    match write_preload(&directory) {
+        Ok(path) => Some(path),
+        Err(error) => {
+            crate::diary::note(format_args!("workers of other users go without the drain code: {error}"));
+            None
+        }
+    }
 }
 
 fn seen(child: &crate::keeper::Child) -> Option<SeenWorker> {

@@ -259,7 +259,7 @@ impl Driver {
             Effect::Spawn { worker, app, slot, index, revision, replaces } => {
                 self.spawn(crate::spawn::Order { worker, app, slot, index, revision, replaces });
             }
-            Effect::Drain { worker, successor } => self.drain(worker, successor),
+            Effect::Drain { worker, successor, leave } => self.drain(worker, successor, leave),
             Effect::Signal { worker, signal, tree } => self.signal(worker, signal, tree),
             Effect::Discard { worker } => self.discard(worker),
             Effect::CloseSlot { app, slot } => self.close_slot(app, slot),

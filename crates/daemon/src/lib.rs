@@ -12,6 +12,7 @@ mod boot;
 mod channel;
 mod commands;
 mod diary;
+mod drain;
 mod driver;
 mod foreground;
 mod journal;

@@ -6,10 +6,7 @@ use std::os::fd::OwnedFd;
 use skep_api::EventKind;
 use skep_core::{AppId, Event, SlotId, WorkerId};
 use skep_listeners::{Address, GroupKey, Host, LocalAddress, Selector, Transfer};
-use skep_node_ipc::{
-    ConnectionKind, Event as Said, Handover, Query, SockName, UvErrno,
-    skep::{DrainMode, GRACE_MS_DEFAULT},
-};
+use skep_node_ipc::{ConnectionKind, Event as Said, Handover, Query, SockName, UvErrno};
 use skep_spec::AppSpec;
 
 use crate::driver::Driver;
@@ -18,7 +15,10 @@ use crate::ports::Wanted;
 impl Driver {
     pub(crate) fn on_node(&mut self, id: WorkerId, event: Said<OwnedFd>) {
         match event {
-            Said::Online | Said::Hello(_) | Said::Draining { .. } => {}
+            Said::Online | Said::Hello(_) => {}
+            Said::Draining { .. } => self.unlistens_all(id),
+            Said::Drained => self.handle(Event::Drained { worker: id }),
+            Said::StopsItself => self.handle(Event::StopsItself { worker: id }),
             Said::Query(query) => self.query(id, &query),
             Said::Listening(server) => self.listens(id, server.key),
             Said::Closed { key } => self.unlistens(id, &key),
@@ -102,8 +102,21 @@ impl Driver {
     fn unlistens(&mut self, id: WorkerId, label: &str) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.listens.remove(label);
-        let (app, slot) = (worker.app, worker.slot);
+        let (app, slot, leaving) = (worker.app, worker.slot, worker.leaving);
         self.refresh_live(app, slot);
+        if leaving {
+            self.reconcile_ports(app);
+        }
+    }
+
+    /// A draining worker accepts nothing any more. Where nobody else will, the address is closed at once: better refused
+    /// than left waiting.
+    fn unlistens_all(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.listens.clear();
+        let app = worker.app;
+        self.keep_progress(id);
+        self.reconcile_ports(app);
     }
 
     fn mark_leaving(&mut self, id: WorkerId) {
@@ -161,32 +174,6 @@ impl Driver {
         }
         self.reclaim(id);
         self.handle(Event::Drained { worker: id });
-    }
-
-    /// `Effect::Drain`.
-    pub(crate) fn drain(&mut self, id: WorkerId, successor: Option<WorkerId>) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.leaving = true;
-        let (app, slot) = (worker.app, worker.slot);
-        let mode = match worker.spec.drain {
-            skep_spec::Drain::Migrate => DrainMode::Migrate,
-            skep_spec::Drain::Close | skep_spec::Drain::Signal => DrainMode::Close,
-        };
-        self.traffic.succeed(id, successor);
-        let told = match self.channel_mut(id) {
-            Some(channel) => {
-                if !channel.session_mut().drain(mode, GRACE_MS_DEFAULT) {
-                    channel.session_mut().disconnect();
-                }
-                true
-            }
-            None => false,
-        };
-        self.flush_channel(id);
-        self.refresh_live(app, slot);
-        if !told {
-            self.empty_queue(id, successor);
-        }
     }
 
     /// An idle connection of a draining worker, for its successor or any other that has the server.

@@ -302,16 +302,19 @@ impl Driver {
         self.patrol_app(app);
     }
 
-    /// Whether some worker of the app is there or wanted: as long as that is so, its addresses stay open.
+    /// Whether some worker of the app shall run, now or soon.
+    pub(crate) fn is_wanted(&self, app: AppId) -> bool {
+        let halting = self.ending || self.ending_op.is_some();
+        let up = |slot: &skep_core::SlotView| slot.up && slot.status != skep_core::Status::Errored;
+        !halting && self.fleet.app(app).is_some_and(|view| !view.deleting && view.slots.iter().any(up))
+    }
+
+    /// Whether some worker of the app is wanted, or still accepts: as long as that is so, its addresses stay open.
     fn is_alive(&self, app: AppId) -> bool {
-        use skep_core::Status;
-        let wanted = self.fleet.app(app).is_some_and(|view| {
-            view.slots.iter().any(|slot| match slot.status {
-                Status::Online | Status::Stopping | Status::Launching | Status::WaitingRestart => true,
-                Status::Stopped | Status::Errored => false,
-            })
-        });
-        wanted || self.workers.values().any(|worker| worker.app == app)
+        let accepts = |worker: &crate::worker::Worker| {
+            worker.app == app && (!worker.leaving || !worker.listens.is_empty())
+        };
+        self.is_wanted(app) || self.workers.values().any(accepts)
     }
 
     /// Closes what nobody needs any more: the sockets of slots that stopped, and all of an app that stopped.

@@ -37,7 +37,7 @@ pub use errno::{UvErrno, describe_errno};
 pub use frame::{LINE_BYTES_MAX, SPILL_BYTES, Serialization, WINDOW_BYTES};
 pub use incoming::HandleKind;
 pub use outgoing::SockName;
-pub use preload::{PRELOAD_SOURCE, inject_preload, preload_allowed};
+pub use preload::{PRELOAD_FILES, inject_preload, preload_allowed};
 pub use seq::Generation;
 pub use session::{
     ConnId, ConnectionKind, Dropped, Event, FrameRef, Handover, Listening, OUTGOING_BYTES_MAX, Received,

@@ -135,7 +135,12 @@ pub(crate) fn handle_ack(received: bool) -> Vec<u8> {
 }
 
 pub(crate) fn drain(mode: DrainMode, grace_ms: u32) -> Vec<u8> {
-    line(&Skep { cmd: skep::CMD, body: ToPreload::Drain { mode, grace_ms } })
+    line(&Skep { cmd: skep::CMD, body: ToPreload::Drain { mode, grace_ms, keep: false, stop: None } })
+}
+
+/// The same before a stop; the app is asked whether it sees to the signal `stop` by itself.
+pub(crate) fn finish(mode: DrainMode, grace_ms: u32, stop: Option<&str>) -> Vec<u8> {
+    line(&Skep { cmd: skep::CMD, body: ToPreload::Drain { mode, grace_ms, keep: true, stop } })
 }
 
 /// A message for `process.on('message')`. JSON text may contain newlines between tokens, which would cut the line in

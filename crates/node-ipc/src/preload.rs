@@ -1,7 +1,11 @@
 //! Getting `npm/skep/preload.cjs` into a worker by `NODE_OPTIONS`.
 
-/// The preload's source; the daemon writes it to a file of its own that workers can read.
-pub const PRELOAD_SOURCE: &str = include_str!("../../../npm/skep/preload.cjs");
+/// The preload's files, by name; the daemon writes them to a directory that workers can read. The first is the one to
+/// require.
+pub const PRELOAD_FILES: [(&str, &str); 2] = [
+    ("preload.cjs", include_str!("../../../npm/skep/preload.cjs")),
+    ("drain.cjs", include_str!("../../../npm/skep/drain.cjs")),
+];
 
 /// The value of `NODE_OPTIONS` that loads the preload at `path` and then does what the user's own value says.
 /// The preload cuts itself out again, so that the app and its children see the user's value byte for byte; therefore an

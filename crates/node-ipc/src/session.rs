@@ -214,12 +214,22 @@ impl<F> Session<F> {
 
     /// Asks our preload to drain. False if there is none: use [`Session::disconnect`] or a signal.
     pub fn drain(&mut self, mode: DrainMode, grace_ms: u32) -> bool {
+        self.begin_drain(outgoing::drain(mode, grace_ms))
+    }
+
+    /// The same for a worker that is to be told to stop afterwards: its channel stays. The answer is
+    /// [`Event::Drained`], or at once [`Event::StopsItself`] from an app that handles the signal `stop`.
+    pub fn finish(&mut self, mode: DrainMode, grace_ms: u32, stop: Option<&str>) -> bool {
+        self.begin_drain(outgoing::finish(mode, grace_ms, stop))
+    }
+
+    fn begin_drain(&mut self, line: Vec<u8>) -> bool {
         if self.state.hello.is_none() {
             return false;
         }
         self.state.draining = true;
         self.revision += 1;
-        self.queue(outgoing::drain(mode, grace_ms), None);
+        self.queue(line, None);
         true
     }
 

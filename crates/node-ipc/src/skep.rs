@@ -13,6 +13,12 @@
 //!        would show in the app; a connection sent to it comes back with `accepted:false`.
 //! P> {"cmd":"NODE_SKEP","act":"drain","mode":"migrate"|"close","graceMs":2000}
 //!        Stop accepting, let go of idle connections, end when the last one has ended. Repeating it changes nothing.
+//! P> {"cmd":"NODE_SKEP","act":"drain",…,"keep":true,"stop":"SIGINT"}
+//!        The same before a stop. With `stop`, an app that listens to that signal is not touched: W says `stops_itself`
+//!        and expects the signal. `keep`: the channel stays, and W says `drained` as soon as no request is under way
+//!        (upgraded and raw connections count only while bytes move). Repeating it gets the same answers again.
+//! W> {"cmd":"NODE_SKEP","act":"stops_itself"}
+//! W> {"cmd":"NODE_SKEP","act":"drained"}
 //! W> {"cmd":"NODE_SKEP","act":"draining","servers":1,"connections":12}
 //!        The drain was begun with so many servers and open connections.
 //! W> {"cmd":"NODE_HANDLE","type":"net.Native","msg":{"cmd":"NODE_SKEP","act":"conn","id":7,"server":S}} + fd
@@ -86,6 +92,8 @@ pub(crate) enum FromPreload {
     Hello(Hello),
     Listening { server: BoundServer },
     Draining { servers: u32, connections: u32 },
+    Drained,
+    StopsItself,
     Conn { server: BoundServer },
     Accepted { ack: u64, accepted: bool },
 }
@@ -98,6 +106,10 @@ pub(crate) enum ToPreload<'a> {
         mode: DrainMode,
         #[serde(rename = "graceMs")]
         grace_ms: u32,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stop: Option<&'a str>,
     },
     Newconn {
         server: &'a BoundServer,

@@ -285,7 +285,8 @@ fn healthy(dice: &mut Dice) -> Behaviour {
         _ => Draining::Ends(dice.millis(400)),
     };
     let stops = dice.percent(90).then(|| dice.millis(200));
-    Behaviour { listens: ready, announces: ready, drains, stops, ..Behaviour::healthy() }
+    let stops_itself = dice.percent(30);
+    Behaviour { listens: ready, announces: ready, drains, stops, stops_itself, ..Behaviour::healthy() }
 }
 
 /// Each revision has its character, and some of its processes a worse one.

@@ -2,7 +2,8 @@
 
 use crate::process::{Behaviour, Draining};
 use skep_core::{
-    AppId, Effect, Event, ExitStatus, Inventory, Now, Revision, SIGKILL, SeenWorker, SlotId, Span, WorkerId,
+    AppId, Effect, Event, ExitStatus, Inventory, Leave, Now, Revision, SIGKILL, SeenWorker, SlotId, Span,
+    WorkerId,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -36,6 +37,7 @@ enum Deed {
     Listen,
     Announce,
     ReportDrained,
+    StopItself,
     End(i32),
     Die(i32),
 }
@@ -77,6 +79,7 @@ impl Kernel {
             }
             Deed::Announce => Some(Event::Announced { worker }),
             Deed::ReportDrained => Some(Event::Drained { worker }),
+            Deed::StopItself => Some(Event::StopsItself { worker }),
             Deed::End(code) => Some(self.end(worker, ExitStatus::Code(code))),
             Deed::Die(signal) => Some(self.end(worker, ExitStatus::Signal(signal))),
         }
@@ -137,9 +140,12 @@ impl Kernel {
         }
     }
 
-    /// Asks to drain. Asking again changes nothing.
-    pub fn drain(&mut self, now: Now, worker: WorkerId) {
+    /// Asks to drain. Asking again changes nothing, but whoever sees to its stop by itself says so again.
+    pub fn drain(&mut self, now: Now, worker: WorkerId, leave: Leave) {
         let Some(child) = self.children.get_mut(&worker) else { return };
+        if leave == Leave::Stopped && child.behaviour.stops_itself {
+            return self.schedule(now, worker, Deed::StopItself);
+        }
         if std::mem::replace(&mut child.leaving, true) {
             return;
         }

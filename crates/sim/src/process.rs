@@ -17,6 +17,8 @@ pub struct Behaviour {
     pub stops: Option<Span>,
     /// What it does when asked to drain.
     pub drains: Draining,
+    /// It handles the stop signal, and says so when it is asked to finish before a stop.
+    pub stops_itself: bool,
     /// It is gone so long after `SIGKILL` (a process that hangs in the kernel takes long).
     pub dies: Span,
 }
@@ -51,6 +53,7 @@ impl Behaviour {
             exits: None,
             stops: Some(Span::from_millis(5)),
             drains: Draining::Ends(Span::from_millis(20)),
+            stops_itself: false,
             dies: Span::from_millis(1),
         }
     }

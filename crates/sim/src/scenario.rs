@@ -5,8 +5,8 @@ use crate::wire::Manners;
 use crate::witness::{Violation, workers};
 use crate::world::{Memory, World};
 use skep_core::{
-    AppId, AppView, Cause, Command, Effect, ExitStatus, OpId, Outcome, PhaseName, Policy, Revision, SlotId,
-    SlotView, Span, Status, UpdateHow, WorkerId, WorkerView,
+    AppId, AppView, Cause, Command, Effect, ExitStatus, Leave, OpId, Outcome, PhaseName, Policy, Revision,
+    SlotId, SlotView, Span, Status, UpdateHow, WorkerId, WorkerView,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -237,8 +237,9 @@ fn deed(effect: &Effect) -> Option<String> {
     match effect {
         Effect::Spawn { worker, .. } => Some(format!("spawn {worker}")),
         Effect::Signal { worker, signal, .. } => Some(format!("signal {worker} {signal}")),
-        Effect::Drain { worker, successor: Some(next) } => Some(format!("drain {worker} for {next}")),
-        Effect::Drain { worker, successor: None } => Some(format!("drain {worker}")),
+        Effect::Drain { worker, leave: Leave::Stopped, .. } => Some(format!("finish {worker}")),
+        Effect::Drain { worker, successor: Some(next), .. } => Some(format!("drain {worker} for {next}")),
+        Effect::Drain { worker, successor: None, .. } => Some(format!("drain {worker}")),
         Effect::CloseSlot { slot, .. } => Some(format!("close slot {slot}")),
         Effect::CloseApp { app } => Some(format!("close app {app}")),
         Effect::Persist | Effect::Discard { .. } | Effect::Notice(_) | Effect::OpDone { .. } => None,

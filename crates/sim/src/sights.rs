@@ -1,6 +1,6 @@
 //! What was seen to happen, so that a test can tell whether its histories are worth anything.
 
-use skep_core::{Effect, Notice, Outcome, ReadyHow, Reason};
+use skep_core::{Effect, Leave, Notice, Outcome, ReadyHow, Reason};
 use std::collections::BTreeSet;
 
 /// Kinds of things that happened.
@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 pub struct Sights(BTreeSet<&'static str>);
 
 /// Everything that can be seen: random histories must come across all of it.
-pub(crate) const ALL: [&str; 32] = [
+pub(crate) const ALL: [&str; 33] = [
     "app created",
     "app deleted",
     "close slot",
     "drain",
+    "drain before a stop",
     "drain for a successor",
     "draining",
     "exited",
@@ -50,6 +51,7 @@ impl Sights {
     pub fn note(&mut self, effect: &Effect) {
         let kind = match effect {
             Effect::Persist => "persist",
+            Effect::Drain { leave: Leave::Stopped, .. } => "drain before a stop",
             Effect::Drain { successor: None, .. } => "drain",
             Effect::Drain { successor: Some(_), .. } => "drain for a successor",
             Effect::CloseSlot { .. } => "close slot",

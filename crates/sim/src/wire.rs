@@ -112,7 +112,10 @@ fn sender(event: &Event) -> Sender {
         Event::Spawned { .. } | Event::SpawnFailed { .. } | Event::Exited { .. } | Event::Seen(_) => {
             Sender::Keeper
         }
-        Event::Listening { .. } | Event::Announced { .. } | Event::Drained { .. } => Sender::Worker,
+        Event::Listening { .. }
+        | Event::Announced { .. }
+        | Event::Drained { .. }
+        | Event::StopsItself { .. } => Sender::Worker,
         Event::Command { .. } | Event::Tick => Sender::Nobody,
     }
 }

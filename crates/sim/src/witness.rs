@@ -1,8 +1,8 @@
 //! Watches every turn of the core and says what must never happen.
 
 use skep_core::{
-    AppId, AppView, Command, Effect, Effects, Event, Fleet, Now, OpId, Outcome, PhaseName, SlotId, SlotView,
-    Target, WorkerId, WorkerView,
+    AppId, AppView, Command, Drain, Effect, Effects, Event, Fleet, Now, OpId, Outcome, PhaseName, SlotId,
+    SlotView, Target, WorkerId, WorkerView,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,13 +66,16 @@ impl Witness {
             | Event::Listening { .. }
             | Event::Announced { .. }
             | Event::Drained { .. }
+            | Event::StopsItself { .. }
             | Event::Exited { .. }
             | Event::Seen(_)
             | Event::Tick => self.stopped.clone(),
         };
         for effect in fx {
-            if let Effect::Spawn { worker, .. } = effect {
-                self.judge_spawn(after, *worker, effect, &stopped)?;
+            match effect {
+                Effect::Spawn { worker, .. } => self.judge_spawn(after, *worker, effect, &stopped)?,
+                Effect::Signal { worker, .. } => judge_signal(before, after, *worker)?,
+                _ => {}
             }
         }
         Ok(())
@@ -256,6 +259,20 @@ impl Witness {
     pub fn spawns(&self) -> usize {
         self.spawned.len()
     }
+}
+
+/// Whoever can finish what it has is asked to before it is told to stop.
+fn judge_signal(before: &Fleet, after: &Fleet, worker: WorkerId) -> Checked {
+    let drains = |fleet: &Fleet, app: AppId| {
+        let known = fleet.desired().apps.into_iter().find(|known| known.id == app);
+        known.is_some_and(|app| app.policy.drain != Drain::Signal)
+    };
+    for app in before.apps().iter().filter(|app| drains(before, app.id) && drains(after, app.id)) {
+        let told = app.slots.iter().flat_map(workers).find(|known| known.id == worker);
+        let served = told.is_some_and(|told| matches!(told.phase, PhaseName::Starting | PhaseName::Ready));
+        promise!(!served, "{worker} is told to stop with all that it has in hand");
+    }
+    Ok(())
 }
 
 fn judge_app(app: &AppView) -> Checked {

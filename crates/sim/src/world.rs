@@ -228,7 +228,7 @@ impl World {
                     }
                     self.check_crowd()?;
                 }
-                Effect::Drain { worker, .. } => self.kernel.drain(self.now, *worker),
+                Effect::Drain { worker, leave, .. } => self.kernel.drain(self.now, *worker, *leave),
                 Effect::Signal { worker, signal, .. } => self.kernel.signal(self.now, *worker, *signal),
                 Effect::Discard { worker } => self.kernel.discard(*worker),
                 Effect::Persist

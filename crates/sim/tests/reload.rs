@@ -128,7 +128,7 @@ fn when_old_and_new_crash_the_slot_gets_its_proven_revision_back_at_once() {
     let mut it = Scenario::ready(2, drains());
     let op = it.update(2, UpdateHow::Rolling);
     it.run(20).crash_worker(WorkerId(1), 1).crash_worker(WorkerId(3), 1);
-    it.shows("launching#5, online#2 (stopping#4)");
+    it.shows("launching#5, online#2 (draining#4)");
     assert_eq!(it.slot(0).worker.expect("it was spawned").revision, Revision(1));
     assert!(matches!(it.outcome(op), Some(Outcome::Failed(_))));
     it.run(100).shows("online#5, online#2");
@@ -266,11 +266,12 @@ fn a_hot_update_touches_no_worker_and_the_next_one_runs_it() {
 #[test]
 fn recreate_ends_every_worker_before_it_starts_the_first_new_one() {
     let mut it = Scenario::empty();
-    it.next(Behaviour::healthy()).next(Behaviour { stops: Some(ms(300)), ..Behaviour::healthy() });
+    let slow = Behaviour { drains: Draining::Ends(ms(300)), ..Behaviour::healthy() };
+    it.next(Behaviour::healthy()).next(slow);
     let mut it = it.with_app(2, drains());
     it.run(100);
     let op = it.update(2, UpdateHow::Recreate);
-    it.run(100).shows("launching, stopping#2").run(300).shows("online#3, online#4");
+    it.run(100).shows("launching, draining#2").run(300).shows("online#3, online#4");
     it.done(op);
 }
 

@@ -67,7 +67,7 @@ fn without_a_snapshot_a_process_that_belongs_nowhere_is_stopped_and_one_on_a_sto
     it.scale(3);
     it.run(100).shows("online#1, online#2, online#3");
     it.command(Command::Stop { target: it.slot_id(2).into() });
-    it.kill_daemon(Memory::Nothing).shows("online#1, online#2, stopping#3");
+    it.kill_daemon(Memory::Nothing).shows("online#1, online#2, draining#3");
     it.run(600).shows("online#1, online#2, stopped");
     assert_eq!(it.world.kernel.living().count(), 2);
 }

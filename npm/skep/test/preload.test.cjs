@@ -61,7 +61,7 @@ const look = () => ({
   events: process.eventNames().map(String).sort(),
   env: Object.keys(process.env).filter((name) => /SKEP|NODE_CHANNEL|UNIQUE/.test(name)),
   prototype: Object.keys(require('net').Server.prototype),
-  cache: Object.keys(require.cache).filter((file) => /preload/.test(file)),
+  cache: Object.keys(require.cache).filter((file) => /preload|drain/.test(file)),
   listen: String(require('net').Server.prototype.listen).length,
 })
 `

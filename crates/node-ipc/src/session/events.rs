@@ -45,6 +45,10 @@ pub enum Event<F> {
         /// Connections that were open.
         connections: u32,
     },
+    /// The preload has nothing left to serve; the channel stays.
+    Drained,
+    /// The app handles its stop signal: it was not drained and expects the signal.
+    StopsItself,
     /// A connection of ours is served by the worker; our copy is closed.
     Accepted(ConnId),
     /// A connection of ours comes back and needs another worker.

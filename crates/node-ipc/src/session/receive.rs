@@ -222,6 +222,8 @@ impl<F> Session<F> {
             FromPreload::Draining { servers, connections } => {
                 events.push(Event::Draining { servers, connections });
             }
+            FromPreload::Drained => events.push(Event::Drained),
+            FromPreload::StopsItself => events.push(Event::StopsItself),
             FromPreload::Accepted { ack, accepted } => self.answered(ack, accepted, events),
             // Without its descriptor it means nothing; the handle's own path is in `line`.
             FromPreload::Conn { .. } => {}

@@ -281,6 +281,8 @@ impl Primary {
             }
             Event::Exiting => "exiting".to_owned(),
             Event::Draining { servers, connections } => format!("draining {servers} {connections}"),
+            Event::Drained => "drained".to_owned(),
+            Event::StopsItself => "stops itself".to_owned(),
             Event::Accepted(conn) => {
                 if let Some((key, _, _)) = self.conns.remove(&conn)
                     && let Some(listener) = self.listeners.get_mut(&key)

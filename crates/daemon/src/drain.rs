@@ -1,0 +1,78 @@
+//! Carrying out `Drain`: a worker takes nothing new and finishes what it has.
+
+use skep_core::{AppId, Event, Leave, WorkerId};
+use skep_node_ipc::skep::{DrainMode, GRACE_MS_DEFAULT};
+
+use crate::driver::Driver;
+
+/// How long an idle connection that nobody takes over stays open before a stop. Long enough for a request that is on its
+/// way to be seen, too short to be noticed by whoever typed `stop`; the next one would be refused in any case.
+const STOP_GRACE_MS: u32 = 100;
+
+impl Driver {
+    /// `Effect::Drain`.
+    pub(crate) fn drain(&mut self, id: WorkerId, successor: Option<WorkerId>, leave: Leave) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let serves = worker.leaving || !worker.listens.is_empty();
+        worker.leaving = true;
+        let (app, slot) = (worker.app, worker.slot);
+        match leave {
+            Leave::Replaced => self.traffic.succeed(id, successor),
+            Leave::Stopped => {}
+        }
+        let asked = match leave {
+            Leave::Replaced => self.ask_to_drain(id),
+            Leave::Stopped => serves && self.ask_to_finish(id),
+        };
+        self.flush_channel(id);
+        self.refresh_live(app, slot);
+        match (leave, asked) {
+            (_, true) => {}
+            (Leave::Replaced, false) => self.empty_queue(id, successor),
+            // It has nothing to finish, or nobody in it understands the question.
+            (Leave::Stopped, false) => self.queue.push_back(Event::StopsItself { worker: id }),
+        }
+    }
+
+    /// True if there is a channel to say it on.
+    fn ask_to_drain(&mut self, id: WorkerId) -> bool {
+        let Some(worker) = self.workers.get(&id) else { return false };
+        let mode = self.drain_mode(worker.app, worker.spec.drain);
+        // Half of the time that the drain has: connections that wait for their last request leave in the other half.
+        let half = u32::try_from(worker.spec.kill_timeout.0 / 2).unwrap_or(u32::MAX);
+        let (grace, by_message) = (half.min(GRACE_MS_DEFAULT), worker.spec.shutdown_with_message);
+        let Some(channel) = self.channel_mut(id) else { return false };
+        let session = channel.session_mut();
+        let told = match by_message {
+            // Its farewell is a message, which needs the channel.
+            true => session.finish(mode, grace, None),
+            false => session.drain(mode, grace),
+        };
+        if !told {
+            session.disconnect();
+        }
+        true
+    }
+
+    /// False if it is better told to stop at once.
+    fn ask_to_finish(&mut self, id: WorkerId) -> bool {
+        let Some(worker) = self.workers.get(&id) else { return false };
+        if worker.spec.shutdown_with_message {
+            return false; // Whoever asks for the message handles it.
+        }
+        let mode = self.drain_mode(worker.app, worker.spec.drain);
+        let signal = worker.spec.kill_signal.to_string();
+        let Some(channel) = self.channel_mut(id).filter(|channel| !channel.closed) else { return false };
+        channel.session_mut().finish(mode, STOP_GRACE_MS, Some(&signal))
+    }
+
+    /// Connections move only if somebody of the app is there, or will be, to take them.
+    fn drain_mode(&self, app: AppId, drain: skep_spec::Drain) -> DrainMode {
+        match drain {
+            skep_spec::Drain::Migrate if self.is_wanted(app) => DrainMode::Migrate,
+            skep_spec::Drain::Migrate | skep_spec::Drain::Close | skep_spec::Drain::Signal => {
+                DrainMode::Close
+            }
+        }
+    }
+}
