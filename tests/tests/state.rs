@@ -227,3 +227,130 @@ fn a_chat_reaches_the_clients_of_all_workers() {
         assert!(output.status.success(), "{example}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[test]
+fn the_command_line_looks_at_what_workers_share_and_changes_it() {
+    let skep = Skep::new();
+    skep.boot();
+    let state = |args: &[&str]| skep.ok([&["state"], args].concat());
+    assert_eq!(state(&["set", "times", "41"]), "41\n");
+    assert_eq!(state(&["incr", "times"]), "42\n");
+    assert_eq!(state(&["incr", "times", "-2"]), "40\n");
+    assert_eq!(state(&["set", "sessions", "a", r#"{"user":"ann"}"#, "--ttl", "1h"]), "{\"user\":\"ann\"}\n");
+    state(&["set", "sessions", "b", "plain text"]);
+    assert_eq!(state(&["get", "sessions", "b"]), "\"plain text\"\n");
+    state(&["set", "score", "ann", "5", "--kind", "leaderboard"]);
+    state(&["incr", "score", "7", "--key", "bob"]);
+    assert_eq!(state(&["get", "score"]), "rank  member  score\n   1  bob         7\n   2  ann         5\n");
+    let names = state(&["ls", "--json"]);
+    for name in [
+        r#"{"kind":"counter","name":"times","value":40}"#,
+        r#"{"kind":"map","name":"sessions","entries":2}"#,
+        r#"{"kind":"leaderboard","name":"score","entries":2}"#,
+    ] {
+        assert!(names.contains(name), "{names}");
+    }
+
+    let backup = skep.root().join("backup");
+    state(&["backup", backup.to_str().expect("UTF-8")]);
+    assert_eq!(state(&["del", "sessions", "a", "nobody"]), "1\n");
+    assert_eq!(state(&["del", "score"]), "2\n");
+    assert_eq!(state(&["del", "times"]), "0\n");
+    state(&["restore", backup.to_str().expect("UTF-8")]);
+    assert_eq!(
+        (state(&["get", "times"]).as_str(), state(&["get", "score", "bob"]).as_str()),
+        ("40\n", "7\n")
+    );
+
+    for (args, code, words) in [
+        (&["get", "nobody"][..], 3, "skep state ls"),
+        (&["get", "sessions", "nobody"], 3, "no key"),
+        (&["incr", "times", "0.5"], 2, "whole number"),
+        (&["incr", "sessions"], 2, "map"),
+        (&["set", "times", "many"], 2, "no number"),
+        (&["set", "times", "1", "--ttl", "1h"], 2, "--ttl"),
+        (&["restore", "/dev/null"], 2, "not a backup"),
+        (&["backup", "/nowhere/at/all"], 1, "/nowhere/at/all"),
+        (&["config", "max_size=1"], 2, "max_size"),
+    ] {
+        let outcome = skep.run([&["state"], args].concat());
+        assert_eq!(outcome.code, Some(code), "{args:?}: {outcome:?}");
+        assert!(outcome.stderr.contains(words), "{args:?}: {}", outcome.stderr);
+    }
+    assert_eq!(state(&["get", "times"]), "40\n", "nothing was changed by what was refused");
+}
+
+#[test]
+fn who_holds_a_lock_and_who_waits_for_it_is_shown() {
+    let stage = Stage::new("token/app.js", 2, &[("UPSTREAM", "http://127.0.0.1:1/".to_owned())]);
+    let script = stage.skep.root().join("locks.js");
+    let code =
+        "require('skep').locks.request('report', () => new Promise(() => {})); setInterval(() => {}, 1e6)";
+    std::fs::write(&script, code).expect("written");
+    let start = Start::program("locks", script).instances(2).env("NODE_PATH", node_path(&stage.skep));
+    stage.skep.start(&start);
+    let locks = Deadline::until("one holds it and one waits", || {
+        let locks: serde_json::Value =
+            serde_json::from_str(&stage.skep.ok(["state", "locks", "--json"])).expect("JSON");
+        (locks[0]["held"].as_array()?.len() == 1 && locks[0]["waiting"].as_array()?.len() == 1)
+            .then_some(locks)
+    });
+    let holder = &locks[0]["held"][0];
+    let pid = u32::try_from(holder["pid"].as_u64().expect("a pid")).expect("a pid is small");
+    assert!(stage.skep.app("locks").pids().contains(&pid), "{locks}");
+    assert!(holder["token"].as_u64().is_some() && locks[0]["waiting"][0]["app"].is_string(), "{locks}");
+    let shown = stage.skep.ok(["state", "locks"]);
+    assert!(shown.contains("report") && shown.contains("locks:0") && shown.contains("waits"), "{shown}");
+    // Killed, it goes to the one that waited.
+    process::kill(pid);
+    Deadline::until("the other has it", || {
+        let locks: serde_json::Value =
+            serde_json::from_str(&stage.skep.ok(["state", "locks", "--json"])).expect("JSON");
+        (locks[0]["held"][0]["pid"].as_u64()? != u64::from(pid)).then_some(())
+    });
+}
+
+#[test]
+fn a_saved_state_outlives_the_machines_memory() {
+    let skep = Skep::new();
+    skep.boot();
+    skep.ok(["state", "config", "save=1s", "max_size=8M"]);
+    skep.ok(["state", "set", "times", "7"]);
+    let stats = |skep: &Skep| -> serde_json::Value {
+        serde_json::from_str(&skep.ok(["state", "stats", "--json"])).expect("JSON")
+    };
+    let dir = PathBuf::from(stats(&skep)["dir"].as_str().expect("a path"));
+    let copy = skep.home().join("shared.backup");
+    Deadline::until("a copy is written", || copy.exists().then_some(()));
+    skep.ok(["state", "incr", "times"]);
+    skep.ok(["kill"]);
+    // As a reboot does.
+    std::fs::remove_dir_all(&dir).expect("removed");
+    skep.boot();
+    assert_eq!(skep.ok(["state", "get", "times"]), "8\n");
+    assert_eq!(stats(&skep)["data_bytes_max"], 8 << 20);
+}
+
+#[test]
+fn where_there_can_be_no_state_apps_run_and_are_told_why() {
+    let skep = Skep::new();
+    skep.boot();
+    let foreign = skep.root().join("foreign");
+    std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+        .create(&foreign)
+        .expect("made");
+    std::fs::write(foreign.join("data.mdb"), "somebody's").expect("written");
+    skep.ok(["state", "config", &format!("dir={}", foreign.display())]);
+    let script = skep.root().join("asks.js");
+    let code = "require('http').createServer((request, response) => {
+        try { require('skep').counter('x').add(1) } catch (error) { response.end(error.code + ' ' + error.message) }
+    }).listen(process.env.PORT)";
+    std::fs::write(&script, code).expect("written");
+    let port = Port::free();
+    skep.start(&Start::program("asks", script).port(port.number()).env("NODE_PATH", node_path(&skep)));
+    let answer = http::get(port.address(), "/").expect("it serves").body;
+    assert!(answer.starts_with("ERR_SKEP_STATE") && answer.contains("not a skep store"), "{answer}");
+    assert_eq!(skep.run(["state", "ls"]).code, Some(1));
+    assert!(skep.ok(["daemon", "status"]).contains("no shared state"));
+    assert_eq!(std::fs::read_to_string(foreign.join("data.mdb")).expect("read"), "somebody's");
+}

@@ -16,6 +16,7 @@ mod openapi;
 mod progress;
 mod request;
 mod route;
+mod state;
 mod target;
 mod view;
 
@@ -29,5 +30,9 @@ pub use request::{
     UpgradeDaemon,
 };
 pub use route::{Found, Method, ROUTES, Route, RouteSpec, find};
+pub use state::{
+    ChangeState, STATE_ENTRIES_DEFAULT, StateChange, StateChanged, StateConfig, StateEntry, StateFile,
+    StateHolder, StateKind, StateLock, StateName, StateQuery, StateQueue, StateStats, StateView,
+};
 pub use target::{Known, Pick, Target, TargetError, decode_targets, encode_targets};
 pub use view::{AppView, DaemonView, ExitView, ListenerView, QueueView, RolloutView, SlotView, Status};

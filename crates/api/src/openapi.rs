@@ -59,9 +59,41 @@ fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
             json: Some(json_object()),
             ..none
         },
+        Route::StateNames
+        | Route::ShowState
+        | Route::ChangeState
+        | Route::StateLocks
+        | Route::StateQueues
+        | Route::StateStats
+        | Route::BackupState
+        | Route::RestoreState
+        | Route::ShowStateConfig
+        | Route::ConfigureState => state_shape(route, schemas, none),
         Route::StopDaemon => Shape { json: Some(json_object()), ..none },
         Route::OpenApi => Shape { json: Some(json_object()), ..none },
     }
+}
+
+/// The shapes of the routes of shared state.
+fn state_shape(route: Route, schemas: &mut SchemaGenerator, none: Shape) -> Shape {
+    let json = match route {
+        Route::StateNames => Vec::<crate::StateName>::json_schema(schemas),
+        Route::ShowState => schemas.subschema_for::<crate::StateView>(),
+        Route::ChangeState => schemas.subschema_for::<crate::StateChanged>(),
+        Route::StateLocks => Vec::<crate::StateLock>::json_schema(schemas),
+        Route::StateQueues => Vec::<crate::StateQueue>::json_schema(schemas),
+        Route::StateStats => schemas.subschema_for::<crate::StateStats>(),
+        Route::ShowStateConfig | Route::ConfigureState => schemas.subschema_for::<crate::StateConfig>(),
+        _ => json_object(),
+    };
+    let body = match route {
+        Route::ChangeState => Some(schemas.subschema_for::<crate::ChangeState>()),
+        Route::BackupState | Route::RestoreState => Some(schemas.subschema_for::<crate::StateFile>()),
+        Route::ConfigureState => Some(schemas.subschema_for::<crate::StateConfig>()),
+        _ => None,
+    };
+    let query = (route == Route::ShowState).then(|| crate::StateQuery::json_schema(schemas));
+    Shape { query, body, json: Some(json), ..none }
 }
 
 fn json_object() -> Schema {

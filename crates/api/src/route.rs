@@ -42,6 +42,26 @@ pub enum Route {
     Resurrect,
     /// Become another version of skep.
     UpgradeDaemon,
+    /// What is in the shared state, by name.
+    StateNames,
+    /// One named thing of the shared state.
+    ShowState,
+    /// Change one named thing of the shared state.
+    ChangeState,
+    /// Locks that are held or waited for.
+    StateLocks,
+    /// Queues.
+    StateQueues,
+    /// Figures of the shared state.
+    StateStats,
+    /// Copy the shared state to a file.
+    BackupState,
+    /// Put a backup in place of the shared state.
+    RestoreState,
+    /// How the shared state is kept.
+    ShowStateConfig,
+    /// Change how the shared state is kept.
+    ConfigureState,
     /// The OpenAPI document.
     OpenApi,
 }
@@ -120,6 +140,16 @@ pub const ROUTES: &[RouteSpec] = &[
         "/v1/daemon/upgrade",
         "Replaces the running skep by another program file; workers and connections stay.",
     ),
+    get(Route::StateNames, "/v1/state", "What is in the shared state, by name."),
+    get(Route::ShowState, "/v1/state/entry", "A counter, or what is in a map or a leaderboard."),
+    post(Route::ChangeState, "/v1/state/entry", "Sets, adds to or removes what a name stands for."),
+    get(Route::StateLocks, "/v1/state/locks", "Locks that are held or waited for: by whom, and since when."),
+    get(Route::StateQueues, "/v1/state/queues", "Queues, and how many jobs are in them."),
+    get(Route::StateStats, "/v1/state/stats", "The size of the shared state, and what has happened in it."),
+    post(Route::BackupState, "/v1/state/backup", "Copies the shared state to a file; workers go on."),
+    post(Route::RestoreState, "/v1/state/restore", "Puts a backup in place of the shared state, at once."),
+    get(Route::ShowStateConfig, "/v1/state/config", "How the shared state is kept."),
+    post(Route::ConfigureState, "/v1/state/config", "Changes how the shared state is kept."),
     get(Route::OpenApi, "/v1/openapi.json", "This document."),
 ];
 

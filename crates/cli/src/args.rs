@@ -102,6 +102,9 @@ pub(crate) enum Verb {
     /// Print an app's slot ids
     Id(OptionalTarget),
 
+    /// Look at what workers share, and change it: counters, maps, leaderboards, locks, queues
+    State(crate::verbs::state::StateCommand),
+
     /// Run an app in the foreground: for containers and development
     ///
     /// This process becomes the keeper, as pid 1 of a container or below a service manager. What the app writes goes

@@ -74,6 +74,7 @@ async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Env(args) => verbs::env::run(&args.targets, context).await,
         Verb::Pid(args) => verbs::ids::pids(&args.targets, context).await,
         Verb::Id(args) => verbs::ids::ids(&args.targets, context).await,
+        Verb::State(command) => verbs::state::run(command, context).await,
         Verb::Resurrect(args) => verbs::resurrect::run(&args, context).await,
         Verb::Ping => verbs::daemon::ping(context).await,
         Verb::Daemon(args) => match args.verb {

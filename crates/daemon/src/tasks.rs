@@ -87,6 +87,7 @@ async fn let_others_finish() {
 async fn finish(driver: &Shared) -> io::Result<()> {
     let_others_finish().await;
     let mut driver = driver.borrow_mut();
+    driver.save_shared_state();
     driver.ask(&Request::Shutdown);
     driver.link.flush().map_err(io::Error::other)
 }

@@ -3,6 +3,7 @@
 //! `magic(8) layout(4) last ticket(8)`, then rows `key length(4) value length(4) key value`, then a zero length and the
 //! SHA-256 of all before. Our own plain format, because LMDB must not be trusted with a file from elsewhere.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::control::LAYOUT;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::key::{Key, Put, Table};
+use crate::tx::View;
 
 const MAGIC: [u8; 8] = *b"SKEPbak\0";
 
@@ -147,6 +149,9 @@ pub(crate) fn load(engine: &Engine, path: &Path, now: WallMs) -> Result<()> {
     // Tickets given from now on must be above those in the backup.
     header.ticket_base.fetch_max(contents.last_ticket + 1, Relaxed);
     engine.write(now, |tx| {
+        if in_use(engine) && !numbers_agree(&tx.view(), &contents)? {
+            return Err(Error::NamesInUse { path: path.to_path_buf() });
+        }
         for table in LASTING {
             tx.delete_range(&Key::new(table))?;
         }
@@ -157,4 +162,30 @@ pub(crate) fn load(engine: &Engine, path: &Path, now: WallMs) -> Result<()> {
         Ok(())
     })?;
     engine.read(now, |view| crate::counters::load(view, &engine.control))
+}
+
+/// Whether a worker is attached.
+fn in_use(engine: &Engine) -> bool {
+    engine.control.slots_used().iter().skip(1).any(|slot| slot.owner.load(Acquire) != 0)
+}
+
+/// Whether every name that exists has the same number in the backup: workers look a name up once and go by its number
+/// from then on.
+fn numbers_agree(view: &View<'_>, contents: &Contents) -> Result<bool> {
+    let saved: HashMap<&[u8], &[u8]> =
+        contents.rows.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).collect();
+    for table in [Table::Names, Table::Counters] {
+        for row in view.rows(&Key::new(table))? {
+            let (key, value) = row?;
+            if !is_count(key) && saved.get(key) != Some(&value) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The rows that count spaces and counters: of names, but none itself.
+fn is_count(key: &[u8]) -> bool {
+    key == Key::new(Table::Names).u8(b'S').as_slice() || key == Key::new(Table::Names).u8(b'C').as_slice()
 }

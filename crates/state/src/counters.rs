@@ -2,7 +2,7 @@
 //! nothing but the atomic is touched, by Rust or by JavaScript's `Atomics`.
 
 use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use crate::control::Control;
 use crate::error::{Error, Result};
@@ -80,13 +80,21 @@ pub(crate) fn list(view: &View<'_>) -> Result<Vec<Counter>> {
     all.collect()
 }
 
-/// Sets the page's values from a restored table.
+/// Sets the page's values from a restored table; all others are 0.
 pub(crate) fn load(view: &View<'_>, control: &Control) -> Result<()> {
+    let mut others: std::collections::BTreeSet<usize> = (0..control.counters().len()).collect();
     for row in view.rows(&Key::new(Table::SavedCounters))? {
         let (key, value) = row?;
         let place = Take(&key[1..]).u32() as usize;
         if let Some(counter) = control.counters().get(place) {
-            counter.store(Take(value).u64().cast_signed(), std::sync::atomic::Ordering::Release);
+            others.remove(&place);
+            counter.store(Take(value).u64().cast_signed(), Release);
+        }
+    }
+    for place in others {
+        // Most were never used: their pages stay untouched.
+        if control.counters()[place].load(Acquire) != 0 {
+            control.counters()[place].store(0, Release);
         }
     }
     Ok(())

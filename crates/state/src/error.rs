@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// The store is at its configured size.
     #[error(
-        "the shared state is full: {bytes} of {max} bytes; raise state.max_size, or delete keys or set a ttl"
+        "the shared state is full: {bytes} of {max} bytes; raise it (`skep state config max_size=2G`), or delete keys or set a ttl"
     )]
     Full {
         /// Its size.
@@ -72,7 +72,7 @@ pub enum Error {
     /// The file system has no room for the store to grow.
     #[error(
         "no space for the shared state to grow to {bytes} bytes in {path} ({errno}): \
-             free memory there (Docker gives /dev/shm 64 MB: --shm-size), or set state.dir to a disk"
+             free memory there (Docker gives /dev/shm 64 MB: --shm-size), or use a disk (`skep state config dir=/path`)"
     )]
     NoSpace {
         /// The folder.
@@ -93,7 +93,9 @@ pub enum Error {
         max: usize,
     },
     /// A value is too long.
-    #[error("a value of {bytes} bytes is over the limit of {max}: split it, or raise state.max_value")]
+    #[error(
+        "a value of {bytes} bytes is over the limit of {max}: split it, or raise the limit (`skep state config max_value=64M`)"
+    )]
     ValueTooLong {
         /// Its length.
         bytes: usize,
@@ -101,13 +103,13 @@ pub enum Error {
         max: u64,
     },
     /// Counter slots are given once and for ever; all are given.
-    #[error("all {max} counters are in use: use a map for per-user counts, or raise state.counters")]
+    #[error("all {max} counters are in use: use a map for per-user counts")]
     TooManyCounters {
         /// How many there are.
         max: u32,
     },
     /// All places in the table of processes are taken.
-    #[error("all {max} places for attached processes are taken: raise state.workers")]
+    #[error("all {max} places for attached processes are taken: run fewer workers")]
     TooManyWorkers {
         /// How many there are.
         max: u32,
@@ -154,6 +156,15 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         why: String,
+    },
+    /// Workers go by numbers of names that a backup gives to others.
+    #[error(
+        "running workers have named things that {path} does not know or numbers differently: \
+             stop the apps (`skep stop all`), restore, start them again"
+    )]
+    NamesInUse {
+        /// The backup.
+        path: PathBuf,
     },
     /// The kernel refused something.
     #[error("{what} {path}: {errno}")]

@@ -1,6 +1,7 @@
 //! A store without an identity: transactions and listings, for the daemon, its Redis door and tools.
 
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::counters::Counter;
@@ -169,6 +170,35 @@ impl Store {
     #[must_use]
     pub fn stats(&self) -> Stats {
         crate::stats::read(&self.0)
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.0.dir()
+    }
+
+    /// Lets the store be larger, and sets the longest value. Data never shrinks.
+    pub fn set_limits(&self, data_bytes_max: u64, value_bytes_max: u64) {
+        let header = self.0.control.header();
+        header.data_bytes_max.fetch_max(data_bytes_max.next_multiple_of(4096), Relaxed);
+        header.value_bytes_max.store(value_bytes_max.max(1), Relaxed);
+    }
+
+    /// Copies everything that lasts to a file; see [`crate::Supervisor::backup`].
+    ///
+    /// # Errors
+    /// When the store or the file fails.
+    pub fn backup(&self, file: &Path, now: WallMs) -> Result<()> {
+        crate::backup::save(&self.0, file, now)
+    }
+
+    /// Puts a backup's contents in place of everything; see [`crate::Supervisor::restore`].
+    ///
+    /// # Errors
+    /// [`crate::Error::BadBackup`]; [`crate::Error::Full`] if it does not fit. Nothing is changed then.
+    pub fn restore(&self, file: &Path, now: WallMs) -> Result<()> {
+        crate::backup::load(&self.0, file, now)
     }
 
     /// How long writers of this process wait for a frozen one before [`crate::Error::Busy`], in milliseconds.

@@ -46,9 +46,7 @@ impl Supervisor {
             create(dir, &control, &options, now)?;
         }
         let store = Store::open(dir)?;
-        let header = store.engine().control.header();
-        header.data_bytes_max.fetch_max(options.data_bytes_max, Relaxed);
-        header.value_bytes_max.store(options.value_bytes_max, Relaxed);
+        store.set_limits(options.data_bytes_max, options.value_bytes_max);
         let (_, _, fifo) = workers::attach(store.engine(), Some(Owner::SUPERVISOR), now)?;
         Ok(Self { store, fifo })
     }
@@ -168,7 +166,7 @@ impl Supervisor {
     /// # Errors
     /// When the store or the file fails.
     pub fn backup(&self, file: &Path, now: WallMs) -> Result<()> {
-        crate::backup::save(self.store.engine(), file, now)
+        self.store.backup(file, now)
     }
 
     /// Puts a backup's contents in place of everything in the store, as one transaction. Locks and flights of attached
@@ -177,7 +175,7 @@ impl Supervisor {
     /// # Errors
     /// [`Error::BadBackup`]; [`Error::Full`] if it does not fit. Nothing is changed then.
     pub fn restore(&self, file: &Path, now: WallMs) -> Result<()> {
-        crate::backup::load(self.store.engine(), file, now)
+        self.store.restore(file, now)
     }
 
     /// Runs a transaction; see [`Store::write`].

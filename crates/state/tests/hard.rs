@@ -162,3 +162,25 @@ fn a_backup_brings_back_maps_counters_boards_and_queues() {
     let error = other.supervisor.restore(&file, NOW).expect_err("damaged");
     assert!(matches!(error, Error::BadBackup { .. }), "{error}");
 }
+
+#[test]
+fn a_backup_that_numbers_names_differently_is_not_restored_under_running_workers() {
+    use skep_state::SpaceKind;
+    let fixture = Fixture::new();
+    let store = fixture.supervisor.store();
+    store.space(SpaceKind::Map, b"a", NOW).expect("a map");
+    store.counter_add(b"times", 1, NOW).expect("counted");
+    let file = fixture.dir.path().join("backup");
+    fixture.supervisor.backup(&file, NOW).expect("saved");
+
+    let worker = fixture.worker(1);
+    fixture.supervisor.restore(&file, NOW).expect("the same names");
+    worker.store().counter_add(b"later", 7, NOW).expect("counted");
+    let error = fixture.supervisor.restore(&file, NOW).expect_err("a name that it does not know");
+    assert!(matches!(error, Error::NamesInUse { .. }), "{error}");
+    assert_eq!(store.counters(NOW).expect("a list").len(), 2, "nothing was changed");
+
+    fixture.supervisor.worker_ended(worker.owner(), NOW).expect("released");
+    fixture.supervisor.restore(&file, NOW).expect("nobody is there");
+    assert_eq!(store.counter_add(b"another", 1, NOW).expect("counted"), 1, "no value of a name that is gone");
+}

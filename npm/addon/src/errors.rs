@@ -32,6 +32,7 @@ pub fn to_js(error: Error) -> napi::Error<Code> {
         Error::Overflow => "ERR_SKEP_OVERFLOW",
         Error::Detached { .. } => "ERR_SKEP_DETACHED",
         Error::BadBackup { .. } => "ERR_SKEP_BAD_BACKUP",
+        Error::NamesInUse { .. } => "ERR_SKEP_NAMES_IN_USE",
         Error::Io { .. } => "ERR_SKEP_IO",
         Error::Engine(_) => "ERR_SKEP_ENGINE",
     };

@@ -149,6 +149,18 @@ impl Client {
         collect(response).await.map(drop)
     }
 
+    /// A `POST` whose answer is one JSON value.
+    pub async fn ask<T: DeserializeOwned>(
+        &mut self,
+        route: Route,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| ClientError::Garbled(error.to_string()))?;
+        let response = self.send(route, "", "", body.into()).await?;
+        let body = collect(response).await?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::Garbled(error.to_string()))
+    }
+
     /// A `GET` whose answer is one JSON value.
     pub async fn read<T: DeserializeOwned>(
         &mut self,

@@ -16,4 +16,5 @@ pub(crate) mod run;
 pub(crate) mod scale;
 pub(crate) mod signal;
 pub(crate) mod start;
+pub(crate) mod state;
 pub(crate) mod upgrade;

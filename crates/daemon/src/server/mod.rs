@@ -5,6 +5,7 @@ mod answer;
 mod body;
 mod logs;
 mod progress;
+mod state;
 
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
@@ -121,6 +122,16 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
             let view = driver.borrow().daemon_view();
             json(&view)
         }
+        Route::StateNames
+        | Route::ShowState
+        | Route::ChangeState
+        | Route::StateLocks
+        | Route::StateQueues
+        | Route::StateStats
+        | Route::BackupState
+        | Route::RestoreState
+        | Route::ShowStateConfig
+        | Route::ConfigureState => state::answer(driver, found.route, text, body).await,
         Route::OpenApi => json(&skep_api::openapi()),
     }
 }

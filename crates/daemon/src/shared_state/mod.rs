@@ -4,17 +4,21 @@
 //! The store is opened when the first worker is started, not before: a daemon without apps stays small. It may fail to
 //! open (no memory, a foreign folder): then apps run all the same, and whoever asks for the state is told why.
 
+mod config;
+pub(crate) mod entries;
+pub(crate) mod figures;
 mod place;
+mod save;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use skep_api::EventKind;
+use skep_api::{ErrorBody, ErrorCode, EventKind, StateConfig};
 use skep_core::WorkerId;
 use skep_spec::AppSpec;
-use skep_state::{Options, Owner, Supervisor, WallMs};
+use skep_state::{Owner, Supervisor, WallMs};
 use tokio::io::Interest;
 use tokio::sync::Notify;
 
@@ -38,6 +42,9 @@ pub(crate) struct SharedState {
     /// Something was kept from being done by a frozen writer: everything that is held is compared with who lives.
     behind: bool,
     wake: Rc<Notify>,
+    /// A copy is written so often; 0: never.
+    save_ms: u64,
+    save_wake: Rc<Notify>,
 }
 
 impl SharedState {
@@ -50,6 +57,34 @@ impl SharedState {
 /// Who a worker is in the store. A home never uses a worker's number again, hence one generation is enough.
 fn owner(worker: WorkerId) -> Owner {
     Owner { id: worker.0, generation: 0 }
+}
+
+/// An error of the store, in the API's words.
+pub(crate) fn failure(error: skep_state::Error) -> ErrorBody {
+    use skep_state::Error;
+    let code = match &error {
+        Error::Full { .. } | Error::NoSpace { .. } => ErrorCode::StorageFailed,
+        Error::Busy { .. } => ErrorCode::Unavailable,
+        Error::NamesInUse { .. } => ErrorCode::Conflict,
+        Error::KeyTooLong { .. }
+        | Error::ValueTooLong { .. }
+        | Error::TooManyCounters { .. }
+        | Error::WrongType { .. }
+        | Error::NotANumber(_)
+        | Error::Overflow
+        | Error::BadBackup { .. } => ErrorCode::BadRequest,
+        // Files that a person named.
+        Error::Io { .. } => ErrorCode::StorageFailed,
+        Error::NoStore { .. }
+        | Error::NotOurs { .. }
+        | Error::Foreign { .. }
+        | Error::Version { .. }
+        | Error::Corrupt { .. }
+        | Error::TooManyWorkers { .. }
+        | Error::Detached { .. }
+        | Error::Engine(_) => ErrorCode::Internal,
+    };
+    ErrorBody::new(code, error.to_string())
 }
 
 fn wall() -> WallMs {
@@ -65,8 +100,15 @@ impl Driver {
         if let Some(open) = &self.shared_state.open {
             return Ok(Rc::clone(open));
         }
-        let opened = open(&self.site.home).and_then(|supervisor| {
-            let supervisor = Rc::new(supervisor);
+        let config = config::load(&self.site.home);
+        let opened = config.and_then(|config| {
+            let places = match place::last(&self.site.home).filter(|_| !self.workers.is_empty()) {
+                // Workers have it open, whatever is configured by now.
+                Some(last) => vec![last],
+                None => place::candidates(&self.site.home, config.dir.as_deref().map(Path::new)),
+            };
+            let supervisor = Rc::new(open(&self.site.home, &config, places)?);
+            self.shared_state.save_ms = config.save_ms.unwrap_or(0);
             self.attend_shared_state(&supervisor)
                 .map_err(|error| format!("cannot wait for the shared state: {error}"))?;
             Ok(supervisor)
@@ -88,6 +130,23 @@ impl Driver {
                 Err(reason)
             }
         }
+    }
+
+    /// How the store is kept.
+    pub(crate) fn state_config(&self) -> Result<StateConfig, ErrorBody> {
+        config::load(&self.site.home).map_err(|reason| ErrorBody::new(ErrorCode::StorageFailed, reason))
+    }
+
+    /// Changes how the store is kept: at once, but for its place, which counts when it is opened next.
+    pub(crate) fn configure_state(&mut self, change: StateConfig) -> Result<StateConfig, ErrorBody> {
+        let config = config::change(&self.site.home, change)?;
+        self.shared_state.save_ms = config.save_ms.unwrap_or(0);
+        self.shared_state.save_wake.notify_one();
+        if let Some(open) = &self.shared_state.open {
+            let options = config::options(&config);
+            open.store().set_limits(options.data_bytes_max, options.value_bytes_max);
+        }
+        Ok(config)
     }
 
     /// After a start of the daemon that finds workers: what those held that ended meanwhile is given back.
@@ -153,6 +212,7 @@ impl Driver {
         let Some(driver) = self.me.upgrade() else { return Ok(()) };
         let fifo = supervisor.wake_fd().try_clone_to_owned()?;
         let fifo = crate::watch::watch(fifo, Interest::READABLE)?;
+        tokio::task::spawn_local(save::serve(Rc::clone(&driver), supervisor.store().clone()));
         let wake = Rc::clone(&self.shared_state.wake);
         tokio::task::spawn_local(attend(driver, Rc::clone(supervisor), fifo, wake));
         Ok(())
@@ -201,14 +261,18 @@ async fn sleep(next: Option<Duration>) {
 }
 
 /// Opens the store where it is, or makes it where there is room.
-fn open(home: &Path) -> Result<Supervisor, String> {
+fn open(home: &Path, config: &StateConfig, places: Vec<PathBuf>) -> Result<Supervisor, String> {
     place::sweep();
     let mut reasons = Vec::new();
-    for dir in place::candidates(home, None) {
+    for dir in places {
         let is_new = dir.symlink_metadata().is_err();
-        match Supervisor::open(&dir, &Options::default(), wall()) {
+        let is_empty = dir.join("control").symlink_metadata().is_err();
+        match Supervisor::open(&dir, &config::options(config), wall()) {
             Ok(supervisor) => {
                 supervisor.store().set_patience(PATIENCE_MS);
+                if is_empty && config.save_ms.is_some_and(|every| every > 0) {
+                    save::load(supervisor.store(), home);
+                }
                 if let Err(error) = place::sign(&dir, home) {
                     crate::diary::note(format_args!("cannot sign {}: {error}", dir.display()));
                 }

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 /// Memory that processes of one machine share (shm_overview(7)).
 const SHM: &str = "/dev/shm";
 
+/// In the home: where its store lies now.
+const PLACE_FILE: &str = "shared.place";
+
 /// In every store's folder: which home it belongs to.
 const OWNER_FILE: &str = "home";
 
@@ -42,14 +45,29 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Writes down whose store it is, for [`sweep`].
+/// Where the store of the daemon before lies.
+pub(super) fn last(home: &Path) -> Option<PathBuf> {
+    std::fs::read(home.join(PLACE_FILE)).ok().map(path_of)
+}
+
+/// Writes down whose store it is, for [`sweep`], and where the home's store is, for [`last`].
 pub(super) fn sign(store: &Path, home: &Path) -> io::Result<()> {
-    let home = home.canonicalize().unwrap_or_else(|_| home.to_path_buf());
-    let file = store.join(OWNER_FILE);
-    if std::fs::read(&file).ok().as_deref() == Some(home.as_os_str().as_encoded_bytes()) {
+    let owner = home.canonicalize().unwrap_or_else(|_| home.to_path_buf());
+    note(&home.join(PLACE_FILE), store)?;
+    note(&store.join(OWNER_FILE), &owner)
+}
+
+fn note(file: &Path, path: &Path) -> io::Result<()> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if std::fs::read(file).ok().as_deref() == Some(bytes) {
         return Ok(());
     }
-    skep_sys::durable::replace(&file, home.as_os_str().as_encoded_bytes(), 0o600)
+    skep_sys::durable::replace(file, bytes, 0o600)
+}
+
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
 /// Frees the memory of stores whose home was removed: nobody could name them any more.
@@ -68,9 +86,8 @@ pub(super) fn sweep() {
 }
 
 fn is_orphan(store: &Path) -> bool {
-    use std::os::unix::ffi::OsStringExt;
     let Ok(home) = std::fs::read(store.join(OWNER_FILE)) else { return false };
-    let home = PathBuf::from(std::ffi::OsString::from_vec(home));
+    let home = path_of(home);
     home.is_absolute() && matches!(home.try_exists(), Ok(false))
 }
 

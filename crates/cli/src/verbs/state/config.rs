@@ -1,0 +1,89 @@
+//! `state config`: how the shared state is kept.
+
+use skep_api::client::Client;
+use skep_api::{ErrorCode, Route, StateConfig};
+use skep_spec::{Bytes, Millis, SpecError};
+
+use super::args::ConfigArgs;
+use crate::failure::Failure;
+use crate::human;
+use crate::session::Context;
+
+/// Changes what is named, then shows all.
+pub(super) async fn run(args: &ConfigArgs, client: &mut Client, context: &Context) -> Result<(), Failure> {
+    let config: StateConfig = if args.settings.is_empty() {
+        client.read(Route::ShowStateConfig, "", &()).await?
+    } else {
+        client.ask(Route::ConfigureState, &change(&args.settings)?).await?
+    };
+    if context.output.json {
+        return context.output.print_json(&config);
+    }
+    let size =
+        |bytes: Option<u64>, otherwise: &str| bytes.map_or_else(|| otherwise.to_owned(), human::memory);
+    let save = match config.save_ms {
+        None | Some(0) => "off".to_owned(),
+        Some(ms) => format!("{ms} ms"),
+    };
+    context.output.print(&format!(
+        "max_size   {}\nmax_value  {}\nsave       {save}\ndir        {}\n",
+        size(config.max_bytes, "1.0G (default)"),
+        size(config.value_bytes_max, "16.0M (default)"),
+        config.dir.as_deref().unwrap_or("shared memory (default)"),
+    ))
+}
+
+fn change(settings: &[String]) -> Result<StateConfig, Failure> {
+    let mut config = StateConfig::default();
+    for setting in settings {
+        let unknown = || {
+            Failure::new(
+                ErrorCode::BadRequest,
+                format!("{setting:?} is no setting"),
+                "use max_size=2G, max_value=64M, save=30s or save=off, dir=/path or dir=",
+            )
+        };
+        let (name, value) = setting.split_once('=').ok_or_else(unknown)?;
+        match name {
+            "max_size" => config.max_bytes = Some(bytes(name, value)?),
+            "max_value" => config.value_bytes_max = Some(bytes(name, value)?),
+            "save" if matches!(value, "off" | "0") => config.save_ms = Some(0),
+            "save" => config.save_ms = Some(value.parse::<Millis>().map_err(|e| bad(name, &e))?.0),
+            "dir" => config.dir = Some(value.to_owned()),
+            _ => return Err(unknown()),
+        }
+    }
+    Ok(config)
+}
+
+fn bytes(name: &str, value: &str) -> Result<u64, Failure> {
+    Ok(value.parse::<Bytes>().map_err(|error| bad(name, &error))?.0)
+}
+
+fn bad(name: &str, error: &SpecError) -> Failure {
+    Failure::new(ErrorCode::BadRequest, format!("{name}: {error}"), error.remedy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(settings: &[&str]) -> Result<StateConfig, Failure> {
+        change(&settings.iter().map(|setting| (*setting).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn settings_are_read_with_their_units() {
+        let config = of(&["max_size=2G", "save=30s", "dir=/x"]).expect("sensible");
+        assert_eq!((config.max_bytes, config.save_ms), (Some(2 << 30), Some(30_000)));
+        assert_eq!(config.dir.as_deref(), Some("/x"));
+        assert_eq!(of(&["save=off"]).expect("sensible").save_ms, Some(0));
+    }
+
+    #[test]
+    fn what_is_no_setting_is_refused() {
+        for setting in ["max_size", "max=1", "max_size=much", "save=often"] {
+            assert_eq!(of(&[setting]).expect_err(setting).exit_code(), 2);
+        }
+    }
+}

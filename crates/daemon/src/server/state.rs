@@ -1,0 +1,101 @@
+//! The shared state by the API. What may take long (a listing of a million keys, a backup) runs beside the loop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use skep_api::{ErrorBody, ErrorCode, Route, StateConfig, StateFile};
+use skep_state::{Store, WallMs};
+
+use super::answer::{Answer, json};
+use super::body::{query, read};
+use crate::driver::{Shared, unix_ms};
+use crate::shared_state::{entries, failure, figures};
+
+/// Tries while a frozen worker is in the way of all writing, some 5 s in all.
+const TRIES: u32 = 100;
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(30);
+
+fn now() -> WallMs {
+    WallMs(unix_ms())
+}
+
+/// Answers a route of the shared state.
+pub(super) async fn answer(driver: Shared, route: Route, text: &str, body: Incoming) -> Answer {
+    match route {
+        Route::StateNames => json(&beside(&driver, |store| entries::names(store, now())).await?),
+        Route::ShowState => {
+            let wanted: skep_api::StateQuery = query(text)?;
+            json(&beside(&driver, move |store| entries::show(store, &wanted, now())).await?)
+        }
+        Route::ChangeState => {
+            let request: skep_api::ChangeState = read(body).await?;
+            json(&beside(&driver, move |store| entries::change(store, &request, now())).await?)
+        }
+        Route::StateLocks => {
+            let names = driver.borrow().worker_names();
+            json(&beside(&driver, move |store| figures::locks(store, &names, now())).await?)
+        }
+        Route::StateQueues => json(&beside(&driver, |store| figures::queues(store, now())).await?),
+        Route::StateStats => json(&beside(&driver, |store| Ok(figures::stats(store))).await?),
+        Route::BackupState => {
+            let file: StateFile = read(body).await?;
+            let path = absolute(file)?;
+            beside(&driver, move |store| store.backup(Path::new(&path), now()).map_err(failure)).await?;
+            json(&serde_json::json!({}))
+        }
+        Route::RestoreState => {
+            let file: StateFile = read(body).await?;
+            let path = absolute(file)?;
+            beside(&driver, move |store| store.restore(Path::new(&path), now()).map_err(failure)).await?;
+            json(&serde_json::json!({}))
+        }
+        Route::ShowStateConfig => json(&driver.borrow().state_config()?),
+        Route::ConfigureState => {
+            let change: StateConfig = read(body).await?;
+            let config = driver.borrow_mut().configure_state(change)?;
+            json(&config)
+        }
+        _ => Err(ErrorBody::new(ErrorCode::Internal, "no route of the shared state")),
+    }
+}
+
+fn absolute(file: StateFile) -> Result<String, ErrorBody> {
+    if Path::new(&file.path).is_absolute() {
+        return Ok(file.path);
+    }
+    Err(ErrorBody::new(ErrorCode::BadRequest, format!("path: {:?} is not absolute", file.path))
+        .with_hint("the daemon has another working directory than you"))
+}
+
+/// Does something with the store on another thread, patient with a frozen writer.
+async fn beside<T: Send + 'static>(
+    driver: &Shared,
+    work: impl Fn(&Store) -> Result<T, ErrorBody> + Send + Sync + 'static,
+) -> Result<T, ErrorBody> {
+    let opened = driver.borrow_mut().open_shared_state();
+    let store = match opened {
+        Ok(supervisor) => supervisor.store().clone(),
+        Err(reason) => {
+            return Err(ErrorBody::new(
+                ErrorCode::StorageFailed,
+                format!("there is no shared state: {reason}"),
+            ));
+        }
+    };
+    let work = Arc::new(work);
+    let mut tries = TRIES;
+    loop {
+        let (store, work) = (store.clone(), Arc::clone(&work));
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        let done = done
+            .unwrap_or_else(|_| Err(ErrorBody::new(ErrorCode::Internal, "a fault in skep: see daemon.log")));
+        match done {
+            Err(error) if error.code == ErrorCode::Unavailable && tries > 0 => tries -= 1,
+            done => return done,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
