@@ -49,6 +49,10 @@ pub enum EventKind {
     ListenerClosed,
     /// A worker sent a message (`process.send`).
     WorkerMessage,
+    /// A schedule, a changed file or a memory limit asks for new workers; `reason` says which.
+    Triggered,
+    /// A schedule, a watch or a limit cannot do what was asked of it.
+    TriggerTrouble,
     /// The daemon started, or came back.
     DaemonStarted,
     /// Worth telling, and nothing of the above.

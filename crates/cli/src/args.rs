@@ -327,6 +327,18 @@ pub(crate) fn value<T: FromStr<Err = SpecError>>(text: &str) -> Result<T, String
     text.parse().map_err(|error: SpecError| format!("{error}; {}", error.remedy()))
 }
 
+/// `--cron-restart`: a pattern, or none for `0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CronArg(pub(crate) Option<skep_spec::Cron>);
+
+/// Reads `--cron-restart`.
+pub(crate) fn cron(text: &str) -> Result<CronArg, String> {
+    match text.trim() {
+        "0" => Ok(CronArg(None)),
+        pattern => value::<skep_spec::Cron>(pattern).map(|cron| CronArg(Some(cron))),
+    }
+}
+
 /// A switch that can be turned off: `None` when nothing was said.
 pub(crate) fn off(given: bool) -> Option<bool> {
     given.then_some(false)

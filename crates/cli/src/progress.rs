@@ -126,9 +126,10 @@ pub(crate) fn sign_of(kind: EventKind) -> (&'static str, AnsiColor) {
             ("•", AnsiColor::Green)
         }
         EventKind::SpawnFailed | EventKind::GaveUp | EventKind::RolloutFailed => ("•", AnsiColor::Red),
-        EventKind::WorkerNotReady | EventKind::WorkerKilled | EventKind::RestartDelayed => {
-            ("•", AnsiColor::Yellow)
-        }
+        EventKind::WorkerNotReady
+        | EventKind::WorkerKilled
+        | EventKind::RestartDelayed
+        | EventKind::TriggerTrouble => ("•", AnsiColor::Yellow),
         EventKind::AppCreated
         | EventKind::AppUpdated
         | EventKind::AppDeleted
@@ -142,6 +143,7 @@ pub(crate) fn sign_of(kind: EventKind) -> (&'static str, AnsiColor) {
         | EventKind::ListenerClosed
         | EventKind::DaemonStarted
         | EventKind::WorkerMessage
+        | EventKind::Triggered
         | EventKind::Other => ("•", AnsiColor::BrightBlack),
     }
 }

@@ -1,10 +1,10 @@
 //! The options of `start` and `run`, and how they become a spec.
 
-use crate::args::{APPEND, off, value};
+use crate::args::{APPEND, CronArg, off, value};
 use clap::Args;
 use skep_spec::{
     Account, AppSpec, Balance, Bytes, Drain, ExecMode, Instances, LimitValue, Listen, LogType, Millis,
-    RawStart, Resource, ResourceLimit, Runtime, Share, Signal, SpecError, Umask,
+    RawStart, Resource, ResourceLimit, Runtime, Share, Signal, SpecError, Umask, Zone,
 };
 
 /// What `--time` puts in front of each line, as PM2 does.
@@ -106,6 +106,25 @@ pub(crate) struct StartArgs {
     /// Exit codes after which a worker is not started again: 0,143
     #[arg(long, value_name = "CODES", value_delimiter = ',', num_args = 1.., help_heading = "Restarts")]
     pub(crate) stop_exit_codes: Vec<u8>,
+    /// New workers at these times: "0 3 * * *", with seconds in front if you like; 0 for never
+    #[arg(
+        short = 'c',
+        long,
+        visible_alias = "cron",
+        value_name = "PATTERN",
+        value_parser = crate::args::cron,
+        help_heading = "Restarts"
+    )]
+    pub(crate) cron_restart: Option<CronArg>,
+    /// Replace a worker whose memory stays above this: 200M, 1G
+    #[arg(long, value_name = "SIZE", value_parser = value::<Bytes>, help_heading = "Restarts")]
+    pub(crate) max_memory_restart: Option<Bytes>,
+    /// Count the processes that a worker has started as well
+    #[arg(long, requires = "max_memory_restart", help_heading = "Restarts")]
+    pub(crate) max_memory_tree: bool,
+    /// The time zone of --cron-restart: Europe/Berlin [default: the machine's]
+    #[arg(long, value_name = "ZONE", value_parser = value::<Zone>, help_heading = "Restarts")]
+    pub(crate) cron_timezone: Option<Zone>,
 
     /// The signal that asks a worker to stop [default: SIGINT]
     #[arg(long, value_name = "SIGNAL", value_parser = value::<Signal>, help_heading = "Stops and reloads")]
@@ -278,6 +297,10 @@ impl StartArgs {
         set(&mut spec.restart_delay, self.restart_delay);
         set(&mut spec.exp_backoff_restart_delay, self.exp_backoff_restart_delay);
         spec.stop_exit_codes = self.stop_exit_codes.iter().copied().collect();
+        spec.cron_restart = self.cron_restart.clone().and_then(|cron| cron.0);
+        spec.cron_timezone = self.cron_timezone.clone();
+        spec.max_memory_restart = self.max_memory_restart;
+        spec.max_memory_tree = self.max_memory_tree;
         set(&mut spec.kill_signal, self.kill_signal);
         set(&mut spec.kill_timeout, self.kill_timeout);
         set(&mut spec.treekill, off(self.no_treekill));

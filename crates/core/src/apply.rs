@@ -51,6 +51,13 @@ impl Fleet {
             Command::Reload { target, cause } => {
                 self.each(turn, op, &target, |fleet, turn, op, pick| fleet.reload(turn, op, pick, cause))
             }
+            Command::Renew { target, cause } => self.each(turn, op, &target, |fleet, turn, op, pick| {
+                if fleet.apps[pick.at].can_take_turns() {
+                    fleet.reload(turn, op, pick, cause)
+                } else {
+                    fleet.restart(turn, op, pick, cause)
+                }
+            }),
             Command::Scale { app, instances } => {
                 check_instances(instances)?;
                 let at = find_app(&self.apps, app)?;
@@ -232,6 +239,12 @@ impl App {
     pub(crate) fn stable_revision(&self) -> crate::Revision {
         let fallback = self.rollout.as_ref().and_then(|rollout| rollout.fallback.as_ref());
         fallback.map_or(self.revision, |fallback| fallback.revision)
+    }
+
+    /// Two of its workers may run side by side: it serves what the kernel hands out, or has several workers anyway. A
+    /// single worker that never listened may be one that must not run twice (a job, a bot, a consumer of a queue).
+    fn can_take_turns(&self) -> bool {
+        self.listened || self.instances() > 1
     }
 
     /// The slot shall run. If it does, or is about to, nothing changes.

@@ -59,6 +59,15 @@ pub enum Command {
         /// Who asked; counted in [`crate::RestartCounts`].
         cause: Cause,
     },
+    /// New workers, for a reason that nobody watches (a schedule, a changed file, a memory limit): as a reload where
+    /// the app serves on an address or has several slots, as a restart where it is a single program that must not run
+    /// twice. Stopped slots are started.
+    Renew {
+        /// Which slots.
+        target: Target,
+        /// Why; counted in [`crate::RestartCounts`].
+        cause: Cause,
+    },
     /// More or fewer slots: the lowest free index is used first, the highest goes first, drained.
     Scale {
         /// Which app.

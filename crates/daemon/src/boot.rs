@@ -17,6 +17,7 @@ use skep_keeper::Link;
 use skep_keeper::wire::{ChildState, Request};
 use skep_spec::AppSpec;
 
+use crate::cron::AGENDA_KEY;
 use crate::driver::{Driver, JOURNAL_KEY, Parts, Shared, Site, now};
 use crate::journal::Journal;
 use crate::keeper::{Inventory, Stored};
@@ -35,6 +36,7 @@ const SHARED_DIRECTORY: &str = "/run";
 struct Sorted {
     journal: Option<Stored>,
     logs: Option<Stored>,
+    agenda: Option<Stored>,
     ports: Vec<Stored>,
     /// Descriptors of workers.
     workers: BTreeMap<WorkerId, Stored>,
@@ -50,6 +52,8 @@ fn sort(stored: Vec<Stored>) -> Sorted {
             sorted.journal = Some(item);
         } else if item.key == LOGS_KEY {
             sorted.logs = Some(item);
+        } else if item.key == AGENDA_KEY {
+            sorted.agenda = Some(item);
         } else if key.starts_with("l:") {
             sorted.ports.push(item);
         } else if let Some(worker) = number("w:") {
@@ -115,6 +119,9 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         }
         if let Some(safe) = new_safe {
             driver.keep_logs(&safe);
+        }
+        if let Some(agenda) = sorted.agenda.take() {
+            driver.adopt_agenda(&agenda.note);
         }
         driver.take_back(&inventory.children, sorted);
         driver.resume_shared_state();

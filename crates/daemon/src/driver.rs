@@ -23,6 +23,7 @@ use crate::ports::Ports;
 use crate::shared_state::SharedState;
 use crate::store::{State, Store};
 use crate::traffic::Traffic;
+use crate::triggers::Triggers;
 use crate::worker::Worker;
 
 /// The key of the journal in the keeper's safe-box.
@@ -72,6 +73,7 @@ pub(crate) struct Driver {
     pub(crate) rounds: Rounds,
     pub(crate) traffic: Traffic,
     pub(crate) shared_state: SharedState,
+    pub(crate) triggers: Triggers,
     pub(crate) capture: skep_logs::Capture,
     pub(crate) capture_wake: Rc<Notify>,
     /// Workers that are gone with lines still to be written, and in how many streams.
@@ -159,6 +161,7 @@ impl Driver {
                 rounds: Rounds::new(),
                 traffic: Traffic::default(),
                 shared_state: SharedState::default(),
+                triggers: Triggers::default(),
                 capture: parts.capture,
                 capture_wake: Rc::new(Notify::new()),
                 unwritten: BTreeMap::new(),
@@ -323,6 +326,7 @@ impl Driver {
     }
 
     fn save_as(&mut self, fleet: &Fleet) -> Result<(), ErrorBody> {
+        self.triggers.look_again();
         if let Some(refusal) = &self.store_refusal {
             return Err(refusal.clone());
         }
@@ -378,12 +382,28 @@ impl Driver {
 
     /// Publishes an event that does not come from the core.
     pub(crate) fn tell(&mut self, kind: skep_api::EventKind, app: Option<AppId>, message: String) {
-        let mut event = skep_api::Event::new(0, unix_ms(), kind, message);
+        let event = skep_api::Event::new(0, unix_ms(), kind, String::new());
+        self.publish(event, app, None, |_| message);
+    }
+
+    /// Publishes an event of an app or of one of its slots, with a sentence about `web` or `web:0`.
+    pub(crate) fn publish(
+        &mut self,
+        mut event: skep_api::Event,
+        app: Option<AppId>,
+        slot: Option<SlotId>,
+        say: impl FnOnce(&str) -> String,
+    ) {
+        let mut place = String::new();
         if let Some(app) = app {
-            let names = self.registry.names(&self.fleet, app, None);
+            let names = self.registry.names(&self.fleet, app, slot);
+            place = names.place();
             event.app = Some(names.app);
             event.namespace = Some(names.namespace);
+            event.slot = slot.map(|slot| slot.0);
+            event.index = names.index;
         }
+        event.message = say(&place);
         let event = self.hub.publish(event);
         if let Some(app) = app {
             self.ops.notice(app, &event);

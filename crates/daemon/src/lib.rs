@@ -7,10 +7,12 @@
 //! Invariants: nothing is decided here that a test of `skep-core` could not decide; nothing blocks longer than a disk
 //! write; nothing wakes up while nothing happens.
 
+mod agenda;
 mod bindshare;
 mod boot;
 mod channel;
 mod commands;
+mod cron;
 mod diary;
 mod drain;
 mod driver;
@@ -19,6 +21,7 @@ mod journal;
 mod keeper;
 mod launch;
 mod logging;
+mod memory;
 mod node;
 mod notices;
 mod ops;
@@ -32,6 +35,7 @@ mod spawn;
 mod store;
 mod tasks;
 mod traffic;
+mod triggers;
 mod upgrade;
 mod usage;
 mod views;

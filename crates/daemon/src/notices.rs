@@ -19,6 +19,16 @@ pub(crate) struct Names {
     pub(crate) index: Option<u32>,
 }
 
+impl Names {
+    /// `web`, or `web:0` for a slot.
+    pub(crate) fn place(&self) -> String {
+        match self.index {
+            Some(index) => format!("{}:{index}", self.app),
+            None => self.app.clone(),
+        }
+    }
+}
+
 /// Names by number, also of what has just gone: an app's last notices come when the core has forgotten it.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -98,10 +108,7 @@ pub(crate) fn event(
 ) -> Option<Event> {
     let app = notice.app()?;
     let known = names(app, notice.slot());
-    let place = match known.index {
-        Some(index) => format!("{}:{index}", known.app),
-        None => known.app.clone(),
-    };
+    let place = known.place();
     let mut event = Event::new(0, now_unix_ms, EventKind::Other, String::new());
     event.app = Some(known.app);
     event.namespace = Some(known.namespace);

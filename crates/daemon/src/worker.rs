@@ -207,6 +207,7 @@ impl Driver {
         if let Some(notify) = notify {
             self.share_binds(id, notify);
         }
+        self.triggers.look_again();
         self.handle(Event::Spawned { worker: id, pid });
     }
 

@@ -222,7 +222,8 @@ fn command(world: &mut World, dice: &mut Dice, step: u64) -> Checked {
         8..22 => Command::Start { target },
         22..36 => Command::Stop { target },
         36..48 => Command::Restart { target, cause },
-        48..66 => Command::Reload { target, cause },
+        48..60 => Command::Reload { target, cause },
+        60..66 => Command::Renew { target, cause },
         66..78 => Command::Scale { app: app.id, instances },
         78..92 => {
             let how =

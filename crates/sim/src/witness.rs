@@ -178,7 +178,10 @@ impl Witness {
         let mut stopped = self.stopped.clone();
         match command {
             Command::Stop { target } | Command::Delete { target } => stopped.extend(slots(before, target)),
-            Command::Start { target } | Command::Restart { target, .. } | Command::Reload { target, .. } => {
+            Command::Start { target }
+            | Command::Restart { target, .. }
+            | Command::Reload { target, .. }
+            | Command::Renew { target, .. } => {
                 for slot in slots(before, target) {
                     stopped.remove(&slot);
                 }

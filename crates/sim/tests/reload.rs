@@ -188,6 +188,21 @@ fn a_reload_for_memory_joins_the_users_reload() {
 }
 
 #[test]
+fn a_renewal_takes_turns_where_the_app_serves_and_restarts_what_must_not_run_twice() {
+    let mut server = Scenario::ready(1, drains());
+    let target = server.slot_id(0).into();
+    server.command(Command::Renew { target, cause: Cause::Schedule });
+    server.run(60).shows("online#2 (draining#1)");
+    let mut job = Scenario::empty()
+        .revision(1, Behaviour { listens: None, ..Behaviour::default() })
+        .with_app(1, drains());
+    job.run(4000).shows("online#1");
+    let target = job.slot_id(0).into();
+    job.command(Command::Renew { target, cause: Cause::Schedule });
+    job.run(60).shows("launching#2");
+}
+
+#[test]
 fn a_reload_of_a_stopped_app_starts_it() {
     let mut it = Scenario::ready(2, drains());
     it.stop();

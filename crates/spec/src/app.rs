@@ -1,8 +1,8 @@
 //! [`AppSpec`]: all that one app was asked to be.
 
 use crate::{
-    Account, Balance, Drain, ExecMode, Instances, Listen, LogType, Millis, Resource, ResourceLimit, Rotation,
-    Runtime, Schedule, Share, Signal, Umask,
+    Account, Balance, Bytes, Cron, Drain, ExecMode, Instances, Listen, LogType, Millis, Resource,
+    ResourceLimit, Rotation, Runtime, Schedule, Share, Signal, Umask, Zone,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,19 @@ pub struct AppSpec {
     /// Exit codes after which a worker is not started again. Default: none.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub stop_exit_codes: BTreeSet<u8>,
+    /// New workers at these times, as a cron pattern: `0 3 * * *`, six fields with seconds in front, `@daily`. One worker
+    /// after another where that can be; an app that was stopped is started. Default: none (`0`).
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::cron::none_or_pattern")]
+    pub cron_restart: Option<Cron>,
+    /// Replace a worker whose memory (resident set) stays above this: `200M`, `1G`, a number of bytes. Measured each
+    /// second; the successor is ready first. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_memory_restart: Option<Bytes>,
+    /// Count the processes that a worker has started as well. Default: false, as in PM2.
+    pub max_memory_tree: bool,
+    /// The time zone of `cron_restart`, by name: `Europe/Berlin`. Default: the machine's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cron_timezone: Option<Zone>,
 
     /// The signal that asks a worker to stop. Default: `SIGINT`.
     pub kill_signal: Signal,
@@ -183,6 +196,10 @@ impl Default for AppSpec {
             restart_delay: Millis(0),
             exp_backoff_restart_delay: Millis(0),
             stop_exit_codes: BTreeSet::new(),
+            cron_restart: None,
+            max_memory_restart: None,
+            max_memory_tree: false,
+            cron_timezone: None,
             kill_signal: Signal::INT,
             kill_timeout: Millis(1_600),
             treekill: true,

@@ -11,6 +11,7 @@
 mod app;
 mod choices;
 mod command_line;
+mod cron;
 mod error;
 mod facts;
 mod instances;
@@ -29,6 +30,7 @@ mod validate;
 
 pub use app::AppSpec;
 pub use choices::{Balance, Drain, ExecMode, LogType, Runtime};
+pub use cron::{Cron, Zone};
 pub use error::SpecError;
 pub use facts::{Entry, Facts};
 pub use instances::{INSTANCES_MAX, Instances, InstancesChange};

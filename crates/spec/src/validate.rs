@@ -1,9 +1,12 @@
 //! Refuses an app that could not work, before anything is started.
 
-use crate::{AppSpec, Balance, ExecMode, Runtime, Share, SpecError, name};
+use crate::{AppSpec, Balance, Bytes, ExecMode, Runtime, Share, SpecError, name};
 
 /// Scheduling priorities that Linux knows (`setpriority(2)`).
 const NICE: std::ops::RangeInclusive<i8> = -20..=19;
+
+/// The least that may be asked of a program's memory: `200` was meant to be `200M`.
+const MEMORY_MIN: Bytes = Bytes(64 * 1024);
 
 impl AppSpec {
     /// The first thing that is wrong with this app, if there is one.
@@ -14,6 +17,7 @@ impl AppSpec {
         self.validate_env()?;
         self.validate_sharing()?;
         self.validate_schedules()?;
+        self.validate_schedule()?;
         self.validate_limits()
     }
 
@@ -66,6 +70,24 @@ impl AppSpec {
             ));
         }
         Ok(())
+    }
+
+    fn validate_schedule(&self) -> Result<(), SpecError> {
+        if let Some(cron) = &self.cron_restart {
+            cron.check("cron_restart")?;
+        }
+        if let Some(zone) = &self.cron_timezone {
+            zone.find("cron_timezone")?;
+        }
+        match self.max_memory_restart {
+            Some(limit) if limit < MEMORY_MIN => Err(SpecError::field(
+                "max_memory_restart",
+                limit.to_string(),
+                format!("is less than any program needs ({MEMORY_MIN})"),
+                "write a size such as 200M or 1G, or leave it out for no limit",
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn validate_sharing(&self) -> Result<(), SpecError> {

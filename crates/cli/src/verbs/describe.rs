@@ -95,6 +95,14 @@ fn changed(spec: &AppSpec) -> Vec<(&'static str, String)> {
     add("min uptime", spec.min_uptime != usual.min_uptime, spec.min_uptime.to_string());
     add("restart delay", spec.restart_delay != usual.restart_delay, spec.restart_delay.to_string());
     let backoff = spec.exp_backoff_restart_delay;
+    if let Some(cron) = &spec.cron_restart {
+        let zone = spec.cron_timezone.as_ref().map(|zone| format!(" ({zone})")).unwrap_or_default();
+        add("cron restart", true, format!("{cron}{zone}"));
+    }
+    if let Some(limit) = spec.max_memory_restart {
+        let whose = if spec.max_memory_tree { " with its processes" } else { "" };
+        add("max memory", true, format!("{limit} a worker{whose}"));
+    }
     add("backoff", backoff != usual.exp_backoff_restart_delay, backoff.to_string());
     add("kill signal", spec.kill_signal != usual.kill_signal, spec.kill_signal.to_string());
     add("kill timeout", spec.kill_timeout != usual.kill_timeout, spec.kill_timeout.to_string());

@@ -140,7 +140,14 @@ fn end(
     };
     match outcome {
         Outcome::Done => {
-            Progress::Done(Done { app: app_name, message: format!("{name} is {}", waiting.done) })
+            let mut message = format!("{name} is {}", waiting.done);
+            if waiting.done == "stopped"
+                && let Some(cron) = app.and_then(|app| driver.borrow().cron_of(app))
+            {
+                message +=
+                    &format!("; cron_restart ({cron}) will start it again, `skep delete {name}` ends that");
+            }
+            Progress::Done(Done { app: app_name, message })
         }
         Outcome::Failed(failure) => failed(driver, name, &failure),
         Outcome::Superseded { .. } => refused(
