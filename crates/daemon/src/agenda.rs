@@ -72,12 +72,13 @@ impl Entry {
     fn next(&self, now_unix_ms: i64) -> Option<i64> {
         let was_wrong = self.cursor_unix_ms - now_unix_ms > SET_BACK_MS_MAX;
         let from = if was_wrong { now_unix_ms } else { self.cursor_unix_ms.max(now_unix_ms - LATE_MS_MAX) };
-        self.cron.next_after(from, &self.zone())
+        crate::recurrence::next_after(&self.cron, from, &self.zone())
     }
 
     /// The machine's zone is asked for each time: it may have been changed.
     fn zone(&self) -> TimeZone {
-        let named = self.zone.as_ref().and_then(|zone| zone.find("cron_timezone").ok());
+        let named =
+            self.zone.as_ref().and_then(|zone| crate::recurrence::find_zone(zone, "cron_timezone").ok());
         named.unwrap_or_else(TimeZone::system)
     }
 }

@@ -28,6 +28,7 @@ mod ops;
 mod patrol;
 mod policy;
 mod ports;
+mod recurrence;
 mod replies;
 mod server;
 mod shared_state;

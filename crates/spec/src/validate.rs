@@ -76,9 +76,6 @@ impl AppSpec {
         if let Some(cron) = &self.cron_restart {
             cron.check("cron_restart")?;
         }
-        if let Some(zone) = &self.cron_timezone {
-            zone.find("cron_timezone")?;
-        }
         match self.max_memory_restart {
             Some(limit) if limit < MEMORY_MIN => Err(SpecError::field(
                 "max_memory_restart",
