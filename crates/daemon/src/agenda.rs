@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use skep_core::AppId;
+use skep_jobs::UnixMs;
 use skep_spec::{Cron, Zone};
 
 /// A clock that was set back by up to so much repeats an hour or two (three is what Vixie's cron takes for that): what was
@@ -72,14 +73,13 @@ impl Entry {
     fn next(&self, now_unix_ms: i64) -> Option<i64> {
         let was_wrong = self.cursor_unix_ms - now_unix_ms > SET_BACK_MS_MAX;
         let from = if was_wrong { now_unix_ms } else { self.cursor_unix_ms.max(now_unix_ms - LATE_MS_MAX) };
-        crate::recurrence::next_after(&self.cron, from, &self.zone())
+        self.compiled()?.next_after(UnixMs(from)).map(|next| next.0)
     }
 
     /// The machine's zone is asked for each time: it may have been changed.
-    fn zone(&self) -> TimeZone {
-        let named =
-            self.zone.as_ref().and_then(|zone| crate::recurrence::find_zone(zone, "cron_timezone").ok());
-        named.unwrap_or_else(TimeZone::system)
+    fn compiled(&self) -> Option<skep_jobs::Cron> {
+        let named = self.zone.as_ref().and_then(|zone| skep_jobs::Cron::zone(zone.as_str()).ok());
+        skep_jobs::Cron::parse(self.cron.as_str(), named.unwrap_or_else(TimeZone::system)).ok()
     }
 }
 

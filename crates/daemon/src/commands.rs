@@ -34,7 +34,7 @@ impl Driver {
     pub(crate) fn create(&mut self, request: CreateApp) -> Result<Pending, ErrorBody> {
         self.refuse_when_ending()?;
         let spec = request.spec;
-        spec.validate().and_then(|()| crate::recurrence::check(&spec)).map_err(ErrorBody::from)?;
+        spec.validate().map_err(ErrorBody::from)?;
         let instances = spec.instances.on(self.site.processors);
         let policy = crate::policy::policy(&spec, spec.runtime_choice().runtime, instances);
         let app = AppId(self.fleet.desired().next_app);

@@ -28,7 +28,6 @@ mod ops;
 mod patrol;
 mod policy;
 mod ports;
-mod recurrence;
 mod replies;
 mod server;
 mod shared_state;

@@ -2,8 +2,7 @@
 //!
 //! Five fields (minute, hour, day of month, month, weekday), six with seconds in front, or a nickname (`@daily`). A text
 //! is checked where a person wrote it ([`FromStr`] and [`Cron::check`]) and not where our own files are read back: a
-//! pattern that a later version refuses must not make the rest of the state unreadable. Which moments a pattern names is
-//! found by the daemon: that takes the machine's time zones.
+//! pattern that a later version refuses must not make the rest of the state unreadable.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -35,27 +34,15 @@ impl Cron {
     /// # Errors
     /// Names `field`, the pattern and the remedy.
     pub fn check(&self, field: &'static str) -> Result<(), SpecError> {
-        self.pattern().map(drop).map_err(|error| self.refuse(field, format!("is no cron pattern: {error}")))
-    }
-
-    /// An error about it.
-    #[must_use]
-    pub fn refuse(&self, field: &'static str, problem: impl Into<String>) -> SpecError {
-        SpecError::field(field, &self.0, problem, REMEDY)
+        skep_jobs::Cron::parse(&self.0, skep_jobs::utc())
+            .map(drop)
+            .map_err(|problem| SpecError::field(field, &self.0, problem.to_string(), REMEDY))
     }
 
     /// As it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// Ready to be asked for times.
-    ///
-    /// # Errors
-    /// When it is no pattern.
-    pub fn pattern(&self) -> Result<croner::Cron, croner::errors::CronError> {
-        croner::parser::CronParser::new().parse(&self.0)
     }
 }
 
@@ -141,6 +128,17 @@ pub(crate) fn none_or_pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Res
 // === impl Zone ===
 
 impl Zone {
+    /// What is wrong with it, if something is.
+    ///
+    /// # Errors
+    /// Names `field`, the zone and the remedy.
+    pub fn check(&self, field: &'static str) -> Result<(), SpecError> {
+        let remedy = "write a name such as Europe/Berlin or UTC; the package tzdata has them";
+        skep_jobs::Cron::zone(&self.0)
+            .map(drop)
+            .map_err(|problem| SpecError::field(field, &self.0, problem.to_string(), remedy))
+    }
+
     /// As it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -152,12 +150,8 @@ impl FromStr for Zone {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        match text.trim() {
-            "" => {
-                Err(SpecError::field("cron_timezone", text, "is empty", "write a name such as Europe/Berlin"))
-            }
-            name => Ok(Self(name.to_owned())),
-        }
+        let zone = Self(text.trim().to_owned());
+        zone.check("cron_timezone").map(|()| zone)
     }
 }
 
@@ -187,11 +181,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_pattern_and_the_remedy() {
-        for bad in ["banana", "* * *", "61 * * * *", ""] {
+        for bad in ["banana", "* * *", "61 * * * *", "0 0 30 2 *", ""] {
             let error = bad.parse::<Cron>().expect_err(bad);
             assert!(error.to_string().contains("cron"), "{error}");
             assert!(error.remedy().contains("five fields"), "{}", error.remedy());
         }
+        let error = "Mars/Olympus".parse::<Zone>().expect_err("not here");
+        assert!(error.to_string().contains("Mars/Olympus") && error.remedy().contains("tzdata"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ impl AppSpec {
         self.validate_env()?;
         self.validate_sharing()?;
         self.validate_schedules()?;
-        self.validate_schedule()?;
+        self.validate_renewals()?;
         self.validate_limits()
     }
 
@@ -72,9 +72,12 @@ impl AppSpec {
         Ok(())
     }
 
-    fn validate_schedule(&self) -> Result<(), SpecError> {
+    fn validate_renewals(&self) -> Result<(), SpecError> {
         if let Some(cron) = &self.cron_restart {
             cron.check("cron_restart")?;
+        }
+        if let Some(zone) = &self.cron_timezone {
+            zone.check("cron_timezone")?;
         }
         match self.max_memory_restart {
             Some(limit) if limit < MEMORY_MIN => Err(SpecError::field(
