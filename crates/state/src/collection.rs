@@ -61,7 +61,7 @@ pub(crate) fn edit<R>(
         None => {
             // One that has expired but was not swept must not come back to life with its elements.
             record::remove(tx, space, &name)?;
-            (Collection { id: tx.ticket(), count: 0, head: crate::lists::MIDDLE }, None)
+            (Collection { id: tx.try_ticket()?, count: 0, head: crate::lists::MIDDLE }, None)
         }
     };
     let result = f(tx, &mut collection)?;

@@ -139,6 +139,12 @@ pub enum Error {
     /// A sum left the range of its type.
     #[error("increment or decrement would overflow")]
     Overflow,
+    /// One transaction made too many rows that need a number.
+    #[error("one transaction makes at most {most} new keys, jobs or messages: do it in several")]
+    TooMuch {
+        /// How many.
+        most: u64,
+    },
     /// The named worker was replaced or has ended: its handle is void.
     #[error(
         "this process is no longer attached to the shared state (worker {id}, generation {generation} was released)"

@@ -50,6 +50,77 @@ pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], field: &[u8]) -> Result
     })
 }
 
+/// Sets fields, one after the other; how many are new.
+///
+/// # Errors
+/// See [`get`].
+pub fn set_all(tx: &mut Tx<'_>, space: Space, key: &[u8], pairs: &[(&[u8], &[u8])]) -> Result<u64> {
+    edit(tx, space, key, Kind::Hash, |tx, hash| {
+        let mut new = 0;
+        for (field, value) in pairs {
+            tx.check_value(value)?;
+            let field = StoredName::new("field", field)?;
+            let row = hash.elements().name(&field);
+            new += u64::from(tx.get(&row)?.is_none());
+            tx.put(&row, &element(&field, value))?;
+        }
+        hash.count += new;
+        Ok(new)
+    })
+}
+
+/// Removes fields; how many were there.
+///
+/// # Errors
+/// See [`get`].
+pub fn remove_all(tx: &mut Tx<'_>, space: Space, key: &[u8], fields: &[&[u8]]) -> Result<u64> {
+    if find(&tx.view(), space, key, Kind::Hash)?.is_none() {
+        return Ok(0);
+    }
+    edit(tx, space, key, Kind::Hash, |tx, hash| {
+        let mut removed = 0;
+        for field in fields {
+            let field = StoredName::new("field", field)?;
+            removed += u64::from(tx.delete(&hash.elements().name(&field))?);
+        }
+        hash.count -= removed;
+        Ok(removed)
+    })
+}
+
+/// Every field and value, in the order of the fields' bytes.
+///
+/// # Errors
+/// See [`get`].
+pub fn each(
+    view: &View<'_>,
+    space: Space,
+    key: &[u8],
+    mut f: impl FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Result<()> {
+    let Some(hash) = find(view, space, key, Kind::Hash)? else { return Ok(()) };
+    let prefix = hash.elements();
+    for row in view.rows(&prefix)? {
+        let (key, value) = row?;
+        let (field, value) = split(&key[prefix.as_slice().len()..], value);
+        f(field, value)?;
+    }
+    Ok(())
+}
+
+/// A field by chance, with its value: `chance` is a random number.
+///
+/// # Errors
+/// See [`get`].
+pub fn sample(view: &View<'_>, space: Space, key: &[u8], chance: u64) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    let Some(hash) = find(view, space, key, Kind::Hash)? else { return Ok(None) };
+    let row = crate::chance::row(view, &hash.elements(), hash.count, chance)?;
+    Ok(row.map(|(stored, value)| {
+        let (field, value) = split(stored, value);
+        (field.to_vec(), value.to_vec())
+    }))
+}
+
 /// How many fields a hash has.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::limits::{INLINE_NAME_BYTES_MAX, KEY_BYTES_MAX, LONG_NAME_BYTES};
 
 /// LMDB's longest key.
-const LMDB_KEY_BYTES_MAX: usize = 511;
+pub(crate) const LMDB_KEY_BYTES_MAX: usize = 511;
 
 /// What a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

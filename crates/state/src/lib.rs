@@ -9,9 +9,10 @@
 //! it is: [`WallMs`]).
 //!
 //! Entrances: [`Supervisor`] for the daemon, [`Client`] for a worker, [`Store`] and the modules of the keyspace
-//! ([`strings`], [`hashes`], [`lists`], [`sets`], [`zsets`], [`keys`]) for transactions over both.
+//! ([`strings`], [`hashes`], [`lists`], [`sets`], [`zsets`], [`streams`], [`keys`]) for transactions over both.
 
 mod backup;
+mod chance;
 mod channel;
 mod client;
 mod collection;
@@ -41,6 +42,7 @@ pub mod sets;
 mod spaces;
 mod stats;
 mod store;
+pub mod streams;
 pub mod strings;
 mod supervisor;
 mod tx;

@@ -100,23 +100,118 @@ pub fn set(tx: &mut Tx<'_>, space: Space, key: &[u8], index: u64, value: &[u8]) 
     Ok(true)
 }
 
-/// Replaces all values (LTRIM, LREM, LINSERT): an empty row removes the list.
+/// Keeps the values from `start` on, `keep` of them, and removes all others; an empty rest removes the list.
 ///
 /// # Errors
 /// See [`push`].
-pub fn replace(tx: &mut Tx<'_>, space: Space, key: &[u8], values: &[Vec<u8>]) -> Result<()> {
-    if find(&tx.view(), space, key, Kind::List)?.is_none() && values.is_empty() {
+pub fn trim(tx: &mut Tx<'_>, space: Space, key: &[u8], start: u64, keep: u64) -> Result<()> {
+    if find(&tx.view(), space, key, Kind::List)?.is_none() {
         return Ok(());
     }
     edit(tx, space, key, Kind::List, |tx, list| {
-        for index in 0..list.count {
+        let start = start.min(list.count);
+        let end = start.saturating_add(keep).min(list.count);
+        for index in (0..start).chain(end..list.count) {
             tx.delete(&place(list, index))?;
         }
-        (list.head, list.count) = (MIDDLE, values.len() as u64);
-        for (index, value) in values.iter().enumerate() {
-            tx.check_value(value)?;
-            tx.put(&place(list, index as u64), value)?;
-        }
+        list.head += start;
+        list.count = end - start;
         Ok(())
     })
+}
+
+/// Puts a value before the one at `index` (at the list's length: behind the last); the new length. The shorter side of
+/// the list moves by one place.
+///
+/// # Errors
+/// See [`push`].
+pub fn insert(tx: &mut Tx<'_>, space: Space, key: &[u8], index: u64, value: &[u8]) -> Result<u64> {
+    tx.check_value(value)?;
+    edit(tx, space, key, Kind::List, |tx, list| {
+        let index = index.min(list.count);
+        if index * 2 < list.count {
+            list.head -= 1;
+            for at in 0..index {
+                shift(tx, list, at + 1, at)?;
+            }
+        } else {
+            for at in (index..list.count).rev() {
+                shift(tx, list, at, at + 1)?;
+            }
+        }
+        list.count += 1;
+        tx.put(&place(list, index), value)?;
+        Ok(list.count)
+    })
+}
+
+/// Removes the values at `indexes` (ascending, none twice); the shorter sides of the list move.
+///
+/// # Errors
+/// See [`push`].
+pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], indexes: &[u64]) -> Result<()> {
+    let (Some(first), Some(last)) = (indexes.first(), indexes.last()) else { return Ok(()) };
+    edit(tx, space, key, Kind::List, |tx, list| {
+        let (front, back) = (*last, list.count - first);
+        if front < back {
+            let mut to = *last;
+            let mut gone = indexes.iter().rev().peekable();
+            for at in (0..=*last).rev() {
+                if gone.next_if(|index| **index == at).is_none() {
+                    shift(tx, list, at, to)?;
+                    to = to.wrapping_sub(1);
+                }
+            }
+            let removed = indexes.len() as u64;
+            for at in 0..removed {
+                tx.delete(&place(list, at))?;
+            }
+            list.head += removed;
+        } else {
+            let mut to = *first;
+            let mut gone = indexes.iter().peekable();
+            for at in *first..list.count {
+                if gone.next_if(|index| **index == at).is_none() {
+                    shift(tx, list, at, to)?;
+                    to += 1;
+                }
+            }
+            for at in to..list.count {
+                tx.delete(&place(list, at))?;
+            }
+        }
+        list.count -= indexes.len() as u64;
+        Ok(())
+    })
+}
+
+fn shift(tx: &mut Tx<'_>, list: &Collection, from: u64, to: u64) -> Result<()> {
+    if from == to {
+        return Ok(());
+    }
+    let value = tx.get(&place(list, from))?.unwrap_or_default().to_vec();
+    tx.put(&place(list, to), &value)
+}
+
+/// The values from `start` on, at most `most`, in order.
+///
+/// # Errors
+/// See [`push`].
+pub fn each(
+    view: &View<'_>,
+    space: Space,
+    key: &[u8],
+    start: u64,
+    most: u64,
+    mut f: impl FnMut(&[u8]),
+) -> Result<()> {
+    let Some(list) = find(view, space, key, Kind::List)? else { return Ok(()) };
+    if start >= list.count {
+        return Ok(());
+    }
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    for row in view.rows_from(&list.elements(), &place(&list, start))?.take(most) {
+        f(row?.1);
+    }
+    Ok(())
 }

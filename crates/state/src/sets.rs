@@ -40,6 +40,69 @@ pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8]) -> Resul
     })
 }
 
+/// Adds members; how many are new.
+///
+/// # Errors
+/// See [`add`].
+pub fn add_all(tx: &mut Tx<'_>, space: Space, key: &[u8], members: &[&[u8]]) -> Result<u64> {
+    edit(tx, space, key, Kind::Set, |tx, set| {
+        let mut new = 0;
+        for member in members {
+            let member = StoredName::new("member", member)?;
+            let row = set.elements().name(&member);
+            if tx.get(&row)?.is_none() {
+                new += 1;
+                tx.put(&row, &element(&member, &[]))?;
+            }
+        }
+        set.count += new;
+        Ok(new)
+    })
+}
+
+/// Removes members; how many were there.
+///
+/// # Errors
+/// See [`add`].
+pub fn remove_all(tx: &mut Tx<'_>, space: Space, key: &[u8], members: &[&[u8]]) -> Result<u64> {
+    if find(&tx.view(), space, key, Kind::Set)?.is_none() {
+        return Ok(0);
+    }
+    edit(tx, space, key, Kind::Set, |tx, set| {
+        let mut removed = 0;
+        for member in members {
+            let member = StoredName::new("member", member)?;
+            removed += u64::from(tx.delete(&set.elements().name(&member))?);
+        }
+        set.count -= removed;
+        Ok(removed)
+    })
+}
+
+/// Every member, in the order of their bytes.
+///
+/// # Errors
+/// See [`add`].
+pub fn each(view: &View<'_>, space: Space, key: &[u8], mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let Some(set) = find(view, space, key, Kind::Set)? else { return Ok(()) };
+    let prefix = set.elements();
+    for row in view.rows(&prefix)? {
+        let (key, value) = row?;
+        f(split(&key[prefix.as_slice().len()..], value).0)?;
+    }
+    Ok(())
+}
+
+/// A member by chance: `chance` is a random number.
+///
+/// # Errors
+/// See [`add`].
+pub fn sample(view: &View<'_>, space: Space, key: &[u8], chance: u64) -> Result<Option<Vec<u8>>> {
+    let Some(set) = find(view, space, key, Kind::Set)? else { return Ok(None) };
+    let row = crate::chance::row(view, &set.elements(), set.count, chance)?;
+    Ok(row.map(|(stored, value)| split(stored, value).0.to_vec()))
+}
+
 /// Whether a member is there.
 ///
 /// # Errors

@@ -10,10 +10,13 @@ use crate::error::{Error, Result};
 use crate::key::{Key, Table};
 use crate::{Owner, WallMs};
 
-/// One transaction makes at most this many unique numbers.
-const UNIQUE_BITS: u32 = 16;
+/// One transaction makes at most this many unique numbers: a script or a pipeline may make many keys at once.
+const UNIQUE_BITS: u32 = 20;
+/// Of these, [`Tx::try_ticket`] leaves so many.
+const TICKETS_SPARED: u64 = 1 << 10;
 
 /// A snapshot.
+#[derive(Clone, Copy)]
 pub struct View<'t> {
     pub(crate) txn: &'t RoTxn<'t>,
     pub(crate) db: Db,
@@ -134,6 +137,14 @@ impl<'t> Tx<'t> {
         let base = self.control.header().ticket_base.load(Relaxed);
         assert!(self.unique - base < (self.id + 1) << UNIQUE_BITS, "no operation makes this many rows");
         self.unique
+    }
+
+    /// The same, for what a user can do any number of times in one transaction (a script that makes keys in a loop).
+    pub(crate) fn try_ticket(&mut self) -> Result<u64> {
+        let base = self.control.header().ticket_base.load(Relaxed);
+        // Some are left for what the transaction does beside, which asks for its tickets without a choice.
+        let end = base + ((self.id + 1) << UNIQUE_BITS) - TICKETS_SPARED;
+        if self.unique < end { Ok(self.ticket()) } else { Err(Error::TooMuch { most: 1 << UNIQUE_BITS }) }
     }
 
     /// A number above every ticket of earlier transactions and below every one of this and later ones. For transactions

@@ -263,15 +263,8 @@ pub fn by_score(
     let mut skipped = 0;
     for row in view.rows_from(&by_score, &by_score.push(&sortable(from)))? {
         let scored = scored(&by_score, row?);
-        let above = match low {
-            Bound::Included(low) => scored.score >= low,
-            Bound::Excluded(low) => scored.score > low,
-        };
-        let below = match high {
-            Bound::Included(high) => scored.score <= high,
-            Bound::Excluded(high) => scored.score < high,
-        };
-        if !below || members.len() == most {
+        let above = within_low(scored.score, low);
+        if !within_high(scored.score, high) || members.len() == most {
             break;
         }
         if above && skipped < skip {
@@ -281,4 +274,153 @@ pub fn by_score(
         }
     }
     Ok(members)
+}
+
+/// Removes members; how many were there.
+///
+/// # Errors
+/// See [`update`].
+pub fn remove_all(tx: &mut Tx<'_>, space: Space, key: &[u8], members: &[&[u8]]) -> Result<u64> {
+    if find(&tx.view(), space, key, Kind::SortedSet)?.is_none() {
+        return Ok(0);
+    }
+    edit(tx, space, key, Kind::SortedSet, |tx, set| {
+        let mut removed = 0;
+        for member in members {
+            let member = StoredName::new("member", member)?;
+            let row = member_row(set, &member);
+            let Some(score) = score_of(tx.get(&row)?) else { continue };
+            tx.delete(&row)?;
+            unplace(tx, set, &member, score)?;
+            removed += 1;
+        }
+        set.count -= removed;
+        Ok(removed)
+    })
+}
+
+/// As [`by_score`], from the highest score down.
+///
+/// # Errors
+/// See [`update`].
+pub fn by_score_down(
+    view: &View<'_>,
+    space: Space,
+    key: &[u8],
+    (low, high): (Bound, Bound),
+    skip: usize,
+    most: usize,
+) -> Result<Vec<Scored>> {
+    let Some(set) = find(view, space, key, Kind::SortedSet)? else { return Ok(Vec::new()) };
+    let by_score = set.elements().u8(BY_SCORE);
+    let mut members = Vec::new();
+    let mut skipped = 0;
+    for row in view.rows_back_from(&by_score, &by_score.push(&after(high)))? {
+        let scored = scored(&by_score, row?);
+        if !within_high(scored.score, high) {
+            continue;
+        }
+        if !within_low(scored.score, low) || members.len() == most {
+            break;
+        }
+        if skipped < skip {
+            skipped += 1;
+        } else {
+            members.push(scored);
+        }
+    }
+    Ok(members)
+}
+
+/// How many members have scores between two bounds.
+///
+/// # Errors
+/// See [`update`].
+pub fn count_by_score(view: &View<'_>, space: Space, key: &[u8], (low, high): (Bound, Bound)) -> Result<u64> {
+    let Some(set) = find(view, space, key, Kind::SortedSet)? else { return Ok(0) };
+    let until = ranks::before(view, &set.elements(), &after(high))?;
+    let begin = match low {
+        Bound::Included(score) => sortable(score),
+        Bound::Excluded(score) => after(Bound::Included(score)),
+    };
+    Ok(until.saturating_sub(ranks::before(view, &set.elements(), &begin)?))
+}
+
+/// The first position behind all members that a high bound lets in.
+fn after(high: Bound) -> [u8; 8] {
+    match high {
+        Bound::Included(score) => (Take(&sortable(score)).u64() + 1).to_be_bytes(),
+        Bound::Excluded(score) => sortable(score),
+    }
+}
+
+fn within_low(score: f64, low: Bound) -> bool {
+    match low {
+        Bound::Included(low) => score >= low,
+        Bound::Excluded(low) => score > low,
+    }
+}
+
+fn within_high(score: f64, high: Bound) -> bool {
+    match high {
+        Bound::Included(high) => score <= high,
+        Bound::Excluded(high) => score < high,
+    }
+}
+
+/// Members ascending for as long as `f` says true, from `from` on where all have one score (else from the first).
+///
+/// # Errors
+/// See [`update`].
+pub fn each_from(
+    view: &View<'_>,
+    space: Space,
+    key: &[u8],
+    from: &[u8],
+    mut f: impl FnMut(Scored) -> bool,
+) -> Result<()> {
+    let Some(set) = find(view, space, key, Kind::SortedSet)? else { return Ok(()) };
+    let by_score = set.elements().u8(BY_SCORE);
+    let Some(first) = view.first(&by_score)? else { return Ok(()) };
+    let score = unsortable(&first.0[by_score.as_slice().len()..]);
+    let start = by_score.push(&position(score, &StoredName::new("member", from)?));
+    for row in view.rows_from(&by_score, &start)? {
+        if !f(scored(&by_score, row?)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Members in the order of their bytes, from `from` on, at most `most`: for scans.
+///
+/// # Errors
+/// See [`update`].
+pub fn page(view: &View<'_>, space: Space, key: &[u8], from: &[u8], most: usize) -> Result<Vec<Scored>> {
+    let Some(set) = find(view, space, key, Kind::SortedSet)? else { return Ok(Vec::new()) };
+    let prefix = set.elements().u8(MEMBERS);
+    let from = StoredName::new("member", from)?;
+    let rows = view.rows_from(&prefix, &prefix.name(&from))?.take(most);
+    rows.map(|row| {
+        let (key, value) = row?;
+        let stored = &key[prefix.as_slice().len()..];
+        let score = f64::from_bits(Take(value).u64());
+        if !StoredName::is_long(stored) {
+            return Ok(Scored { member: stored.to_vec(), score });
+        }
+        // Only the row by score keeps a long name whole.
+        let by_score = set.elements().u8(BY_SCORE).push(&sortable(score)).push(stored);
+        let whole = view.get(&by_score)?.map(|value| split(stored, value).0.to_vec());
+        Ok(Scored { member: whole.unwrap_or_default(), score })
+    })
+    .collect()
+}
+
+/// A member by chance: `chance` is a random number.
+///
+/// # Errors
+/// See [`update`].
+pub fn sample(view: &View<'_>, space: Space, key: &[u8], chance: u64) -> Result<Option<Scored>> {
+    let Some(set) = find(view, space, key, Kind::SortedSet)? else { return Ok(None) };
+    Ok(range(view, space, key, chance % set.count.max(1), 1, Order::Ascending)?.pop())
 }

@@ -1,0 +1,511 @@
+//! Streams: adding, reading, trimming. Groups are in `groups`.
+
+use skep_state::streams::{self, Entry, Id, Stream};
+
+use crate::call::{Call, integer, is, positive};
+use crate::client::Nothing;
+use crate::cmd::pops::block;
+use crate::fault::{Done, Fault, SYNTAX, arity, say, text};
+use crate::notify::STREAM;
+use crate::resp::Reply;
+
+const INVALID: Fault = text("ERR Invalid stream ID specified as stream command argument");
+/// Entries that an approximate trim removes at most by default (Redis: 100 nodes of 100).
+const TRIM_MAX: u64 = 10_000;
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    let digits = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
+    digits.then(|| std::str::from_utf8(bytes).ok()?.parse().ok()).flatten()
+}
+
+/// `ms-seq`, or `ms` alone with the given `seq`.
+pub(crate) fn id(bytes: &[u8], seq: u64) -> Result<Id, Fault> {
+    let mut parts = bytes.splitn(2, |byte| *byte == b'-');
+    let ms = parts.next().and_then(number).ok_or(INVALID)?;
+    let seq = parts.next().map_or(Some(seq), number).ok_or(INVALID)?;
+    Ok(Id { ms, seq })
+}
+
+/// Where a range begins: `-`, `(id`, `id`.
+pub(crate) fn from(bytes: &[u8]) -> Result<Id, Fault> {
+    match bytes {
+        b"-" => Ok(Id::MIN),
+        b"+" => Ok(Id::MAX),
+        [b'(', rest @ ..] => id(rest, 0)?.next().ok_or(text("ERR invalid start ID for the interval")),
+        _ => id(bytes, 0),
+    }
+}
+
+/// Where it ends: `+`, `(id`, `id`.
+pub(crate) fn to(bytes: &[u8]) -> Result<Id, Fault> {
+    match bytes {
+        b"-" => Ok(Id::MIN),
+        b"+" => Ok(Id::MAX),
+        [b'(', rest @ ..] => id(rest, u64::MAX)?.before().ok_or(text("ERR invalid end ID for the interval")),
+        _ => id(bytes, u64::MAX),
+    }
+}
+
+pub(crate) fn write_id(out: &mut Reply, id: Id) {
+    out.text(&format!("{}-{}", id.ms, id.seq));
+}
+
+pub(crate) fn write_entry(out: &mut Reply, entry: &Entry) {
+    out.array(2);
+    write_id(out, entry.id);
+    out.array(entry.fields.len());
+    for field in &entry.fields {
+        out.bulk(field);
+    }
+}
+
+/// What goes from a stream's beginning.
+#[derive(Debug, Clone, Copy)]
+enum Trim {
+    Length(u64),
+    Before(Id),
+}
+
+/// A trim and how many entries it removes at most.
+type Bounded = Option<(Trim, u64)>;
+
+/// `MAXLEN|MINID [=|~] threshold [LIMIT count]` from `at` on; where the arguments go on.
+fn trim_words(args: &[&[u8]], at: usize) -> Result<(Bounded, usize), Fault> {
+    let word = args[at];
+    let by_length = is(word, "maxlen");
+    let mut at = at + 1;
+    let mut approximate = false;
+    if let Some(sign @ (b"~" | b"=")) = args.get(at).copied() {
+        approximate = sign == b"~";
+        at += 1;
+    }
+    let threshold = args.get(at).copied().ok_or(SYNTAX)?;
+    let trim = if by_length {
+        let length = integer(threshold)?;
+        Trim::Length(u64::try_from(length).map_err(|_| text("ERR The MAXLEN argument must be >= 0."))?)
+    } else {
+        Trim::Before(id(threshold, 0)?)
+    };
+    at += 1;
+    let mut most = if approximate { TRIM_MAX } else { u64::MAX };
+    if args.get(at).is_some_and(|word| is(word, "limit")) {
+        if !approximate {
+            return Err(text("ERR syntax error, LIMIT cannot be used without the special ~ option"));
+        }
+        most = positive(args.get(at + 1).ok_or(SYNTAX)?, "ERR The LIMIT argument must be >= 0.")?;
+        most = if most == 0 { u64::MAX } else { most };
+        at += 2;
+    }
+    Ok((Some((trim, most)), at))
+}
+
+fn trim(c: &mut Call<'_, '_>, key: &[u8], (trim, most): (Trim, u64)) -> Result<u64, Fault> {
+    if streams::find(&c.access.view(), c.space, key)?.is_none() {
+        return Ok(0);
+    }
+    let goes = move |stream: &Stream, id: Id| match trim {
+        Trim::Length(length) => stream.count > length,
+        Trim::Before(least) => id < least,
+    };
+    let removed = streams::edit(c.access.tx(), c.space, key, |tx, stream| {
+        let deleted = stream.max_deleted;
+        let removed = streams::trim(tx, stream, most, goes);
+        // Trimming is no deletion: what is gone at the beginning leaves no gap.
+        stream.max_deleted = deleted;
+        removed
+    })?;
+    if removed > 0 {
+        c.event(STREAM, "xtrim", key);
+    }
+    Ok(removed)
+}
+
+/// The number that XADD was given.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Next,
+    NextOf(u64),
+    Exactly(Id),
+}
+
+fn wanted(bytes: &[u8]) -> Result<Wanted, Fault> {
+    if bytes == b"*" {
+        return Ok(Wanted::Next);
+    }
+    if let Some(ms) = bytes.strip_suffix(b"-*") {
+        return Ok(Wanted::NextOf(number(ms).ok_or(INVALID)?));
+    }
+    let id = id(bytes, 0)?;
+    if id == Id::MIN {
+        return Err(text("ERR The ID specified in XADD must be greater than 0-0"));
+    }
+    Ok(Wanted::Exactly(id))
+}
+
+fn choose(wanted: Wanted, last: Id, now_ms: u64) -> Result<Id, Fault> {
+    let small = text("ERR The ID specified in XADD is equal or smaller than the target stream top item");
+    let exhausted = text("ERR The stream has exhausted the last possible ID, unable to add more items");
+    if last == Id::MAX {
+        return Err(exhausted);
+    }
+    match wanted {
+        Wanted::Next if now_ms > last.ms => Ok(Id { ms: now_ms, seq: 0 }),
+        Wanted::Next => last.next().ok_or(exhausted),
+        Wanted::NextOf(ms) if ms > last.ms => Ok(Id { ms, seq: u64::from(ms == 0) }),
+        Wanted::NextOf(ms) if ms == last.ms => last.next().filter(|next| next.ms == ms).ok_or(small),
+        Wanted::NextOf(_) => Err(small),
+        Wanted::Exactly(id) if id > last => Ok(id),
+        Wanted::Exactly(_) => Err(small),
+    }
+}
+
+pub(crate) fn xadd(c: &mut Call<'_, '_>) -> Done {
+    let (mut at, mut make, mut bounded) = (2, true, None);
+    while let Some(word) = c.args.get(at) {
+        if is(word, "nomkstream") {
+            make = false;
+            at += 1;
+        } else if is(word, "maxlen") || is(word, "minid") {
+            if bounded.is_some() {
+                return Err(text(
+                    "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
+                ));
+            }
+            (bounded, at) = trim_words(c.args, at)?;
+        } else {
+            break;
+        }
+    }
+    let wanted = wanted(c.args.get(at).ok_or_else(|| arity("xadd"))?)?;
+    let fields = &c.args[at + 1..];
+    if fields.is_empty() || !fields.len().is_multiple_of(2) {
+        return Err(arity("xadd"));
+    }
+    let key = c.args[1];
+    let found = streams::find(&c.access.view(), c.space, key)?;
+    if found.is_none() && !make {
+        c.out.null();
+        return Ok(());
+    }
+    let id = choose(wanted, found.map_or(Id::MIN, |stream| stream.last), c.now_ms())?;
+    streams::edit(c.access.tx(), c.space, key, |tx, stream| streams::append(tx, stream, id, fields))?;
+    c.event(STREAM, "xadd", key);
+    if let Some(bounded) = bounded {
+        trim(c, key, bounded)?;
+    }
+    c.ready(key);
+    write_id(c.out, id);
+    Ok(())
+}
+
+pub(crate) fn xtrim(c: &mut Call<'_, '_>) -> Done {
+    let word = c.args[2];
+    if !is(word, "maxlen") && !is(word, "minid") {
+        return Err(SYNTAX);
+    }
+    let (bounded, at) = trim_words(c.args, 2)?;
+    if at != c.args.len() {
+        return Err(SYNTAX);
+    }
+    let removed = match bounded {
+        Some(bounded) => trim(c, c.args[1], bounded)?,
+        None => 0,
+    };
+    c.out.size(removed);
+    Ok(())
+}
+
+pub(crate) fn xdel(c: &mut Call<'_, '_>) -> Done {
+    let key = c.args[1];
+    let ids: Vec<Id> = c.args[2..].iter().map(|bytes| id(bytes, 0)).collect::<Result<_, _>>()?;
+    if streams::find(&c.access.view(), c.space, key)?.is_none() {
+        c.out.integer(0);
+        return Ok(());
+    }
+    let removed = streams::edit(c.access.tx(), c.space, key, |tx, stream| {
+        let mut removed = 0;
+        for id in ids {
+            removed += u64::from(streams::remove(tx, stream, id)?);
+        }
+        Ok(removed)
+    })?;
+    if removed > 0 {
+        c.event(STREAM, "xdel", key);
+    }
+    c.out.size(removed);
+    Ok(())
+}
+
+pub(crate) fn xlen(c: &mut Call<'_, '_>) -> Done {
+    let found = streams::find(&c.access.view(), c.space, c.args[1])?;
+    c.out.size(found.map_or(0, |stream| stream.count));
+    Ok(())
+}
+
+fn count(args: &[&[u8]]) -> Result<Option<usize>, Fault> {
+    match args {
+        [] => Ok(None),
+        [word, count] if is(word, "count") => {
+            Ok(Some(usize::try_from(integer(count)?.max(0)).unwrap_or(usize::MAX)))
+        }
+        _ => Err(SYNTAX),
+    }
+}
+
+pub(crate) fn xrange(c: &mut Call<'_, '_>) -> Done {
+    range(c, from(c.args[2])?, to(c.args[3])?, false)
+}
+
+pub(crate) fn xrevrange(c: &mut Call<'_, '_>) -> Done {
+    range(c, from(c.args[3])?, to(c.args[2])?, true)
+}
+
+fn range(c: &mut Call<'_, '_>, from: Id, to: Id, down: bool) -> Done {
+    let most = count(&c.args[4..])?;
+    let view = c.access.view();
+    let Some(stream) = streams::find(&view, c.space, c.args[1])? else {
+        c.out.array(0);
+        return Ok(());
+    };
+    if most == Some(0) {
+        c.out.null_array();
+        return Ok(());
+    }
+    let most = most.unwrap_or(usize::MAX);
+    let entries = if down {
+        streams::range_down(&view, &stream, from, to, most)?
+    } else {
+        streams::range(&view, &stream, from, to, most)?
+    };
+    c.out.array(entries.len());
+    for entry in &entries {
+        write_entry(c.out, entry);
+    }
+    Ok(())
+}
+
+pub(crate) fn xsetid(c: &mut Call<'_, '_>) -> Done {
+    let last = id(c.args[2], 0)?;
+    let (mut added, mut deleted) = (None, None);
+    let mut options = c.args[3..].chunks_exact(2);
+    for option in options.by_ref() {
+        match option[0] {
+            word if is(word, "entriesadded") => {
+                added = Some(positive(option[1], "ERR entries_added must be positive")?);
+            }
+            word if is(word, "maxdeletedid") => deleted = Some(id(option[1], 0)?),
+            _ => return Err(SYNTAX),
+        }
+    }
+    if !options.remainder().is_empty() {
+        return Err(SYNTAX);
+    }
+    let key = c.args[1];
+    let view = c.access.view();
+    let Some(stream) = streams::find(&view, c.space, key)? else { return Err(crate::fault::NO_SUCH_KEY) };
+    if deleted.is_some_and(|deleted| last < deleted) {
+        return Err(text("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id"));
+    }
+    if stream.count > 0 {
+        let top = streams::range_down(&view, &stream, Id::MIN, Id::MAX, 1)?;
+        if top.first().is_some_and(|top| last < top.id) {
+            return Err(text("ERR The ID specified in XSETID is smaller than the target stream top item"));
+        }
+        if added.is_some_and(|added| added < stream.count) {
+            return Err(text(
+                "ERR The entries_added specified in XSETID is smaller than the target stream length",
+            ));
+        }
+    }
+    streams::edit(c.access.tx(), c.space, key, |_, stream| {
+        stream.last = last;
+        stream.added = added.unwrap_or(stream.added);
+        stream.max_deleted = deleted.unwrap_or(stream.max_deleted);
+        Ok(())
+    })?;
+    c.event(STREAM, "xsetid", key);
+    c.out.ok();
+    Ok(())
+}
+
+/// What XREAD and XREADGROUP are asked.
+#[derive(Debug, Default)]
+pub(crate) struct Reading<'a> {
+    /// Group and consumer.
+    pub(crate) group: Option<(&'a [u8], &'a [u8])>,
+    pub(crate) count: Option<usize>,
+    block_ms: Option<u64>,
+    pub(crate) no_ack: bool,
+    /// Keys, and from where each is read.
+    pub(crate) streams: Vec<(&'a [u8], &'a [u8])>,
+    /// Where the first number stands.
+    ids_at: usize,
+}
+
+fn reading<'a>(args: &[&'a [u8]], name: &str) -> Result<Reading<'a>, Fault> {
+    let mut reading = Reading::default();
+    let mut at = 1;
+    loop {
+        let word = args.get(at).copied().ok_or(SYNTAX)?;
+        let next = args.get(at + 1).copied();
+        if is(word, "streams") {
+            break;
+        } else if let (true, Some(next)) = (is(word, "count"), next) {
+            let count = integer(next)?;
+            reading.count = usize::try_from(count).ok().filter(|count| *count > 0);
+            at += 2;
+        } else if let (true, Some(next)) = (is(word, "block"), next) {
+            let ms =
+                crate::numbers::integer(next).ok_or(text("ERR timeout is not an integer or out of range"))?;
+            reading.block_ms = Some(u64::try_from(ms).map_err(|_| text("ERR timeout is negative"))?);
+            at += 2;
+        } else if name == "xreadgroup" && is(word, "group") && at + 2 < args.len() {
+            reading.group = Some((args[at + 1], args[at + 2]));
+            at += 3;
+        } else if name == "xreadgroup" && is(word, "noack") {
+            reading.no_ack = true;
+            at += 1;
+        } else {
+            return Err(SYNTAX);
+        }
+    }
+    let names = &args[at + 1..];
+    if names.is_empty() || !names.len().is_multiple_of(2) {
+        return Err(say(format!(
+            "ERR Unbalanced {} list of streams: for each stream key an ID or '{}' must be specified.",
+            if name == "xread" { "XREAD" } else { "'xreadgroup'" },
+            if name == "xread" { "$" } else { ">" }
+        )));
+    }
+    if name == "xreadgroup" && reading.group.is_none() {
+        return Err(text("ERR Missing GROUP option for XREADGROUP"));
+    }
+    let half = names.len() / 2;
+    reading.streams = names[..half].iter().copied().zip(names[half..].iter().copied()).collect();
+    reading.ids_at = at + 1 + half;
+    Ok(reading)
+}
+
+/// Waits for entries. `ids`: what the numbers mean by now (`$` must not move on).
+fn wait(c: &mut Call<'_, '_>, reading: &Reading<'_>, ids: Option<&[Id]>) -> Done {
+    let Some(ms) = reading.block_ms else {
+        c.out.null_array();
+        return Ok(());
+    };
+    let deadline =
+        (ms > 0).then(|| skep_sys::clock::boottime_ns().saturating_add(ms.saturating_mul(1_000_000)));
+    let keys: Vec<&[u8]> = reading.streams.iter().map(|(key, _)| *key).collect();
+    block(c, &keys, deadline, Nothing::NullArray)?;
+    if let (Some(blocked), Some(ids)) = (&mut c.client.blocked, ids) {
+        for (word, id) in blocked.command[reading.ids_at..].iter_mut().zip(ids) {
+            *word = format!("{}-{}", id.ms, id.seq).into_bytes();
+        }
+    }
+    Ok(())
+}
+
+/// The answer: a map in RESP3, pairs in RESP2.
+fn write_streams(out: &mut Reply, found: &[(&[u8], Vec<(Id, Option<Entry>)>)]) {
+    if out.resp3 {
+        out.map(found.len())
+    } else {
+        out.array(found.len())
+    }
+    for (key, entries) in found {
+        if !out.resp3 {
+            out.array(2);
+        }
+        out.bulk(key);
+        out.array(entries.len());
+        for (id, entry) in entries {
+            match entry {
+                Some(entry) => write_entry(out, entry),
+                None => {
+                    out.array(2);
+                    write_id(out, *id);
+                    out.null_array();
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn xread(c: &mut Call<'_, '_>) -> Done {
+    let reading = reading(c.args, "xread")?;
+    let view = c.access.view();
+    let mut after = Vec::with_capacity(reading.streams.len());
+    let mut found = Vec::new();
+    for (key, word) in &reading.streams {
+        if *word == b">" {
+            return Err(text(
+                "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
+            ));
+        }
+        let given = if *word == b"$" { None } else { Some(id(word, 0)?) };
+        let stream = streams::find(&view, c.space, key)?;
+        after.push(given.unwrap_or_else(|| stream.map_or(Id::MIN, |stream| stream.last)));
+    }
+    for ((key, _), after) in reading.streams.iter().zip(&after) {
+        let (Some(stream), Some(from)) = (streams::find(&view, c.space, key)?, after.next()) else {
+            continue;
+        };
+        let entries = streams::range(&view, &stream, from, Id::MAX, reading.count.unwrap_or(usize::MAX))?;
+        if !entries.is_empty() {
+            found.push((*key, entries.into_iter().map(|entry| (entry.id, Some(entry))).collect::<Vec<_>>()));
+        }
+    }
+    if found.is_empty() {
+        return wait(c, &reading, Some(&after));
+    }
+    write_streams(c.out, &found);
+    Ok(())
+}
+
+pub(crate) fn xreadgroup(c: &mut Call<'_, '_>) -> Done {
+    let reading = reading(c.args, "xreadgroup")?;
+    let (group, consumer) = reading.group.unwrap_or_default();
+    for (key, word) in &reading.streams {
+        if *word == b"$" {
+            return Err(text(
+                "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.",
+            ));
+        }
+        if *word != b">" {
+            id(word, 0)?;
+        }
+        let view = c.access.view();
+        let stream = streams::find(&view, c.space, key)?;
+        let there = match &stream {
+            Some(stream) => streams::group(&view, stream, group)?.is_some(),
+            None => false,
+        };
+        if !there {
+            return Err(say(format!(
+                "NOGROUP No such key '{}' or consumer group '{}' in XREADGROUP with GROUP option",
+                String::from_utf8_lossy(key),
+                String::from_utf8_lossy(group)
+            )));
+        }
+    }
+    let mut found = Vec::new();
+    let mut may_wait = true;
+    for (key, word) in reading.streams.clone() {
+        if word == b">" {
+            let entries = crate::cmd::groups::read_new(c, key, group, consumer, &reading)?;
+            if !entries.is_empty() {
+                found.push((key, entries));
+            }
+        } else {
+            may_wait = false;
+            found.push((
+                key,
+                crate::cmd::groups::read_again(c, key, group, consumer, id(word, 0)?, &reading)?,
+            ));
+        }
+    }
+    if found.is_empty() && may_wait {
+        return wait(c, &reading, None);
+    }
+    write_streams(c.out, &found);
+    Ok(())
+}
