@@ -10,8 +10,10 @@ use crate::{paths, sh};
 /// Program and the package that brings it.
 pub(crate) type Wanted = (&'static str, &'static str);
 
-/// A C compiler for the static C server, which is also Rust's linker.
-pub(crate) const FOR_TESTS: [Wanted; 1] = [("gcc", "gcc")];
+/// A C compiler for the static C server, which is also Rust's linker; and the server that the Redis door is compared
+/// with, with its own client.
+pub(crate) const FOR_TESTS: [Wanted; 3] =
+    [("gcc", "gcc"), ("redis-server", "redis-server"), ("redis-cli", "redis-tools")];
 /// The load generator of the benchmarks.
 pub(crate) const FOR_BENCH: [Wanted; 1] = [("wrk", "wrk")];
 

@@ -47,7 +47,7 @@ const IO: [&str; 14] = [
 /// Runtimes and what drags them in.
 const RUNTIMES: [&str; 7] = ["tokio", "mio", "hyper", "hyper-util", "async-std", "smol", "futures"];
 
-const ROOMS: [Room; 15] = [
+const ROOMS: [Room; 16] = [
     Room { name: "skep-core", rooms: &[], outside: Outside::Only(&["serde", "thiserror"]) },
     // jiff knows the calendar and reads time zones; that it could read a clock too, `clippy.toml` cannot see.
     Room { name: "skep-jobs", rooms: &[], outside: Outside::Only(&["croner", "jiff", "serde", "thiserror"]) },
@@ -55,6 +55,8 @@ const ROOMS: [Room; 15] = [
     Room { name: "skep-node-ipc", rooms: &[], outside: Outside::Pure },
     // Shared memory between workers: it may know the kernel, but nothing of ours and no runtime.
     Room { name: "skep-state", rooms: &[], outside: Outside::NoRuntime },
+    // A server of its own in a process of its own; it knows the kernel through the store and its own sockets.
+    Room { name: "skep-door", rooms: &["skep-state", "skep-sys"], outside: Outside::NoRuntime },
     Room { name: "skep-sim", rooms: &["skep-core"], outside: Outside::Any },
     Room { name: "skep-sys", rooms: &[], outside: Outside::NoRuntime },
     Room { name: "skep-keeper", rooms: &["skep-sys"], outside: Outside::NoRuntime },
@@ -82,7 +84,7 @@ const ROOMS: [Room; 15] = [
     // also the binary, hence knows the entrances of the daemon and of the keeper.
     Room {
         name: "skep",
-        rooms: &["skep-api", "skep-spec", "skep-daemon", "skep-keeper", "skep-logs", "skep-sys"],
+        rooms: &["skep-api", "skep-spec", "skep-daemon", "skep-keeper", "skep-logs", "skep-sys", "skep-door"],
         outside: Outside::Any,
     },
     // Lives in somebody else's process.

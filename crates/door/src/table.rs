@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use crate::call::Handler;
 use crate::cmd::{
-    bits, clients, config, connection, expiry, generic, groups, hashes, hll, incr, info, lists, pops, pubsub,
-    replies, scan, scripts, sets, sort, streams, strings, transaction, zalgebra, zranges, zsets,
+    bits, claims, clients, config, connection, expiry, generic, groups, hashes, hll, incr, info, lists, pops,
+    pubsub, reads, replies, scan, scripts, sets, sort, streams, strings, transaction, xinfo, zalgebra,
+    zranges, zsets,
 };
 
 /// Facts about a command.
@@ -308,16 +309,16 @@ pub(crate) static COMMANDS: &[Command] = &[
     // Streams
     row("xack", -4, FREES, ONE, groups::xack),
     row("xadd", -5, WRITE, ONE, streams::xadd),
-    row("xautoclaim", -6, WRITE, ONE, groups::xautoclaim),
-    row("xclaim", -6, WRITE, ONE, groups::xclaim),
+    row("xautoclaim", -6, WRITE, ONE, claims::xautoclaim),
+    row("xclaim", -6, WRITE, ONE, claims::xclaim),
     row("xdel", -3, FREES, ONE, streams::xdel),
     row("xgroup", -2, WRITE, NONE, groups::xgroup),
-    row("xinfo", -2, READ, NONE, groups::xinfo),
+    row("xinfo", -2, READ, NONE, xinfo::xinfo),
     row("xlen", 2, READ, ONE, streams::xlen),
-    row("xpending", -3, READ, ONE, groups::xpending),
+    row("xpending", -3, READ, ONE, claims::xpending),
     row("xrange", -4, READ, ONE, streams::xrange),
-    row("xread", -4, READ.with(Flags::BLOCKING), NONE, streams::xread),
-    row("xreadgroup", -7, WRITE.with(Flags::BLOCKING), NONE, streams::xreadgroup),
+    row("xread", -4, READ.with(Flags::BLOCKING), NONE, reads::xread),
+    row("xreadgroup", -7, WRITE.with(Flags::BLOCKING), NONE, reads::xreadgroup),
     row("xrevrange", -4, READ, ONE, streams::xrevrange),
     row("xsetid", -3, WRITE, ONE, streams::xsetid),
     row("xtrim", -4, FREES, ONE, streams::xtrim),

@@ -17,7 +17,10 @@ fn plain(command: &str, answer: Answer) -> Answer {
     match answer {
         Answer::List(kind, items) => {
             let mut items: Vec<Answer> = items.into_iter().map(|item| plain(command, item)).collect();
-            if matches!(command, "hgetall" | "hscan" | "zscan") && kind == '*' && items.len() % 2 == 0 {
+            if matches!(command, "hgetall" | "hscan" | "zscan")
+                && kind == '*'
+                && items.len().is_multiple_of(2)
+            {
                 let mut pairs: Vec<String> =
                     items.chunks(2).map(|pair| format!("{:?} {:?}", pair[0], pair[1])).collect();
                 pairs.sort();

@@ -48,5 +48,5 @@ fn number(bytes: &[u8]) -> u64 {
 
 /// A number from 0 to `range`, as far along as `chance` is along all numbers.
 fn scale(chance: u64, range: u64) -> u64 {
-    u64::try_from(u128::from(chance) * u128::from(range) >> 64).unwrap_or(0)
+    u64::try_from((u128::from(chance) * u128::from(range)) >> 64).unwrap_or(0)
 }

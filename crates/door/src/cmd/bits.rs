@@ -43,9 +43,9 @@ pub(crate) fn setbit(c: &mut Call<'_, '_>) -> Done {
     let mask = 1 << (7 - offset % 8);
     let before = value[offset / 8] & mask != 0;
     if bit {
-        value[offset / 8] |= mask
+        value[offset / 8] |= mask;
     } else {
-        value[offset / 8] &= !mask
+        value[offset / 8] &= !mask;
     }
     put_back(c, c.args[1], &value, "setbit")?;
     c.out.flag(before);

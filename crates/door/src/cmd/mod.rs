@@ -1,6 +1,7 @@
 //! What each command does, a file a family.
 
 pub(crate) mod bits;
+pub(crate) mod claims;
 pub(crate) mod clients;
 pub(crate) mod config;
 pub(crate) mod connection;
@@ -14,6 +15,7 @@ pub(crate) mod info;
 pub(crate) mod lists;
 pub(crate) mod pops;
 pub(crate) mod pubsub;
+pub(crate) mod reads;
 pub(crate) mod replies;
 pub(crate) mod scan;
 pub(crate) mod scripts;
@@ -22,6 +24,7 @@ pub(crate) mod sort;
 pub(crate) mod streams;
 pub(crate) mod strings;
 pub(crate) mod transaction;
+pub(crate) mod xinfo;
 pub(crate) mod zalgebra;
 pub(crate) mod zranges;
 pub(crate) mod zsets;

@@ -137,8 +137,11 @@ pub(crate) fn brpoplpush(c: &mut Call<'_, '_>) -> Done {
     blocking_shift(c, End::Back, End::Front, c.args[3])
 }
 
-/// `numkeys key… WHERE [COUNT n]` from `at` on: keys, the word, the count.
-fn many<'a>(args: &[&'a [u8]], at: usize) -> Result<(Vec<&'a [u8]>, &'a [u8], u64), Fault> {
+/// Keys, a word, a count.
+type Many<'a> = (Vec<&'a [u8]>, &'a [u8], u64);
+
+/// `numkeys key… WHERE [COUNT n]` from `at` on.
+fn many<'a>(args: &[&'a [u8]], at: usize) -> Result<Many<'a>, Fault> {
     let count = positive(args[at], "ERR numkeys should be greater than 0")?;
     if count == 0 {
         return Err(text("ERR numkeys should be greater than 0"));

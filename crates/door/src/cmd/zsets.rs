@@ -42,10 +42,7 @@ fn options(c: &Call<'_, '_>) -> Result<(Options, usize), Fault> {
     if options.only_new && options.only_old {
         return Err(text("ERR XX and NX options at the same time are not compatible"));
     }
-    if (options.greater && options.only_new)
-        || (options.less && options.only_new)
-        || (options.greater && options.less)
-    {
+    if (options.only_new && (options.greater || options.less)) || (options.greater && options.less) {
         return Err(text("ERR GT, LT, and/or NX options at the same time are not compatible"));
     }
     if options.increment && pairs > 2 {

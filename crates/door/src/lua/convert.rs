@@ -165,7 +165,7 @@ pub(crate) fn write(out: &mut Reply, value: &Value, resp3: bool, depth: usize) -
         Value::Integer(number) => out.integer(*number),
         Value::Number(number) => out.integer(*number as i64),
         Value::Boolean(yes) if resp3 && out.resp3 => {
-            out.bytes.extend_from_slice(if *yes { b"#t\r\n" } else { b"#f\r\n" })
+            out.bytes.extend_from_slice(if *yes { b"#t\r\n" } else { b"#f\r\n" });
         }
         Value::Boolean(true) => out.integer(1),
         Value::Table(table) => write_table(out, table, resp3, depth)?,

@@ -181,7 +181,7 @@ impl Redis {
             .arg(folder.path())
             .stdout(Stdio::null())
             .spawn()
-            .expect("redis-server: run `cargo xtask tools redis`");
+            .expect("redis-server: run `cargo xtask tools`");
         let mut redis = Self { socket, child, folder };
         redis.wait();
         redis
