@@ -29,6 +29,7 @@ pub fn to_js(error: Error) -> napi::Error<Code> {
         Error::Busy { .. } => "ERR_SKEP_BUSY",
         Error::WrongType { .. } => "ERR_SKEP_WRONG_TYPE",
         Error::NotANumber(_) => "ERR_SKEP_NOT_A_NUMBER",
+        Error::TooMuch { .. } => "ERR_SKEP_TOO_MUCH",
         Error::Overflow => "ERR_SKEP_OVERFLOW",
         Error::Detached { .. } => "ERR_SKEP_DETACHED",
         Error::BadBackup { .. } => "ERR_SKEP_BAD_BACKUP",

@@ -70,6 +70,7 @@ pub(crate) fn failure(error: skep_state::Error) -> ErrorBody {
         | Error::ValueTooLong { .. }
         | Error::TooManyCounters { .. }
         | Error::WrongType { .. }
+        | Error::TooMuch { .. }
         | Error::NotANumber(_)
         | Error::Overflow
         | Error::BadBackup { .. } => ErrorCode::BadRequest,
