@@ -27,6 +27,7 @@ pub struct Skep {
     home: Option<TempDir>,
     mark: String,
     path: OsString,
+    variables: Vec<(&'static str, OsString)>,
 }
 
 /// What a command said.
@@ -95,7 +96,15 @@ impl Skep {
         let mut path = node.bin.clone().into_os_string();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
-        Self { home: Some(home), mark, path }
+        Self { home: Some(home), mark, path, variables: Vec::new() }
+    }
+
+    /// The same with a variable in every command's environment, the first one's too, whose keeper and daemon have it for
+    /// life.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name, value.into()));
+        self
     }
 
     /// `SKEP_HOME`.
@@ -125,6 +134,7 @@ impl Skep {
             .env("PATH", &self.path)
             .env("NO_COLOR", "1")
             .env(MARK, &self.mark)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

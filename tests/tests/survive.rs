@@ -49,6 +49,16 @@ impl Stage {
         assert_eq!(new.keeper_pid, old.keeper_pid);
     }
 
+    /// SIGKILLs the keeper and waits for its successor.
+    fn kill_keeper(&self) {
+        let old = self.skep.daemon();
+        process::kill(old.keeper_pid);
+        Deadline::until("another keeper is there", || {
+            let daemon = skep_tests::http::get_unix(&self.skep.socket(), "/v1/daemon").ok()?.json();
+            (daemon["keeper_pid"] != old.keeper_pid).then_some(())
+        });
+    }
+
     fn begin(&self, args: &[&str]) -> Child {
         self.skep.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skep runs")
     }
@@ -215,16 +225,92 @@ fn a_killed_single_worker_leaves_its_queue_to_its_successor() {
 }
 
 #[test]
-fn when_the_keeper_dies_the_next_command_ends_or_adopts_and_never_doubles() {
+fn the_keeper_killed_again_and_again_drops_nothing_and_no_worker_notices() {
     let stage = Stage::new(&[]);
+    let before = stage.skep.app("app");
+    let load = stage.load();
+    for _ in 0..kills().div_ceil(2) {
+        stage.kill_keeper();
+        let after = stage.skep.settled("app", 2);
+        assert_eq!((after.pids(), after.restarts()), (before.pids(), 0));
+        stage.check_none_doubled();
+    }
+    // What it did not start itself it can reload, and its successors too.
+    stage.skep.ok(["reload", "app"]);
+    stage.kill_keeper();
+    stage.skep.ok(["reload", "app"]);
+    finish(load);
+    stage.skep.ok(["stop", "app"]);
+    stage.check_none_doubled();
+    stage.skep.ok(["kill"]);
+    assert_eq!(stage.skep.processes(), Vec::<u32>::new());
+}
+
+#[test]
+fn a_keeper_that_took_over_heals_what_it_did_not_start() {
+    let stage = Stage::new(&[]);
+    stage.kill_keeper();
+    stage.skep.crash("app", 0);
+    // An upgrade keeps its wards too.
+    stage.kill_keeper();
+    stage.skep.ok(["upgrade"]);
+    stage.skep.crash("app", 1);
+    stage.kill_keeper();
+    // Both at once, one of them another's child.
+    let before = stage.skep.app("app").pids();
+    before.iter().for_each(|pid| process::kill(*pid));
+    let new = |app: &skep_tests::App| app.pids().iter().all(|pid| !before.contains(pid));
+    stage.skep.wait("app", "two successors", |app| app.is_settled(2) && new(app));
+    stage.check_none_doubled();
+}
+
+#[test]
+fn a_reload_goes_on_when_the_keeper_is_killed_in_its_middle() {
+    let stage = Stage::new(&[]);
+    let load = stage.load();
+    for moment in 0..kills().div_ceil(2) {
+        let mut events = stage.skep.events();
+        let reload = stage.begin(&["reload", "app"]);
+        for _ in 0..=2 * moment {
+            events.wait("the reload goes on", |event| event.app.as_deref() == Some("app"));
+        }
+        stage.kill_keeper();
+        check_succeeds(reload);
+        stage.skep.settled("app", 2);
+        stage.check_none_doubled();
+    }
+    finish(load);
+}
+
+#[test]
+fn workers_that_outlive_keeper_and_daemon_are_ended_by_the_next_command_and_started_anew() {
+    let stage = Stage::new(&[]);
+    let stubborn = "trap '' INT TERM; while :; do sleep 54321; done";
+    let args = ["-c", stubborn];
+    let flags = ["--listen-timeout", "20", "--kill-timeout", "200", "-i", "2"];
+    stage.skep.start(&Start::program("stubborn", "/bin/sh").args(args).flags(flags));
+    let flags = ["--listen-timeout", "20"];
+    stage.skep.start(&Start::program("quiet", "/bin/sleep").args(["54321"]).flags(flags));
+    let old: Vec<u32> = stage.skep.apps().iter().flat_map(skep_tests::App::pids).collect();
     let daemon = stage.skep.daemon();
-    process::kill(daemon.keeper_pid);
-    process::wait_gone(daemon.keeper_pid);
-    // Whichever way it chooses, the fleet is whole again and alone.
+    // Stopped, the daemon cannot take the dead keeper's place.
+    process::signal(daemon.pid, Signal::STOP).expect("it lives");
+    for pid in [daemon.keeper_pid, daemon.pid] {
+        process::kill(pid);
+        process::wait_gone(pid);
+    }
+    assert!(old.iter().any(|pid| process::is_alive(*pid)), "some live on, without a guardian");
     stage.skep.ok(["resurrect"]);
     stage.skep.settled("app", 2);
-    assert_ne!(stage.skep.daemon().keeper_pid, daemon.keeper_pid);
+    stage.skep.settled("stubborn", 2);
+    stage.skep.settled("quiet", 1);
+    old.iter().for_each(|pid| process::wait_gone(*pid));
     stage.check_none_doubled();
-    let load = stage.load();
-    finish(load);
+    let count = |what: &str| {
+        stage.skep.processes().into_iter().filter(|pid| process::command_line(*pid).contains(what)).count()
+    };
+    assert_eq!((count("/bin/sh -c trap"), count("/bin/sleep 54321")), (2, 1));
+    let log = std::fs::read_to_string(stage.skep.home().join("daemon.log")).expect("it has a log");
+    assert!(log.contains("of quiet, left behind by a skep that was killed, was ended"), "{log}");
+    finish(stage.load());
 }

@@ -3,7 +3,7 @@
 //! Three sources, in this order of truth: the keeper's inventory (what runs), the journal (what was decided and may not
 //! have been done), the disk (what users want).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -103,6 +103,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         processors: skep_sys::cpus::available() as u32,
         keeper_pid: inventory.keeper_pid,
         generation: inventory.generation,
+        descriptor_limit: inventory.descriptor_limit,
         started: now(),
         foreground: setting.foreground,
     };
@@ -123,8 +124,15 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         if let Some(agenda) = sorted.agenda.take() {
             driver.adopt_agenda(&agenda.note);
         }
-        driver.take_back(&inventory.children, sorted);
+        let asked_again = effects.iter().filter_map(|effect| match effect {
+            Effect::Spawn { worker, .. } => Some(*worker),
+            _ => None,
+        });
+        driver.take_back(&inventory.children, sorted, &asked_again.collect());
         driver.resume_shared_state();
+        if inventory.generation > 1 {
+            driver.take_census();
+        }
         for trouble in troubles {
             crate::diary::note(format_args!("{trouble}"));
             driver.tell(EventKind::Other, None, trouble);
@@ -234,7 +242,8 @@ fn preload_for_others() -> Option<std::path::PathBuf> {
 fn seen(child: &crate::keeper::Child) -> Option<SeenWorker> {
     let identity: Identity = serde_json::from_slice(&child.note).ok()?;
     let (pid, exited) = match child.state {
-        ChildState::Starting => (0, None),
+        // What becomes of it will be told: until then it is as if it had just been asked for.
+        ChildState::Starting => return None,
         ChildState::Running { pid, .. } => (pid as u32, None),
         ChildState::Exited { pid, status } => (pid as u32, Some(exit_status(status))),
         ChildState::Failed { .. } => (0, Some(ExitStatus::Unknown)),
@@ -254,23 +263,33 @@ pub(crate) fn exit_status(status: skep_sys::wait::ExitStatus) -> ExitStatus {
     match status {
         skep_sys::wait::ExitStatus::Code(code) => ExitStatus::Code(code),
         skep_sys::wait::ExitStatus::Signal { signal, .. } => ExitStatus::Signal(signal),
+        skep_sys::wait::ExitStatus::Unknown => ExitStatus::Unknown,
     }
 }
 
 impl Driver {
-    fn keep_logs(&mut self, safe: &skep_logs::Safe) {
+    pub(crate) fn keep_logs(&mut self, safe: &skep_logs::Safe) {
         use std::os::fd::AsFd;
         let fds = [safe.journal.as_fd(), safe.stage_out.as_fd(), safe.stage_in.as_fd()];
         self.ask_with(&Request::Store { key: LOGS_KEY.to_vec(), note: Vec::new() }, &fds);
     }
 
     /// Workers that the keeper has descriptors of: those that live, and those whose last lines are not written yet.
-    fn take_back(&mut self, children: &[crate::keeper::Child], mut sorted: Sorted) {
+    fn take_back(
+        &mut self,
+        children: &[crate::keeper::Child],
+        mut sorted: Sorted,
+        asked_again: &BTreeSet<WorkerId>,
+    ) {
         let known: BTreeMap<u64, &crate::keeper::Child> =
             children.iter().map(|child| (child.child, child)).collect();
         for (id, stored) in std::mem::take(&mut sorted.workers) {
             let progress = sorted.progress.remove(&id).unwrap_or_default();
             let child = known.get(&u64::from(id.0)).copied();
+            if child.is_none() && asked_again.contains(&id) {
+                // Its descriptors were made and its program was never ordered: it gets new ones.
+                continue;
+            }
             if let Err(error) = self.take_back_one(id, stored, progress, child) {
                 crate::diary::note(format_args!("worker {id} could not be taken back whole: {error}"));
             }
@@ -292,13 +311,14 @@ impl Driver {
         let identity: Identity = serde_json::from_slice(&stored.note)?;
         let mut fds = stored.fds.into_iter();
         let missing = || io::Error::other("the keeper holds fewer descriptors than it was given");
-        let lines = Lines { out: fds.next().ok_or_else(missing)?, err: fds.next().ok_or_else(missing)? };
+        let lines = Lines::new(fds.next().ok_or_else(missing)?, fds.next().ok_or_else(missing)?);
         let spec = self.spec_of(identity.app, identity.revision);
         let mut worker = Worker::new(identity, spec, fds.next());
         let mut notify = None;
         match child.map(|child| child.state) {
-            Some(ChildState::Running { pid, .. }) => {
+            Some(ChildState::Running { pid, start_time }) => {
                 worker.pid = Some(pid as u32);
+                worker.start_time = start_time;
                 notify = child
                     .and_then(|child| child.fds.first())
                     .map(std::os::fd::OwnedFd::try_clone)

@@ -66,11 +66,16 @@ impl Driver {
         }
         if changed {
             // After the renewal: a daemon that is killed in between renews once more, rather than not at all.
-            let note = serde_json::to_vec(&self.triggers.agenda)
-                .expect("plain data with string keys is always JSON");
-            self.ask(&Request::Store { key: AGENDA_KEY.to_vec(), note });
+            self.keep_agenda();
         }
         self.triggers.agenda.next(now)
+    }
+
+    /// Gives the keeper the agenda.
+    pub(crate) fn keep_agenda(&mut self) {
+        let note =
+            serde_json::to_vec(&self.triggers.agenda).expect("plain data with string keys is always JSON");
+        self.ask(&Request::Store { key: AGENDA_KEY.to_vec(), note });
     }
 
     /// The app's pattern, if it has one.

@@ -15,6 +15,7 @@ use skep_keeper::{Link, fault};
 use skep_spec::AppSpec;
 use tokio::sync::Notify;
 
+use crate::census::Census;
 use crate::journal::{Journal, Written};
 use crate::notices::{self, Hub, Registry};
 use crate::ops::Ops;
@@ -24,7 +25,7 @@ use crate::shared_state::SharedState;
 use crate::store::{State, Store};
 use crate::traffic::Traffic;
 use crate::triggers::Triggers;
-use crate::worker::Worker;
+use crate::worker::{Unwritten, Worker};
 
 /// The key of the journal in the keeper's safe-box.
 pub(crate) const JOURNAL_KEY: &[u8] = b"fleet";
@@ -49,6 +50,8 @@ pub(crate) struct Site {
     pub(crate) keeper_pid: i32,
     /// Which daemon of this keeper it is, from 1.
     pub(crate) generation: u64,
+    /// The limit on open files that workers get, unless their app says otherwise.
+    pub(crate) descriptor_limit: (u64, u64),
     /// When this daemon started (CLOCK_BOOTTIME).
     pub(crate) started: Now,
     /// Set for `skep run`: the daemon ends with its apps.
@@ -77,7 +80,9 @@ pub(crate) struct Driver {
     pub(crate) capture: skep_logs::Capture,
     pub(crate) capture_wake: Rc<Notify>,
     /// Workers that are gone with lines still to be written, and in how many streams.
-    pub(crate) unwritten: BTreeMap<WorkerId, usize>,
+    pub(crate) unwritten: BTreeMap<WorkerId, Unwritten>,
+    /// Who runs, on disk.
+    pub(crate) census: Census,
     pub(crate) hub: Hub,
     registry: Registry,
     pub(crate) ops: Ops,
@@ -147,6 +152,7 @@ impl Driver {
         Rc::new_cyclic(|me| {
             RefCell::new(Driver {
                 ops: Ops::new(parts.site.generation),
+                census: Census::at(&parts.site.home),
                 site: parts.site,
                 fleet: parts.fleet,
                 specs: parts.specs,

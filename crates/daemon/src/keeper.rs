@@ -65,6 +65,8 @@ fn receive(driver: &Shared) -> Result<bool, LinkError> {
 pub(crate) struct Inventory {
     pub(crate) keeper_pid: i32,
     pub(crate) generation: u64,
+    /// The limit on open files that workers get.
+    pub(crate) descriptor_limit: (u64, u64),
     pub(crate) children: Vec<Child>,
     pub(crate) stored: Vec<Stored>,
     /// Signals to the keeper that came while no daemon was there to act.
@@ -113,7 +115,8 @@ pub(crate) async fn greet(link: &mut skep_keeper::Link) -> Result<Inventory, Lin
                     format!("the keeper ({build}) speaks no version of the protocol that this daemon knows");
                 return Err(io::Error::other(text).into());
             }
-            Reply::Welcome { keeper, generation, .. } => {
+            Reply::Welcome { keeper, generation, descriptor_limit, .. } => {
+                inventory.descriptor_limit = descriptor_limit;
                 inventory.keeper_pid = keeper;
                 inventory.generation = generation;
             }

@@ -10,6 +10,7 @@
 mod agenda;
 mod bindshare;
 mod boot;
+mod census;
 mod channel;
 mod commands;
 mod cron;
@@ -33,6 +34,8 @@ mod server;
 mod shared_state;
 mod spawn;
 mod store;
+mod strays;
+mod succession;
 mod tasks;
 mod traffic;
 mod triggers;

@@ -14,10 +14,10 @@ impl Driver {
     pub(crate) fn on_reply(&mut self, delivery: Delivery) {
         let Delivery { reply, mut fds, .. } = delivery;
         match reply {
-            Reply::Spawned { child, pid, .. } => {
+            Reply::Spawned { child, pid, start_time } => {
                 let notify = (!fds.is_empty()).then(|| fds.remove(0));
                 if let Some(worker) = worker(child) {
-                    self.spawned(worker, pid as u32, notify);
+                    self.spawned(worker, pid as u32, start_time, notify);
                 }
             }
             Reply::SpawnFailed { child, stage, errno } => {

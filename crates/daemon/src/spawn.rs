@@ -113,7 +113,7 @@ impl Driver {
             .chain(attached.iter().map(|(number, _)| (*number, FdSource::Attached)))
             .collect();
 
-        let lines = Lines { out, err };
+        let lines = Lines::new(out, err);
         let mut worker = Worker::new(identity, Rc::clone(&spec), channel);
         // Nobody says when a socket-activated program listens: it has the socket from its first moment.
         worker.listens.extend(handed.iter().map(|handed| handed.label.clone()));

@@ -1,7 +1,7 @@
 //! The daemon as a process: its descriptors, its tasks, its end.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 use crate::boot::{Setting, boot};
 use crate::driver::{Driver, Shared, moment, now};
 use crate::patrol::until;
-use crate::{cron, keeper, memory, patrol, server};
+use crate::{cron, keeper, memory, patrol, server, strays, succession};
 
 /// Sent to a process that writes beyond `RLIMIT_FSIZE` (signal(7); the same number on every Linux but MIPS).
 const SIGXFSZ: i32 = 25;
@@ -44,16 +44,29 @@ pub fn run(options: Options) -> io::Result<()> {
     let _blocked = skep_sys::signal::SignalFd::new(&[SIGXFSZ])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let tasks = LocalSet::new();
-    tasks.block_on(&runtime, serve(options, Link::new(link), control))
+    let link_of_heir = tasks.block_on(&runtime, serve(options, Link::new(link), control))?;
+    // Its end tells another keeper that nobody works here any more.
+    drop((tasks, runtime));
+    drop(link_of_heir);
+    Ok(())
 }
 
-async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result<()> {
+async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result<Option<OwnedFd>> {
     fault::point("daemon", "start");
     let inventory = keeper::greet(&mut link).await.map_err(io::Error::other)?;
     fault::point("daemon", "inventory");
+    let keeper = succession::keeper_handle(inventory.keeper_pid);
+    let for_heir = control.try_clone()?;
+    let first = inventory.generation == 1 && options.run.is_none();
+    let strays = if first { strays::end_all(&options.home).await } else { Vec::new() };
     let setting =
         Setting { home: options.home, skep: std::env::current_exe()?, foreground: options.run.is_some() };
     let driver = boot(setting, link, inventory)?;
+    for stray in strays {
+        let message = format!("{stray}, left behind by a skep that was killed, was ended");
+        crate::diary::note(format_args!("{message}"));
+        driver.borrow_mut().tell(skep_api::EventKind::Other, None, message);
+    }
     let (end, replaced) = (Rc::clone(&driver.borrow().end), Rc::clone(&driver.borrow().replaced));
     tokio::task::spawn_local(deadlines(Rc::clone(&driver)));
     tokio::task::spawn_local(log_work(Rc::clone(&driver)));
@@ -69,11 +82,13 @@ async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result
     }
     tokio::select! {
         // The keeper is gone, or gave this daemon up: another may be in charge already.
-        error = keeper::serve(Rc::clone(&driver)) => Err(io::Error::other(error)),
-        () = end.notified() => finish(&driver).await,
+        reason = keeper::serve(Rc::clone(&driver)) => {
+            succession::after(reason, &driver, keeper, for_heir.as_fd()).await.map(Some)
+        }
+        () = end.notified() => finish(&driver).await.map(|()| None),
         () = replaced.notified() => {
             let_others_finish().await;
-            Ok(())
+            Ok(None)
         }
     }
 }
@@ -90,6 +105,7 @@ async fn finish(driver: &Shared) -> io::Result<()> {
     let_others_finish().await;
     let mut driver = driver.borrow_mut();
     driver.save_shared_state();
+    driver.census.close();
     driver.ask(&Request::Shutdown);
     driver.link.flush().map_err(io::Error::other)
 }

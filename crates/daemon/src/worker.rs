@@ -45,10 +45,25 @@ pub(crate) struct Progressed {
 }
 
 /// The read ends of a worker's standard output and standard error.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Lines {
-    pub(crate) out: OwnedFd,
-    pub(crate) err: OwnedFd,
+    out: Arc<OwnedFd>,
+    err: Arc<OwnedFd>,
+}
+
+impl Lines {
+    pub(crate) fn new(out: OwnedFd, err: OwnedFd) -> Lines {
+        Lines { out: Arc::new(out), err: Arc::new(err) }
+    }
+}
+
+/// A worker that is gone, with lines that are still to be written.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    note: Vec<u8>,
+    lines: Lines,
+    /// In how many streams.
+    streams: usize,
 }
 
 /// One worker.
@@ -60,6 +75,9 @@ pub(crate) struct Worker {
     pub(crate) revision: Revision,
     pub(crate) spec: Rc<AppSpec>,
     pub(crate) pid: Option<u32>,
+    /// When its process was started, in clock ticks since boot.
+    pub(crate) start_time: u64,
+    lines: Option<Lines>,
     pub(crate) channel: Option<Channel>,
     /// Answers the worker's `bind` calls, for `runtime: bindshare`.
     pub(crate) notifier: Option<Rc<Notifier>>,
@@ -85,6 +103,8 @@ impl Worker {
             revision: identity.revision,
             spec,
             pid: None,
+            start_time: 0,
+            lines: None,
             channel: channel.map(Channel::new),
             notifier: None,
             listens: BTreeSet::new(),
@@ -98,6 +118,11 @@ impl Worker {
 
     pub(crate) fn id(&self) -> WorkerId {
         self.identity.worker
+    }
+
+    /// Who it is, for the keeper to give back.
+    pub(crate) fn note(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.identity).expect("plain data with string keys is always JSON")
     }
 
     pub(crate) fn own(&mut self, task: AbortHandle) {
@@ -120,8 +145,8 @@ impl Driver {
         if let Some(channel) = &mut worker.channel {
             channel.begin(Session::new(Generation(self.generation())));
         }
-        self.keep_worker(&worker, &lines);
         self.attend(worker, lines)?;
+        self.keep_worker(id);
         self.keep_progress(id);
         debug_assert!(self.workers.contains_key(&id));
         Ok(())
@@ -147,9 +172,10 @@ impl Driver {
     fn attend(&mut self, mut worker: Worker, lines: Lines) -> io::Result<()> {
         let id = worker.id();
         let driver = self.me.upgrade().expect("the driver is alive while it works");
-        for (stream, pipe) in [(Stream::Out, lines.out), (Stream::Err, lines.err)] {
-            worker.own(self.follow(&driver, &worker, stream, pipe)?);
+        for (stream, pipe) in [(Stream::Out, &lines.out), (Stream::Err, &lines.err)] {
+            worker.own(self.follow(&driver, &worker, stream, Arc::clone(pipe))?);
         }
+        worker.lines = Some(lines);
         if let Some(channel) = &worker.channel {
             let socket = crate::watch::watch(channel.socket(), Interest::READABLE | Interest::WRITABLE)?;
             let task = tokio::task::spawn_local(crate::channel::serve(driver, id, socket, channel.wake()));
@@ -165,9 +191,8 @@ impl Driver {
         driver: &Shared,
         worker: &Worker,
         stream: Stream,
-        pipe: OwnedFd,
+        pipe: Arc<OwnedFd>,
     ) -> io::Result<AbortHandle> {
-        let pipe = Arc::new(pipe);
         let files = crate::logging::files(&worker.spec, &self.site.home, worker.slot, stream);
         let source = Source {
             app: Arc::from(worker.spec.name.as_str()),
@@ -181,11 +206,27 @@ impl Driver {
     }
 
     /// Gives the keeper copies of everything that must outlive this daemon.
-    fn keep_worker(&mut self, worker: &Worker, lines: &Lines) {
-        let note = serde_json::to_vec(&worker.identity).expect("plain data with string keys is always JSON");
+    pub(crate) fn keep_worker(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(lines) = &worker.lines else { return };
         let mut fds: Vec<BorrowedFd<'_>> = vec![lines.out.as_fd(), lines.err.as_fd()];
         fds.extend(worker.channel.as_ref().map(AsFd::as_fd));
-        self.ask_with(&Request::Store { key: key(worker.id()), note }, &fds);
+        let request = Request::Store { key: key(id), note: worker.note() };
+        if let Err(error) = self.link.send(&request, &fds) {
+            crate::diary::note(format_args!("the keeper did not take a worker's descriptors: {error}"));
+        }
+        self.link_wake.notify_one();
+    }
+
+    /// Gives another keeper what is left of workers that are gone.
+    pub(crate) fn hand_over_unwritten(&mut self) {
+        for (id, rest) in &self.unwritten {
+            let request = Request::Store { key: key(*id), note: rest.note.clone() };
+            let fds = [rest.lines.out.as_fd(), rest.lines.err.as_fd()];
+            if let Err(error) = self.link.send(&request, &fds) {
+                crate::diary::note(format_args!("the keeper did not take a worker's last lines: {error}"));
+            }
+        }
     }
 
     /// Gives the keeper what the worker has come to: its session, and what it listens on.
@@ -200,15 +241,17 @@ impl Driver {
     }
 
     /// The keeper's reply to a spawn.
-    pub(crate) fn spawned(&mut self, id: WorkerId, pid: u32, notify: Option<OwnedFd>) {
+    pub(crate) fn spawned(&mut self, id: WorkerId, pid: u32, start_time: u64, notify: Option<OwnedFd>) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.pid = Some(pid);
+            worker.start_time = start_time;
         }
         if let Some(notify) = notify {
             self.share_binds(id, notify);
         }
         self.triggers.look_again();
         self.handle(Event::Spawned { worker: id, pid });
+        self.count_in(id);
     }
 
     /// The worker's process ended: everything it said is read before the core hears of it.
@@ -239,10 +282,12 @@ impl Driver {
         let rests = [Stream::Out, Stream::Err].into_iter().filter(|stream| {
             self.capture.finish(StreamId::new(id.0, *stream), moment()) == Progress::Waiting
         });
-        match rests.count() {
-            0 => self.ask(&Request::Drop { key: key(id) }),
+        let streams = rests.count();
+        let worker = self.workers.get(&id).and_then(|worker| Some((worker.note(), worker.lines.clone()?)));
+        match worker.filter(|_| streams > 0) {
+            None => self.ask(&Request::Drop { key: key(id) }),
             // A full disk: the keeper's copies of the pipes go when the last line is in its file.
-            rests => drop(self.unwritten.insert(id, rests)),
+            Some((note, lines)) => drop(self.unwritten.insert(id, Unwritten { note, lines, streams })),
         }
         if let Some(worker) = self.workers.remove(&id) {
             self.capture_wake.notify_one();
@@ -262,11 +307,12 @@ impl Driver {
                 [Stream::Out, Stream::Err].iter().any(|which| StreamId::new(id.0, *which) == stream)
             });
         let Some(id) = found else { return };
-        let rests = self.unwritten.remove(&id).unwrap_or_default();
-        if rests > 1 {
-            self.unwritten.insert(id, rests - 1);
-        } else {
-            self.ask(&Request::Drop { key: key(id) });
+        match self.unwritten.get_mut(&id) {
+            Some(rest) if rest.streams > 1 => rest.streams -= 1,
+            Some(_) | None => {
+                self.unwritten.remove(&id);
+                self.ask(&Request::Drop { key: key(id) });
+            }
         }
     }
 

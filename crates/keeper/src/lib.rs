@@ -33,6 +33,9 @@ pub const KEEPER_CONTROL_FD: RawFd = 3;
 /// The keeper's descriptor of the home's lock when it is started.
 pub const KEEPER_LOCK_FD: RawFd = 4;
 
+/// An heir's descriptor of the link to the daemon of the keeper that died.
+pub const KEEPER_LINK_FD: RawFd = 5;
+
 /// The control socket's name in the home directory.
 pub const SOCKET_FILE: &str = "skep.sock";
 

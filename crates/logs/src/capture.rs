@@ -47,6 +47,14 @@ impl Capture {
         Ok(Self { streams: HashMap::new(), kit: Kit::new(safe, zone)? })
     }
 
+    /// Duplicates of the descriptors of [`Safe`], for another keeper.
+    ///
+    /// # Errors
+    /// When the limit on open files is reached.
+    pub fn safe(&self) -> Result<Safe, LogsError> {
+        self.kit.journal.safe()
+    }
+
     /// Takes charge of a pipe. No files (`disable_logs`): what comes is followed, then let go.
     /// After a restart of the daemon attach every stream again before the first `pump` or `tick`, then pump each once.
     /// The driver shares `pipe` for its readiness notification (`AsyncFd<Arc<OwnedFd>>`).

@@ -103,6 +103,18 @@ impl Journal {
         Ok((journal, unfinished))
     }
 
+    /// Duplicates of the descriptors.
+    pub(crate) fn safe(&self) -> Result<Safe, LogsError> {
+        let copy = |fd: &OwnedFd| {
+            fd.try_clone().map_err(|source| LogsError::System { doing: "duplicate the log journal", source })
+        };
+        Ok(Safe {
+            journal: copy(&self.memory)?,
+            stage_out: copy(&self.stage_out)?,
+            stage_in: copy(&self.stage_in)?,
+        })
+    }
+
     fn recover(&mut self) -> io::Result<Unfinished> {
         let mut unfinished = Unfinished::default();
         match Phase::decode(self.get(RECORD_AT)?) {

@@ -20,6 +20,16 @@ impl PidFd {
         Ok(PidFd(rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
     }
 
+    /// Opens the process that has this number and was started at this time (`/proc/PID/stat`, in clock ticks since boot);
+    /// `None` when that one has ended.
+    #[must_use]
+    pub fn of(pid: i32, start_time: u64) -> Option<Self> {
+        let handle = PidFd::open(pid).ok()?;
+        // Looked at behind the opening: if it is the one, the handle is the one's.
+        let stat = crate::proc::stat(pid).ok()?;
+        (stat.start_time == start_time && stat.state != 'Z').then_some(handle)
+    }
+
     /// Takes a pidfd that the kernel gave elsewhere (`clone3`, `SO_PEERPIDFD`).
     #[must_use]
     pub fn from_fd(fd: OwnedFd) -> Self {

@@ -15,6 +15,8 @@ pub enum ExitStatus {
         /// Whether the kernel wrote a core dump.
         core_dumped: bool,
     },
+    /// Nobody told us: it was not our child, and the kernel tells only the parent.
+    Unknown,
 }
 
 impl ExitStatus {

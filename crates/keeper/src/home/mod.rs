@@ -11,8 +11,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use error::HomeError;
-pub use start::Claim;
 pub(crate) use start::OURSELVES;
+pub use start::{Claim, Heir};
 
 use crate::SOCKET_FILE;
 

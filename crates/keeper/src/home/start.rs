@@ -20,7 +20,7 @@ use skep_sys::{clock, unix};
 use super::check::failed;
 use super::{Home, HomeError};
 use crate::run::Config;
-use crate::{DAEMON_VERB, KEEPER_CONTROL_FD, KEEPER_LOCK_FD, KEEPER_VERB};
+use crate::{DAEMON_VERB, KEEPER_CONTROL_FD, KEEPER_LINK_FD, KEEPER_LOCK_FD, KEEPER_VERB};
 
 /// How many connections may wait for a daemon that is being restarted. The kernel cuts it to `somaxconn` (4096).
 const BACKLOG: i32 = 1024;
@@ -42,6 +42,15 @@ pub struct Claim {
     pub control: OwnedFd,
     /// The held lock.
     pub lock: OwnedFd,
+}
+
+/// What a keeper must know that goes on for one that died.
+#[derive(Debug, Clone, Copy)]
+pub struct Heir {
+    /// The generation of the daemon that hands over.
+    pub generation: u64,
+    /// The limit on open files that workers get, soft and hard: as the dead keeper told it.
+    pub descriptor_limit: (u64, u64),
 }
 
 impl Home {
@@ -124,6 +133,38 @@ impl Home {
 
     /// Starts the keeper in a session of its own, with this program.
     fn start(&self, claim: &Claim) -> Result<(), HomeError> {
+        self.start_with(claim.control.as_fd(), claim.lock.as_fd(), &[], None)
+    }
+
+    /// Starts another keeper in place of one that has died, by that one's daemon, which holds the control socket.
+    /// Everything is handed over by the link that is returned; the new keeper starts its own daemon when that is closed.
+    /// `None`: the home has a keeper already.
+    ///
+    /// # Errors
+    /// A [`HomeError`].
+    pub fn succeed(&self, control: BorrowedFd<'_>, heir: &Heir) -> Result<Option<OwnedFd>, HomeError> {
+        let lock = self.lock();
+        let Some(held) = FileLock::try_take(&lock).map_err(|source| failed("open", &lock, source))? else {
+            return Ok(None);
+        };
+        let (ours, theirs) = unix::pair(unix::Kind::Message)
+            .map_err(|source| failed("make a link for", self.path(), source))?;
+        let (soft, hard) = heir.descriptor_limit;
+        let (version, _) = crate::wire::speaks();
+        let numbers = [heir.generation, u64::from(version), soft, hard].map(|number| number.to_string());
+        let more: Vec<OsString> =
+            std::iter::once("--heir".into()).chain(numbers.map(OsString::from)).collect();
+        self.start_with(control, held.as_fd(), &more, Some(theirs.as_fd()))?;
+        Ok(Some(ours))
+    }
+
+    fn start_with(
+        &self,
+        control: BorrowedFd<'_>,
+        lock: BorrowedFd<'_>,
+        more: &[OsString],
+        link: Option<BorrowedFd<'_>>,
+    ) -> Result<(), HomeError> {
         let null = OpenOptions::new().read(true).write(true).open("/dev/null");
         let null: OwnedFd = null.map_err(|source| failed("open", "/dev/null".as_ref(), source))?.into();
         // A disk so full that not even an empty file can be made is no reason not to start.
@@ -131,16 +172,12 @@ impl Home {
         let log: Option<OwnedFd> = log.ok().map(Into::into);
         let log = log.as_ref().unwrap_or(&null).as_fd();
         let argv = [OsString::from("skep"), KEEPER_VERB.into(), "--home".into(), self.path().into()];
-        let argv: Vec<_> = argv.into_iter().map(OsString::into_vec).collect();
+        let argv: Vec<_> = argv.into_iter().chain(more.iter().cloned()).map(OsString::into_vec).collect();
         let entry = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
         let env: Vec<_> = std::env::vars_os().map(entry).collect();
-        let fds: [(i32, BorrowedFd<'_>); 5] = [
-            (0, null.as_fd()),
-            (1, log),
-            (2, log),
-            (KEEPER_CONTROL_FD, claim.control.as_fd()),
-            (KEEPER_LOCK_FD, claim.lock.as_fd()),
-        ];
+        let mut fds: Vec<(i32, BorrowedFd<'_>)> =
+            vec![(0, null.as_fd()), (1, log), (2, log), (KEEPER_CONTROL_FD, control), (KEEPER_LOCK_FD, lock)];
+        fds.extend(link.map(|link| (KEEPER_LINK_FD, link)));
         let order = Order {
             program: Some(OURSELVES.as_bytes()),
             argv: &argv,

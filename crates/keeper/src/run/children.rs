@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use skep_sys::pidfd::PidFd;
 use skep_sys::spawn::{Failure, Outcome, Stage};
 use skep_sys::wait::ExitStatus;
 
@@ -24,6 +25,8 @@ pub(crate) struct Child {
     /// The notify descriptor of the bind interception; kept for the next daemon.
     pub(crate) notify: Option<OwnedFd>,
     pub(crate) state: State,
+    /// Set for a process that another keeper had started: its handle.
+    pub(crate) foreign: Option<PidFd>,
     pub(crate) told: Told,
     /// The daemon wants to hear no more of it; the entry goes when the process has ended.
     pub(crate) forgotten: bool,
@@ -131,7 +134,8 @@ impl Children {
     }
 
     pub(crate) fn insert(&mut self, id: u64, child: Child) {
-        if let Some(pid) = child.living_pid() {
+        // A foreign one's number is not reserved for us: one day it may be another child's.
+        if let Some(pid) = child.living_pid().filter(|_| child.foreign.is_none()) {
             self.by_pid.insert(pid, id);
         }
         self.table.insert(id, child);
@@ -152,7 +156,7 @@ impl Children {
     }
 
     pub(crate) fn any_living(&self) -> bool {
-        !self.by_pid.is_empty()
+        !self.by_pid.is_empty() || self.foreign().next().is_some()
     }
 
     /// The first child behind `after`, for an inventory.
@@ -194,16 +198,23 @@ impl Children {
 
     /// The process has been reaped.
     pub(crate) fn ended(&mut self, pid: i32, status: ExitStatus) {
-        let Some(id) = self.by_pid.remove(&pid) else { return };
-        self.check_start(id);
+        if let Some(id) = self.by_pid.remove(&pid) {
+            self.check_start(id);
+            self.ended_as(id, status);
+        }
+    }
+
+    /// The process is no more.
+    pub(crate) fn ended_as(&mut self, id: u64, status: ExitStatus) {
         let Some(child) = self.table.get_mut(&id) else { return };
         match child.state {
             // Killed before its exec: for the outside it ran and was killed.
-            State::Starting { start_time, .. } | State::Running { start_time, .. } => {
+            State::Starting { pid, start_time, .. } | State::Running { pid, start_time } => {
                 child.state = State::Exited { pid, start_time, status };
             }
             State::Exited { .. } | State::Failed(_) => {}
         }
+        child.foreign = None;
         self.dirty.insert(id);
         if child.forgotten {
             self.remove(id);
@@ -214,7 +225,7 @@ impl Children {
     pub(crate) fn forget(&mut self, id: u64) {
         let Some(child) = self.table.get_mut(&id) else { return };
         child.forgotten = true;
-        if !self.by_pid.values().any(|living| *living == id) {
+        if child.foreign.is_none() && !self.by_pid.values().any(|living| *living == id) {
             self.remove(id);
         }
     }
@@ -279,6 +290,7 @@ pub(crate) fn failed(note: Vec<u8>, failure: Failure) -> Child {
         stop: Stop::default(),
         notify: None,
         state: State::Failed(failure),
+        foreign: None,
         told: Told::Nothing,
         forgotten: false,
     }

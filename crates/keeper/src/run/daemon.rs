@@ -21,6 +21,9 @@ const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How long a daemon that has closed its link may take to end, in nanoseconds: time to finish its last log line.
 const LINKLESS_NS_MAX: u64 = 2_000_000_000;
 
+/// How long the daemon of a dead keeper may take to hand everything over, in nanoseconds; it takes milliseconds.
+const PREDECESSOR_NS_MAX: u64 = 10_000_000_000;
+
 #[derive(Debug)]
 pub(crate) enum Daemon {
     Running {
@@ -35,6 +38,11 @@ pub(crate) enum Daemon {
         at_ns: u64,
         backoff: Backoff,
     },
+    /// The daemon of a keeper that died hands everything over; ours is started when it has closed its link.
+    Predecessor {
+        /// When it is waited for no longer.
+        give_up_ns: u64,
+    },
     /// It has ended and there will be no other one.
     Over,
 }
@@ -44,8 +52,13 @@ impl Daemon {
         Daemon::Due { at_ns: 0, backoff: Backoff::default() }
     }
 
+    pub(crate) fn predecessor(now_ns: u64) -> Self {
+        Daemon::Predecessor { give_up_ns: now_ns.saturating_add(PREDECESSOR_NS_MAX) }
+    }
+
     pub(crate) fn due_ns(&self) -> Option<u64> {
         match self {
+            Daemon::Predecessor { give_up_ns } => Some(*give_up_ns),
             Daemon::Due { at_ns, .. } => Some(*at_ns),
             Daemon::Running { kill_at_ns, .. } => *kill_at_ns,
             Daemon::Over => None,
@@ -55,7 +68,7 @@ impl Daemon {
     pub(crate) fn pid(&self) -> Option<i32> {
         match self {
             Daemon::Running { pid, .. } => Some(*pid),
-            Daemon::Due { .. } | Daemon::Over => None,
+            Daemon::Due { .. } | Daemon::Predecessor { .. } | Daemon::Over => None,
         }
     }
 }
@@ -165,6 +178,9 @@ impl Keeper {
         let end_by_ns = self.now_ns.saturating_add(LINKLESS_NS_MAX);
         match &mut self.daemon {
             Daemon::Running { kill_at_ns, .. } => *kill_at_ns = Some(end_by_ns),
+            Daemon::Predecessor { .. } => {
+                self.daemon = Daemon::Due { at_ns: self.now_ns, backoff: Backoff::default() };
+            }
             Daemon::Due { .. } | Daemon::Over => {}
         }
     }
@@ -176,7 +192,8 @@ impl Keeper {
                 *kill_at_ns = None;
                 self.kill_daemon();
             }
-            Daemon::Running { .. } | Daemon::Due { .. } | Daemon::Over => {}
+            Daemon::Predecessor { give_up_ns } if *give_up_ns <= now_ns => self.lose_peer(),
+            Daemon::Running { .. } | Daemon::Predecessor { .. } | Daemon::Due { .. } | Daemon::Over => {}
         }
     }
 
@@ -196,6 +213,7 @@ impl std::fmt::Display for Told {
         match self.0 {
             ExitStatus::Code(code) => write!(out, "exit code {code}"),
             ExitStatus::Signal { signal, .. } => write!(out, "signal {signal}"),
+            ExitStatus::Unknown => write!(out, "nobody knows how"),
         }
     }
 }

@@ -3,9 +3,9 @@
 use skep_sys::signal;
 
 use super::daemon::Daemon;
-use super::{Keeper, SIGKILL, log};
+use super::{Keeper, SIGKILL, foreign, log};
 use crate::SIGNAL_ANSWER_MS_MAX;
-use crate::wire::Reply;
+use crate::wire::{Reply, Scope};
 
 #[derive(Debug)]
 pub(crate) enum Ending {
@@ -60,7 +60,10 @@ impl Keeper {
         let mut kill_at = Vec::new();
         for (id, pid, child) in self.children.living() {
             // Our child and not reaped, hence no stranger. What cannot be asked is killed when its time is over.
-            let _ = signal::send(pid, child.stop.signal);
+            let _ = match &child.foreign {
+                Some(handle) => handle.signal(child.stop.signal),
+                None => signal::send(pid, child.stop.signal),
+            };
             kill_at.push((id, self.now_ns.saturating_add(child.stop.grace_ms.saturating_mul(1_000_000))));
         }
         self.ending = Ending::Children { kill_at };
@@ -86,7 +89,10 @@ impl Keeper {
     fn kill(&self, id: u64) {
         let Some(child) = self.children.get(id) else { return };
         let Some(pid) = child.living_pid() else { return };
-        if child.kill_tree {
+        if let Some(handle) = &child.foreign {
+            let scope = if child.kill_tree { Scope::Tree } else { Scope::Process };
+            let _ = foreign::signal(pid, handle, SIGKILL, scope);
+        } else if child.kill_tree {
             skep_sys::proc::kill_descendants(pid, SIGKILL);
         } else {
             let _ = signal::send(pid, SIGKILL);

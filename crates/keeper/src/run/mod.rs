@@ -7,6 +7,7 @@ mod backoff;
 mod children;
 mod daemon;
 mod ending;
+mod foreign;
 mod peer;
 mod reap;
 mod requests;
@@ -74,6 +75,31 @@ pub fn run(config: Config) -> io::Result<()> {
     Keeper::new(config)?.run()
 }
 
+/// What a dead keeper's daemon knows that its heir must know.
+#[derive(Debug)]
+pub(crate) struct Heritage {
+    /// That daemon's link: it hands everything over and closes it.
+    pub(crate) link: OwnedFd,
+    /// The protocol version that it speaks.
+    pub(crate) version: u32,
+    /// Which daemon of the dead keeper it was.
+    pub(crate) generation: u64,
+    /// The descriptor limit that children get: soft, hard.
+    pub(crate) descriptor_limit: (u64, u64),
+}
+
+/// Runs a keeper that goes on for one that died.
+pub(crate) fn inherit(config: Config, heritage: Heritage) -> io::Result<()> {
+    let mut keeper = Keeper::new(config)?;
+    let (soft, hard) = heritage.descriptor_limit;
+    keeper.descriptor_limit = Limit { resource: requests::RLIMIT_NOFILE, soft, hard };
+    keeper.generation = heritage.generation;
+    keeper.peer = Some(Peer::resumed(heritage.link, heritage.version));
+    keeper.daemon = Daemon::predecessor(keeper.now_ns);
+    log("the keeper before has died; going on in its place");
+    keeper.run()
+}
+
 pub(crate) struct Keeper {
     config: Config,
     signals: SignalFd,
@@ -101,6 +127,8 @@ struct Woken {
     link: bool,
     check: bool,
     starting: Vec<u64>,
+    /// Foreign processes that have ended.
+    gone: Vec<u64>,
 }
 
 impl Keeper {
@@ -153,6 +181,9 @@ impl Keeper {
             for child in woken.starting {
                 self.children.check_start(child);
             }
+            for child in woken.gone {
+                self.foreign_ended(child);
+            }
             if woken.check {
                 self.upgrade.listen();
             }
@@ -175,6 +206,9 @@ impl Keeper {
         let starting_at = fds.len();
         let starting: Vec<_> = self.children.starting().collect();
         fds.extend(starting.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
+        let foreign_at = fds.len();
+        let foreign: Vec<_> = self.children.foreign().collect();
+        fds.extend(foreign.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
         let timeout = self.timeout();
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -182,11 +216,13 @@ impl Keeper {
         }
         let ready = |index: usize| !fds[index].revents().is_empty();
         let executed = starting.iter().enumerate().filter(|(index, _)| ready(starting_at + index));
+        let ended = foreign.iter().enumerate().filter(|(index, _)| ready(foreign_at + index));
         Woken {
             signals: ready(0),
             link: self.peer.is_some() && ready(1),
             check: starting_at > check_at && ready(check_at),
             starting: executed.map(|(_, (id, _))| *id).collect(),
+            gone: ended.map(|(_, (id, _))| *id).collect(),
         }
     }
 
@@ -196,7 +232,7 @@ impl Keeper {
         let nap = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
         let _ = rustix::thread::nanosleep(&nap);
         let starting = self.children.starting().map(|(id, _)| id).collect();
-        Woken { signals: true, link: true, check: true, starting }
+        Woken { signals: true, link: true, check: true, starting, gone: Vec::new() }
     }
 
     /// How long nothing is due; `None`: for ever.

@@ -9,7 +9,7 @@ use skep_sys::spawn::{Credentials, Failure, Limit, Order, Stage};
 
 use super::children::{self, Child, State, Told};
 use super::safe::Stored;
-use super::{Keeper, log};
+use super::{Keeper, foreign, log};
 use crate::channel::{self, Incoming, Packet};
 use crate::fault;
 use crate::wire::{FdSource, Malformed, NOTE_BYTES_MAX, Reply, Request, Scope, Spawn, agreed};
@@ -67,6 +67,7 @@ impl Keeper {
         match request {
             Request::Hello { version, oldest } => self.hello(version, oldest),
             Request::Spawn(spawn) => self.spawn(*spawn, fds, fds_lost),
+            Request::Adopt(adopt) => self.adopt(*adopt, fds.into_iter().next()),
             Request::Signal { child, signal, scope } => self.signal(child, signal, scope),
             Request::Forget { child } => self.children.forget(child),
             Request::Store { key, note } => self.store(key, note, fds, fds_lost),
@@ -84,6 +85,7 @@ impl Keeper {
             keeper: rustix::process::getpid().as_raw_nonzero().get(),
             generation: self.generation,
             build: crate::BUILD.as_bytes().to_vec(),
+            descriptor_limit: (self.descriptor_limit.soft, self.descriptor_limit.hard),
         };
         let Some(peer) = &mut self.peer else { return };
         if version == 0 {
@@ -148,6 +150,7 @@ impl Keeper {
             stop: spawn.stop,
             notify: None,
             state: State::Starting { pid, start_time, outcome: started.outcome },
+            foreign: None,
             told: Told::Nothing,
             forgotten: false,
         })
@@ -189,12 +192,14 @@ impl Keeper {
 
     fn signal(&mut self, id: u64, number: i32, scope: Scope) {
         // A zombie is fine too: its number is its own until we reap it.
-        let Some(pid) = self.children.get(id).and_then(Child::living_pid) else { return };
-        let sent = match scope {
-            Scope::Process => signal::send(pid, number),
+        let Some(child) = self.children.get(id) else { return };
+        let Some(pid) = child.living_pid() else { return };
+        let sent = match (scope, &child.foreign) {
+            (_, Some(handle)) => foreign::signal(pid, handle, number, scope),
+            (Scope::Process, None) => signal::send(pid, number),
             // A child that was forked this instant has not made its group yet.
-            Scope::Group => signal::send_to_group(pid, number).or_else(|_| signal::send(pid, number)),
-            Scope::Tree => {
+            (Scope::Group, None) => signal::send_to_group(pid, number).or_else(|_| signal::send(pid, number)),
+            (Scope::Tree, None) => {
                 skep_sys::proc::kill_descendants(pid, number);
                 Ok(())
             }

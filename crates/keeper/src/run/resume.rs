@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
+use skep_sys::pidfd::PidFd;
 use skep_sys::spawn::{Failure, Outcome};
+use skep_sys::wait::ExitStatus;
 use skep_sys::{memfd, process};
 
 use super::backoff::Backoff;
@@ -150,7 +152,7 @@ fn restore_child(saved: SavedChild) -> io::Result<Child> {
     let start_time = saved.start_time;
     let notify = saved.notify.map(take).transpose()?;
     let mut kept_notify = None;
-    let state = match (saved.state, saved.starting) {
+    let mut state = match (saved.state, saved.starting) {
         (ChildState::Starting, Some((fd, pid))) => {
             State::Starting { pid, start_time, outcome: Outcome::from_fds(take(fd)?, notify) }
         }
@@ -165,12 +167,24 @@ fn restore_child(saved: SavedChild) -> io::Result<Child> {
         }
         (ChildState::Failed { stage, errno }, _) => State::Failed(Failure { stage, errno }),
     };
+    let foreign = match state {
+        // One that has ended meanwhile without being our child: how, nobody knows.
+        State::Running { pid, start_time } if saved.foreign => {
+            let handle = PidFd::of(pid, start_time);
+            if handle.is_none() {
+                state = State::Exited { pid, start_time, status: ExitStatus::Unknown };
+            }
+            handle
+        }
+        State::Starting { .. } | State::Running { .. } | State::Exited { .. } | State::Failed(_) => None,
+    };
     Ok(Child {
         note: saved.note,
         kill_tree: saved.kill_tree,
         stop: saved.stop,
         notify: kept_notify,
         state,
+        foreign,
         told: saved.told,
         forgotten: saved.forgotten,
     })
@@ -242,6 +256,7 @@ fn save_child(id: u64, child: &Child) -> SavedChild {
         stop: child.stop,
         notify,
         state: child.public_state(),
+        foreign: child.foreign.is_some(),
         starting,
         start_time,
         told: child.told,

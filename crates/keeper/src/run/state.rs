@@ -55,6 +55,8 @@ pub(crate) struct SavedChild {
     /// Of a starting child: where its outcome will be told, and its pid.
     pub(crate) starting: Option<(RawFd, i32)>,
     pub(crate) start_time: u64,
+    /// It is not our child.
+    pub(crate) foreign: bool,
     pub(crate) told: Told,
     pub(crate) forgotten: bool,
 }
@@ -148,6 +150,7 @@ impl Saved {
     pub(crate) fn pids(&self) -> Vec<i32> {
         let of_child = |child: &SavedChild| match child.state {
             ChildState::Starting => child.starting.map(|(_, pid)| pid),
+            ChildState::Running { .. } if child.foreign => None,
             ChildState::Running { pid, .. } => Some(pid),
             ChildState::Exited { .. } | ChildState::Failed { .. } => None,
         };
@@ -187,7 +190,7 @@ impl SavedChild {
         out.u64(tag::CHILD, self.id).bytes(tag::NOTE, &self.note).flag(tag::KILL_TREE, self.kill_tree);
         out.nested(tag::STOP, |out| self.stop.encode(out)).nested(tag::STATE, |out| self.state.encode(out));
         out.u64(tag::START_TIME, self.start_time).u8(tag::TOLD, self.told.number());
-        out.flag(tag::FORGOTTEN, self.forgotten);
+        out.flag(tag::FORGOTTEN, self.forgotten).flag(tag::FOREIGN, self.foreign);
         if let Some(notify) = self.notify {
             out.i32(tag::NOTIFY_FD, notify);
         }
@@ -207,6 +210,7 @@ impl SavedChild {
             state: ChildState::Starting,
             starting: None,
             start_time: 0,
+            foreign: false,
             told: Told::Nothing,
             forgotten: false,
         };
@@ -221,6 +225,7 @@ impl SavedChild {
                 tag::START_TIME => child.start_time = field.u64()?,
                 tag::TOLD => child.told = Told::from_number(field.u8()?).ok_or(field.bad())?,
                 tag::FORGOTTEN => child.forgotten = field.flag()?,
+                tag::FOREIGN => child.foreign = field.flag()?,
                 tag::NOTIFY_FD => child.notify = Some(field.i32()?),
                 tag::STATUS_FD => status_fd = Some(field.i32()?),
                 tag::PID => pid = Some(field.i32()?),
@@ -276,6 +281,7 @@ mod tests {
             state,
             starting,
             start_time: 77,
+            foreign: id == 4,
             told: Told::Spawned,
             forgotten: id == 3,
         };
@@ -292,6 +298,7 @@ mod tests {
             children: vec![
                 child(1, ChildState::Starting, Some((8, 100))),
                 child(2, ChildState::Running { pid: 101, start_time: 77 }, None),
+                child(4, ChildState::Running { pid: 103, start_time: 77 }, None),
                 child(3, ChildState::Exited { pid: 102, status: ExitStatus::Code(1) }, None),
             ],
             stored: vec![SavedFds { key: b"l:0".to_vec(), note: vec![0, 255], fds: vec![10, 11] }],

@@ -7,6 +7,7 @@
 //!
 //! This module knows neither sockets nor descriptors: bytes in, messages out.
 
+mod adopt;
 mod reply;
 mod request;
 mod spawn;
@@ -14,6 +15,7 @@ mod spawn;
 mod tests;
 pub(crate) mod tlv;
 
+pub use adopt::Adopt;
 pub use reply::{ChildState, Reply};
 pub use request::{Request, Scope};
 pub use spawn::{Credentials, FdSource, Limit, Spawn, Stop};
@@ -134,6 +136,7 @@ pub(crate) mod tag {
     pub(crate) const STORED: u16 = 87;
     pub(crate) const ENDING: u16 = 88;
     pub(crate) const FORGOTTEN: u16 = 90;
+    pub(crate) const FOREIGN: u16 = 91;
 }
 
 /// Takes an optional field that must be there.

@@ -20,6 +20,8 @@ pub enum Reply {
         generation: u64,
         /// The keeper's build, for people ("0.1.0").
         build: Vec<u8>,
+        /// The limit on open files that the keeper was started with, soft and hard.
+        descriptor_limit: (u64, u64),
     },
     /// A child in the inventory. The bind notification descriptor comes along if it has one.
     Child {
@@ -150,7 +152,8 @@ impl Reply {
     pub fn encode(&self) -> (u16, Vec<u8>) {
         let mut out = Writer::default();
         let kind = match self {
-            Reply::Welcome { version, keeper, generation, build } => {
+            Reply::Welcome { version, keeper, generation, build, descriptor_limit: (soft, hard) } => {
+                out.u64(tag::SOFT, *soft).u64(tag::HARD, *hard);
                 out.u32(tag::VERSION, *version).i32(tag::PID, *keeper);
                 out.u64(tag::GENERATION, *generation).bytes(tag::BUILD, build);
                 WELCOME
@@ -224,6 +227,7 @@ impl Reply {
                 keeper: needed(found.pid, tag::PID)?,
                 generation: needed(found.generation, tag::GENERATION)?,
                 build: build(),
+                descriptor_limit: found.soft.zip(found.hard).unwrap_or((u64::MAX, u64::MAX)),
             },
             CHILD => Reply::Child { child: child()?, note: note(), state: needed(found.state, tag::STATE)? },
             STORED => Reply::Stored { key: key()?, note: note() },
@@ -267,6 +271,8 @@ struct Found {
     signal: Option<i32>,
     reason: Option<Vec<u8>>,
     kind: Option<u16>,
+    soft: Option<u64>,
+    hard: Option<u64>,
 }
 
 impl Found {
@@ -275,6 +281,8 @@ impl Found {
         while let Some(field) = fields.next()? {
             match field.tag {
                 tag::VERSION => found.version = Some(field.u32()?),
+                tag::SOFT => found.soft = Some(field.u64()?),
+                tag::HARD => found.hard = Some(field.u64()?),
                 tag::PID => found.pid = Some(field.i32()?),
                 tag::GENERATION => found.generation = Some(field.u64()?),
                 tag::BUILD => found.build = Some(field.owned()),
@@ -319,7 +327,7 @@ impl Exit {
             (Some(code), None) => Ok(ExitStatus::Code(code)),
             (None, Some(signal)) => Ok(ExitStatus::Signal { signal, core_dumped: self.core_dumped }),
             (Some(_), Some(_)) => Err(Malformed::BadValue { tag: tag::EXIT_CODE }),
-            (None, None) => Err(Malformed::Missing { tag: tag::EXIT_CODE }),
+            (None, None) => Ok(ExitStatus::Unknown),
         }
     }
 }
@@ -330,6 +338,7 @@ fn encode_status(status: ExitStatus, out: &mut Writer) {
         ExitStatus::Signal { signal, core_dumped } => {
             out.i32(tag::EXIT_SIGNAL, signal).flag(tag::CORE_DUMPED, core_dumped)
         }
+        ExitStatus::Unknown => out,
     };
 }
 

@@ -1,5 +1,6 @@
 //! What the daemon asks of the keeper.
 
+use super::adopt::Adopt;
 use super::spawn::Spawn;
 use super::tlv::{Fields, Writer};
 use super::{Malformed, needed, tag};
@@ -16,6 +17,8 @@ pub enum Request {
     },
     /// Start a program. Answered with `Spawned` or `SpawnFailed`, later with `Exited`.
     Spawn(Box<Spawn>),
+    /// Look after a process that a dead keeper had started. Answered as `Spawn`.
+    Adopt(Box<Adopt>),
     /// Send a signal; not answered unless it failed. A child that is unknown or has ended is no failure.
     Signal {
         /// The child's number.
@@ -91,6 +94,7 @@ const DROP: u16 = 6;
 const SHUTDOWN: u16 = 7;
 const HANDLED: u16 = 8;
 const UPGRADE: u16 = 9;
+const ADOPT: u16 = 10;
 
 impl Request {
     /// The greeting of this build.
@@ -112,6 +116,10 @@ impl Request {
             Request::Spawn(spawn) => {
                 spawn.encode(&mut out);
                 SPAWN
+            }
+            Request::Adopt(adopt) => {
+                adopt.encode(&mut out);
+                ADOPT
             }
             Request::Signal { child, signal, scope } => {
                 out.u64(tag::CHILD, *child).i32(tag::SIGNAL, *signal).u8(tag::SCOPE, scope.number());
@@ -149,6 +157,9 @@ impl Request {
     pub fn decode(kind: u16, payload: &[u8]) -> Result<Self, Malformed> {
         if kind == SPAWN {
             return Ok(Request::Spawn(Box::new(Spawn::decode(Fields::new(payload))?)));
+        }
+        if kind == ADOPT {
+            return Ok(Request::Adopt(Box::new(Adopt::decode(Fields::new(payload))?)));
         }
         let found = Found::read(Fields::new(payload))?;
         Ok(match kind {

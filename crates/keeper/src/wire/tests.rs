@@ -14,6 +14,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 fn status() -> impl Strategy<Value = ExitStatus> {
     prop_oneof![
         any::<i32>().prop_map(ExitStatus::Code),
+        Just(ExitStatus::Unknown),
         (any::<i32>(), any::<bool>())
             .prop_map(|(signal, core_dumped)| ExitStatus::Signal { signal, core_dumped }),
     ]
@@ -64,11 +65,23 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn adopt()(
+        (child, pid, start_time) in any::<(u64, i32, u64)>(),
+        note in bytes(),
+        kill_tree in any::<bool>(),
+        (signal, grace_ms) in any::<(i32, u64)>(),
+    ) -> Adopt {
+        Adopt { child, note, pid, start_time, kill_tree, stop: Stop { signal, grace_ms } }
+    }
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let scope = prop_oneof![Just(Scope::Process), Just(Scope::Group), Just(Scope::Tree)];
     prop_oneof![
         (any::<u32>(), any::<u32>()).prop_map(|(version, oldest)| Request::Hello { version, oldest }),
         spawn().prop_map(|spawn| Request::Spawn(Box::new(spawn))),
+        adopt().prop_map(|adopt| Request::Adopt(Box::new(adopt))),
         (any::<u64>(), any::<i32>(), scope).prop_map(|(child, signal, scope)| Request::Signal {
             child,
             signal,
@@ -94,8 +107,10 @@ fn state() -> impl Strategy<Value = ChildState> {
 
 fn reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
-        (any::<u32>(), any::<i32>(), any::<u64>(), bytes()).prop_map(
-            |(version, keeper, generation, build)| { Reply::Welcome { version, keeper, generation, build } }
+        (any::<u32>(), any::<i32>(), any::<u64>(), bytes(), any::<(u64, u64)>()).prop_map(
+            |(version, keeper, generation, build, descriptor_limit)| {
+                Reply::Welcome { version, keeper, generation, build, descriptor_limit }
+            }
         ),
         (any::<u64>(), bytes(), state()).prop_map(|(child, note, state)| Reply::Child { child, note, state }),
         (bytes(), bytes()).prop_map(|(key, note)| Reply::Stored { key, note }),

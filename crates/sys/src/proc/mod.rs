@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use stat::Stat;
-pub use tree::{children, descendants, kill_descendants, kill_left_behind, processes};
+pub use tree::{children, descendants, kill_descendants, kill_left_behind, processes, signal_strangers};
 
 /// Processor ticks (and start times) per second: `USER_HZ`, 100 on every architecture we run on.
 #[must_use]

@@ -111,6 +111,26 @@ pub fn kill_left_behind(leader: i32, adopter: i32, known: &dyn Fn(i32) -> bool) 
     let _ = signal::send_to_group(leader, libc::SIGKILL);
 }
 
+/// Sends `signal` to `leader`, a session leader that is not our child, with its process group and all its descendants.
+/// Each of them is signalled by its pidfd, for nothing reserves their numbers.
+pub fn signal_strangers(leader: i32, handle: &PidFd, signal: i32) -> io::Result<()> {
+    let of_family = |pid: &i32| stat(*pid).is_ok_and(|stat| stat.session == leader || stat.group == leader);
+    let find = || {
+        let members = processes().unwrap_or_default().into_iter().filter(of_family);
+        members.flat_map(|member| [&[member], descendants(member).as_slice()].concat()).collect::<Vec<_>>()
+    };
+    // While the leader lives its number is its own; when it has ended, whoever is in its session is of its family, for
+    // as long as there is such a session the number is not given away.
+    let family = if signal == libc::SIGKILL { stop_whole(find) } else { find().into_iter().collect() };
+    for pid in family.into_iter().filter(|pid| *pid != leader) {
+        signal_if(pid, signal, |_| true);
+    }
+    match handle.signal(signal) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other,
+    }
+}
+
 /// Stops (`SIGSTOP`) all processes that `family` finds, until it finds nobody new; returns them. As long as nobody
 /// of them dies, the ways from parents to children that lead to them stay intact.
 fn stop_whole(family: impl Fn() -> Vec<i32>) -> BTreeSet<i32> {

@@ -29,6 +29,10 @@ pub(super) fn run(prepared: &mut Prepared<'_>, status: BorrowedFd<'_>) {
 fn steps(prepared: &mut Prepared<'_>, status: &mut RawFd) -> Failure {
     match before_exec(prepared, status) {
         Err(failure) => failure,
+        // SAFETY: takes nothing and cannot fail.
+        Ok(()) if unsafe { libc::getppid() } != prepared.parent => {
+            Failure { stage: Stage::Exec, errno: libc::ESRCH }
+        }
         Ok(()) => Failure { stage: Stage::Exec, errno: execute(prepared) },
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Prepared<'a> {
     pub(super) nice: Option<i32>,
     pub(super) no_new_privileges: bool,
     pub(super) filter: Option<&'a PreparedFilter>,
+    /// Who forks: a child whose parent has died meanwhile is nobody's, and does not become a program.
+    pub(super) parent: i32,
     /// Sorted by target, no target twice.
     pub(super) placements: Vec<Placement>,
 }
@@ -83,6 +85,7 @@ impl<'a> Prepared<'a> {
             nice: order.nice,
             no_new_privileges: order.no_new_privileges,
             filter: order.filter,
+            parent: std::process::id().cast_signed(),
             placements: placements(order)?,
         })
     }

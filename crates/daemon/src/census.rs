@@ -1,0 +1,179 @@
+//! Who runs, on disk: so that workers which outlive the keeper *and* the daemon are found again.
+//!
+//! One line a worker, appended when it was started; who has ended meanwhile is told by pid and start time. It says
+//! nothing about another boot or another process namespace. Not synced: a SIGKILL loses no page, and a power cut loses
+//! the workers too. While the keeper lives nobody reads it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use skep_core::WorkerId;
+
+use crate::driver::Driver;
+use crate::worker::Worker;
+
+/// So many lines may speak of the dead before the file is written anew.
+const LINES_OF_THE_DEAD_MAX: usize = 512;
+
+/// A worker's process, and how it is ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) worker: WorkerId,
+    pub(crate) app: String,
+    pub(crate) pid: i32,
+    /// In clock ticks since boot: with the pid, its identity.
+    pub(crate) start_time: u64,
+    pub(crate) kill_tree: bool,
+    pub(crate) stop_signal: i32,
+    pub(crate) grace_ms: u64,
+}
+
+/// The world that the pids belong to.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct World {
+    boot: String,
+    namespace: PathBuf,
+}
+
+/// The file.
+#[derive(Debug)]
+pub(crate) struct Census {
+    path: PathBuf,
+    lines: usize,
+}
+
+impl World {
+    fn ours() -> io::Result<World> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        Ok(World { boot, namespace: std::fs::read_link("/proc/self/ns/pid")? })
+    }
+}
+
+impl Census {
+    pub(crate) fn at(home: &Path) -> Census {
+        Census { path: home.join("workers"), lines: 0 }
+    }
+
+    /// Whom the file names, if it speaks of this boot. A line that was cut off is the last one and is left out.
+    pub(crate) fn read(&self) -> Vec<Entry> {
+        let Ok(text) = std::fs::read_to_string(&self.path) else { return Vec::new() };
+        let mut lines = text.lines();
+        let world: Option<World> = lines.next().and_then(|line| serde_json::from_str(line).ok());
+        if world.is_none() || world != World::ours().ok() {
+            return Vec::new();
+        }
+        lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Writes the file anew.
+    fn replace(&mut self, entries: &[Entry]) -> io::Result<()> {
+        let mut text = serde_json::to_string(&World::ours()?)? + "\n";
+        for entry in entries {
+            text += &(serde_json::to_string(entry)? + "\n");
+        }
+        let beside = self.path.with_extension("new");
+        open(OpenOptions::new().create(true).truncate(true).write(true), &beside)?
+            .write_all(text.as_bytes())?;
+        std::fs::rename(&beside, &self.path)?;
+        self.lines = entries.len();
+        Ok(())
+    }
+
+    fn append(&mut self, entry: &Entry) -> io::Result<()> {
+        let line = serde_json::to_string(entry)? + "\n";
+        self.lines += 1;
+        open(OpenOptions::new().append(true), &self.path)?.write_all(line.as_bytes())
+    }
+
+    /// Nobody runs any more.
+    pub(crate) fn close(&self) {
+        // If it stays, whom it names has ended: that is seen by the next one.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    options.mode(0o600).open(path)
+}
+
+impl Worker {
+    /// What is to be known of its process; `None` while it has none.
+    pub(crate) fn entry(&self) -> Option<Entry> {
+        let pid = self.pid.filter(|_| !self.exited)?;
+        Some(Entry {
+            worker: self.id(),
+            app: self.spec.name.clone(),
+            pid: i32::try_from(pid).ok()?,
+            start_time: self.start_time,
+            kill_tree: self.spec.treekill,
+            stop_signal: self.spec.kill_signal.number(),
+            grace_ms: self.spec.kill_timeout.0,
+        })
+    }
+}
+
+impl Driver {
+    /// Writes down everybody who runs.
+    pub(crate) fn take_census(&mut self) {
+        let entries: Vec<Entry> = self.workers.values().filter_map(Worker::entry).collect();
+        if let Err(error) = self.census.replace(&entries) {
+            crate::diary::note(format_args!("cannot write down who runs: {error}"));
+        }
+    }
+
+    /// Writes down that a worker was started.
+    pub(crate) fn count_in(&mut self, id: WorkerId) {
+        if self.census.lines == 0 || self.census.lines > self.workers.len() + LINES_OF_THE_DEAD_MAX {
+            return self.take_census();
+        }
+        let Some(entry) = self.workers.get(&id).and_then(Worker::entry) else { return };
+        if let Err(error) = self.census.append(&entry) {
+            crate::diary::note(format_args!("cannot write down who runs: {error}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(worker: u32) -> Entry {
+        Entry {
+            worker: WorkerId(worker),
+            app: "web".to_owned(),
+            pid: 7,
+            start_time: 8,
+            kill_tree: true,
+            stop_signal: 15,
+            grace_ms: 9,
+        }
+    }
+
+    #[test]
+    fn who_was_written_down_is_read_back_but_for_a_line_that_was_cut_off() {
+        let home = tempfile::tempdir().unwrap();
+        let mut census = Census::at(home.path());
+        assert_eq!(census.read(), []);
+        census.replace(&[entry(1)]).unwrap();
+        census.append(&entry(2)).unwrap();
+        let whole = std::fs::read(&census.path).unwrap();
+        std::fs::write(&census.path, [&whole[..], b"{\"worker\":3,\"ap"].concat()).unwrap();
+        assert_eq!(census.read(), [entry(1), entry(2)]);
+        census.close();
+        assert_eq!(census.read(), []);
+    }
+
+    #[test]
+    fn another_boot_is_another_world() {
+        let home = tempfile::tempdir().unwrap();
+        let mut census = Census::at(home.path());
+        census.replace(&[entry(1)]).unwrap();
+        let text = std::fs::read_to_string(&census.path).unwrap();
+        let boot = World::ours().unwrap().boot;
+        std::fs::write(&census.path, text.replace(&boot, "another")).unwrap();
+        assert_eq!(census.read(), []);
+    }
+}
