@@ -140,7 +140,11 @@ fn node() -> Result<()> {
         let node = paths::tools().join(format!("node/{major}/bin/node"));
         eprintln!("node: npm/ on Node {major}");
         sh::output(
-            Command::new(node).arg("--test").args(tests.iter().filter(mine)).current_dir(paths::root()),
+            Command::new(node)
+                .arg("--test")
+                .args(tests.iter().filter(mine))
+                .env("SKEP_TOOLS", paths::tools())
+                .current_dir(paths::root()),
         )?;
     }
     Ok(())

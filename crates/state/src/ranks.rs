@@ -22,8 +22,11 @@ fn bucket(view: &View<'_>, set: &Key, position: &[u8]) -> Result<Option<(Vec<u8>
 
 /// Whether one bucket covers both positions: then moving a member from one to the other changes no count.
 pub(crate) fn one_bucket(view: &View<'_>, set: &Key, a: &[u8], b: &[u8]) -> Result<bool> {
-    let key = |found: Option<(Vec<u8>, u32)>| found.map(|(key, _)| key);
-    Ok(key(bucket(view, set, a)?) == key(bucket(view, set, b)?))
+    let (low, high) = if a < b { (a, b) } else { (b, a) };
+    let buckets = set.u8(BUCKETS);
+    let last = view.rows_back_from(&buckets, &buckets.push(high))?.next().transpose()?;
+    // The bucket of the higher one covers the lower one too, if it begins before it.
+    Ok(last.is_none_or(|(key, _)| &key[buckets.as_slice().len()..] <= low))
 }
 
 /// A member was put at `position`.

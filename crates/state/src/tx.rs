@@ -171,6 +171,28 @@ impl<'t> Tx<'t> {
         Ok(self.db.put(&mut self.txn, key.as_slice(), value)?)
     }
 
+    /// Writes what `f` makes of a row's value, or of its absence, if it makes anything; whether it did. Costs one way
+    /// down the tree where a `get` and a `put` cost two.
+    pub(crate) fn replace<const N: usize>(
+        &mut self,
+        key: &Key,
+        f: impl FnOnce(Option<&[u8]>) -> Result<Option<[u8; N]>>,
+    ) -> Result<bool> {
+        let only = (std::ops::Bound::Included(key.as_slice()), std::ops::Bound::Included(key.as_slice()));
+        let mut rows = self.db.range_mut(&mut self.txn, &only)?;
+        if let Some((_, value)) = rows.next().transpose()? {
+            let Some(new) = f(Some(value))? else { return Ok(false) };
+            // SAFETY: nothing that was read from the map is kept over this change: `f` gave us bytes of its own, and
+            // the old value is not looked at any more.
+            unsafe { rows.put_current(key.as_slice(), &new) }?;
+            return Ok(true);
+        }
+        drop(rows);
+        let Some(new) = f(None)? else { return Ok(false) };
+        self.put(key, &new)?;
+        Ok(true)
+    }
+
     /// Removes a row; whether it was there.
     pub(crate) fn delete(&mut self, key: &Key) -> Result<bool> {
         Ok(self.db.delete(&mut self.txn, key.as_slice())?)

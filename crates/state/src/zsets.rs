@@ -75,7 +75,7 @@ fn unplace(tx: &mut Tx<'_>, set: &Collection, member: &StoredName<'_>, score: f6
     ranks::removed(tx, &set.elements(), &position)
 }
 
-/// Moves a member to where its new score belongs.
+/// Moves a member, whose own row says its new score, to where that belongs.
 fn place(
     tx: &mut Tx<'_>,
     set: &Collection,
@@ -83,7 +83,6 @@ fn place(
     before: Option<f64>,
     score: f64,
 ) -> Result<()> {
-    tx.put(&member_row(set, member), &score.to_bits().to_be_bytes())?;
     let all = set.elements();
     let to = position(score, member);
     if let Some(before) = before {
@@ -112,14 +111,17 @@ pub fn update(
 ) -> Result<Option<f64>> {
     let member = StoredName::new("member", member)?;
     edit(tx, space, key, Kind::SortedSet, |tx, set| {
-        let before = score_of(tx.get(&member_row(set, &member))?);
-        let Some(score) = f(before) else { return Ok(before) };
-        if score.is_nan() {
-            return Err(Error::NotANumber("a valid float"));
-        }
-        if before == Some(score) {
-            return Ok(before);
-        }
+        let (mut before, mut after) = (None, None);
+        let changed = tx.replace(&member_row(set, &member), |row| {
+            before = score_of(row);
+            after = f(before);
+            match after {
+                Some(score) if score.is_nan() => Err(Error::NotANumber("a valid float")),
+                Some(score) if before != after => Ok(Some(score.to_bits().to_be_bytes())),
+                Some(_) | None => Ok(None),
+            }
+        })?;
+        let Some(score) = after.filter(|_| changed) else { return Ok(before) };
         set.count += u64::from(before.is_none());
         place(tx, set, &member, before, score)?;
         Ok(Some(score))

@@ -1,5 +1,5 @@
 'use strict'
-// Every example of the README runs, in one process alone.
+// Every code block of the README and of docs/state runs, in one process alone.
 
 delete process.env.SKEP_STATE
 const assert = require('node:assert/strict')
@@ -7,13 +7,22 @@ const fs = require('node:fs')
 const path = require('node:path')
 const { test } = require('node:test')
 
-const text = fs.readFileSync(path.join(__dirname, '..', '..', 'README.md'), 'utf8')
+const ROOT = path.join(__dirname, '..', '..', '..', '..')
+const PAGES = path.join(ROOT, 'docs', 'state')
 const AsyncFunction = (async () => {}).constructor
 const skep = name => {
   assert.equal(name, 'skep')
   return require('../../index.cjs')
 }
 
-for (const [, title, code] of text.matchAll(/^## (.+?)\n[^#]*?```js\n(.*?)```/gms)) {
-  test(`README: ${title}`, () => new AsyncFunction('require', 'assert', code)(skep, assert))
+const files = [path.join(ROOT, 'npm', 'skep', 'README.md'), ...fs.readdirSync(PAGES).map(name => path.join(PAGES, name))]
+for (const file of files) {
+  const name = path.relative(ROOT, file)
+  const blocks = [...fs.readFileSync(file, 'utf8').matchAll(/^```js\n(.*?)^```/gms)]
+  test(`${name} has examples`, () => assert.ok(blocks.length > 0 || name.endsWith('state/README.md')))
+  blocks.forEach(([, code], i) => {
+    // Names are shared: a page must not see what another has left.
+    const own = code.replaceAll(/\b((?:counter|map|once|once\.forget|locks\.request|channel|queue|leaderboard|limiter)\(')/g, `$1${name}:`)
+    test(`${name}, block ${i + 1}`, () => new AsyncFunction('require', 'assert', own)(skep, assert))
+  })
 }
