@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod log;
 mod openapi;
+mod pm2;
 mod progress;
 mod request;
 mod route;
@@ -24,6 +25,7 @@ pub use error::{ErrorBody, ErrorCode, ErrorEnvelope};
 pub use event::{Event, EventKind};
 pub use log::{LogLine, Stream};
 pub use openapi::openapi;
+pub use pm2::{SendText, Trigger, TriggerReply};
 pub use progress::{Done, Failed, Progress};
 pub use request::{
     Act, AppsQuery, CreateApp, Detail, EventsQuery, LOG_LINES_DEFAULT, LogsQuery, ScaleApp, SendSignal,

@@ -42,6 +42,11 @@ fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
             json: Some(Vec::<AppView>::json_schema(schemas)),
             ..none
         },
+        Route::TriggerApps
+        | Route::WriteStdin
+        | Route::Pm2Processes
+        | Route::FlushLogs
+        | Route::ReopenLogs => pm2_shape(route, schemas, none),
         Route::MessageWorker => Shape { body: Some(Schema::from(true)), ..none },
         Route::Logs => Shape {
             query: Some(LogsQuery::json_schema(schemas)),
@@ -94,6 +99,24 @@ fn state_shape(route: Route, schemas: &mut SchemaGenerator, none: Shape) -> Shap
     };
     let query = (route == Route::ShowState).then(|| crate::StateQuery::json_schema(schemas));
     Shape { query, body, json: Some(json), ..none }
+}
+
+/// The shapes of the routes that PM2's conventions add.
+fn pm2_shape(route: Route, schemas: &mut SchemaGenerator, none: Shape) -> Shape {
+    match route {
+        Route::TriggerApps => Shape {
+            body: Some(schemas.subschema_for::<crate::Trigger>()),
+            lines: Some(schemas.subschema_for::<crate::TriggerReply>()),
+            ..none
+        },
+        Route::WriteStdin => Shape { body: Some(schemas.subschema_for::<crate::SendText>()), ..none },
+        Route::Pm2Processes => Shape { json: Some(json_list()), ..none },
+        _ => none,
+    }
+}
+
+fn json_list() -> Schema {
+    schemars::json_schema!({ "type": "array", "items": { "type": "object" } })
 }
 
 fn json_object() -> Schema {

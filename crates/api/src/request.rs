@@ -103,11 +103,15 @@ pub struct LogsQuery {
     /// Only `out` or only `err`. Default: both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<Stream>,
+    /// Only lines written since then, in milliseconds since 1970; lines without a time are as old as their file.
+    /// Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_unix_ms: Option<u64>,
 }
 
 impl Default for LogsQuery {
     fn default() -> Self {
-        Self { lines: LOG_LINES_DEFAULT, follow: false, stream: None }
+        Self { lines: LOG_LINES_DEFAULT, follow: false, stream: None, since_unix_ms: None }
     }
 }
 
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn queries_are_read_from_what_the_client_writes() {
-        let query = LogsQuery { lines: 50, follow: true, stream: Some(Stream::Err) };
+        let query = LogsQuery { lines: 50, follow: true, stream: Some(Stream::Err), since_unix_ms: None };
         let text = serde_urlencoded::to_string(&query).unwrap();
         assert_eq!(text, "lines=50&follow=true&stream=err");
         assert_eq!(serde_urlencoded::from_str::<LogsQuery>(&text).unwrap(), query);

@@ -30,8 +30,18 @@ pub enum Route {
     SignalApps,
     /// Send a message to one Node.js worker.
     MessageWorker,
+    /// Call an action of workers.
+    TriggerApps,
+    /// Write to workers' standard input.
+    WriteStdin,
+    /// All slots as PM2's `jlist` shows them.
+    Pm2Processes,
     /// Read logs.
     Logs,
+    /// Empty log files.
+    FlushLogs,
+    /// Open log files anew.
+    ReopenLogs,
     /// Read events.
     Events,
     /// What the daemon says of itself.
@@ -130,6 +140,19 @@ pub const ROUTES: &[RouteSpec] = &[
     post(Route::ScaleApp, "/v1/apps/{target}/scale", "Changes the number of workers."),
     post(Route::SignalApps, "/v1/apps/{target}/signal", "Sends a signal to workers."),
     post(Route::MessageWorker, "/v1/workers/{worker}/message", "Sends any JSON value to a Node.js worker."),
+    post(
+        Route::TriggerApps,
+        "/v1/apps/{target}/trigger",
+        "Calls an action that workers offer; their answers.",
+    ),
+    post(Route::WriteStdin, "/v1/apps/{target}/stdin", "Writes text to the standard input of workers."),
+    get(Route::Pm2Processes, "/v1/pm2/processes", "All slots, as PM2's jlist shows them."),
+    post(Route::FlushLogs, "/v1/logs/{target}/flush", "Empties the log files; older, rotated ones stay."),
+    post(
+        Route::ReopenLogs,
+        "/v1/daemon/reopen-logs",
+        "Opens all log files anew, after logrotate has moved them.",
+    ),
     get(Route::Logs, "/v1/logs/{target}", "The last lines of log, and the next ones with follow=true."),
     get(Route::Events, "/v1/events", "What has happened lately, and what happens next with follow=true."),
     get(Route::ShowDaemon, "/v1/daemon", "What the daemon says of itself."),

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use skep_spec::{AppSpec, Balance, Instances, Runtime};
 use std::fmt;
 
@@ -126,6 +127,12 @@ pub struct SlotView {
     /// How the last worker here ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<ExitView>,
+    /// What its worker can be asked to do (`trigger`), by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<String>,
+    /// Its worker's own metrics, as `@pm2/io` sends them: `{"value": …, "unit": …}` by name.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metrics: Map<String, Value>,
     /// The file of standard output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_file: Option<String>,

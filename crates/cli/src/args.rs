@@ -1,6 +1,7 @@
 //! The command line: every verb and its options, in the words of the manual.
 
 use crate::complete;
+use crate::parity_args::ParityVerb;
 use crate::start_args::StartArgs;
 use clap::builder::Styles;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -128,6 +129,9 @@ pub(crate) enum Verb {
 
     /// Print completions for a shell: `source <(skep completions bash)`
     Completions(CompletionsCommand),
+    /// What PM2's users know beside
+    #[command(flatten)]
+    Parity(ParityVerb),
     /// Print the OpenAPI document of the control socket
     Openapi,
     /// Print the manual of all verbs in Markdown
@@ -261,9 +265,17 @@ pub(crate) struct LogsCommand {
     #[arg(short, long)]
     pub(crate) follow: bool,
 
-    /// How many of the last lines to begin with, for each file
-    #[arg(short = 'n', long, value_name = "N", default_value_t = skep_api::LOG_LINES_DEFAULT)]
-    pub(crate) lines: u32,
+    /// How many of the last lines to begin with, for each file [default: 15]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) lines: Option<u32>,
+
+    /// Only what is younger: 10m, 2h. Lines without a time (no --time, no --log-type json) count as old as their file
+    #[arg(long, value_name = "TIME", value_parser = value::<Millis>)]
+    pub(crate) since: Option<Millis>,
+
+    /// Only lines that match this regular expression
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) grep: Option<String>,
 
     /// Only standard output
     #[arg(long, conflicts_with = "err")]
@@ -276,6 +288,18 @@ pub(crate) struct LogsCommand {
     /// The lines as they were written, without the app's name in front
     #[arg(long)]
     pub(crate) raw: bool,
+
+    /// As `timestamp=… app=… id=… type=… message=…`
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) format: bool,
+
+    /// The time in front of each line, in day.js tokens [default: YYYY-MM-DD HH:mm:ss]
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1)]
+    pub(crate) timestamp: Option<Option<String>>,
+
+    /// Make this word stand out
+    #[arg(long, value_name = "WORD")]
+    pub(crate) highlight: Option<String>,
 
     /// End after the last lines; that is how it is without --follow
     #[arg(long, hide = true, conflicts_with = "follow")]

@@ -10,6 +10,8 @@ mod hidden;
 mod human;
 mod machine;
 mod output;
+mod parity_args;
+mod pm2;
 mod progress;
 mod session;
 mod settle;
@@ -30,6 +32,10 @@ fn main() -> ExitCode {
     if let Some(code) = hidden::run(std::env::args_os()) {
         return code;
     }
+    let mut words = std::env::args_os();
+    if pm2::is_called(words.next().as_deref()) {
+        return pm2::run(words.map(|word| word.to_string_lossy().into_owned()).collect());
+    }
     clap_complete::CompleteEnv::with_factory(Cli::command).bin("skep").complete();
     let cli = Cli::parse();
     let context = Context::new(cli.global);
@@ -45,6 +51,7 @@ fn main() -> ExitCode {
 /// Verbs that need no daemon; the others go to [`talk`].
 fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
     match verb {
+        Verb::Parity(verb) if verb.is_local() => verbs::parity::alone(verb, context),
         Verb::Completions(args) => verbs::completions::run(&args.shell, context),
         Verb::Openapi => verbs::openapi::run(context),
         Verb::Docs => verbs::docs::run(context),
@@ -83,6 +90,7 @@ async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
         },
         Verb::Kill(args) => verbs::daemon::stop(&args, context).await,
         Verb::Upgrade(args) => verbs::upgrade::run(args.program, context).await,
+        Verb::Parity(verb) => verbs::parity::run(verb, context).await,
         Verb::Completions(_) | Verb::Openapi | Verb::Docs | Verb::Run(_) => {
             unreachable!("`run` has carried these out")
         }

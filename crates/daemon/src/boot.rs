@@ -98,6 +98,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
     let site = Site {
         preload: write_preload(&setting.home.join("node"))?,
         preload_for_others: preload_for_others(),
+        user: crate::pm2::user_name(),
         home: setting.home,
         skep: setting.skep,
         processors: skep_sys::cpus::available() as u32,
@@ -313,7 +314,7 @@ impl Driver {
         let missing = || io::Error::other("the keeper holds fewer descriptors than it was given");
         let lines = Lines::new(fds.next().ok_or_else(missing)?, fds.next().ok_or_else(missing)?);
         let spec = self.spec_of(identity.app, identity.revision);
-        let mut worker = Worker::new(identity, spec, fds.next());
+        let mut worker = Worker::new(identity, spec, fds.next(), fds.next());
         let mut notify = None;
         match child.map(|child| child.state) {
             Some(ChildState::Running { pid, start_time }) => {

@@ -40,6 +40,8 @@ pub(crate) struct Site {
     pub(crate) home: PathBuf,
     /// This executable.
     pub(crate) skep: PathBuf,
+    /// The name of the user who runs the daemon.
+    pub(crate) user: String,
     /// The drain code for Node.js workers.
     pub(crate) preload: PathBuf,
     /// The same, where workers of other users can read it.
@@ -85,6 +87,7 @@ pub(crate) struct Driver {
     pub(crate) census: Census,
     pub(crate) hub: Hub,
     registry: Registry,
+    pub(crate) asked: crate::pm2::Asked,
     pub(crate) ops: Ops,
     pub(crate) deadline_wake: Rc<Notify>,
     /// Events that came up while effects were carried out; handled before anything else.
@@ -173,6 +176,7 @@ impl Driver {
                 unwritten: BTreeMap::new(),
                 hub: Hub::new(),
                 registry: Registry::default(),
+                asked: crate::pm2::Asked::default(),
                 deadline_wake: Rc::new(Notify::new()),
                 queue: VecDeque::new(),
                 handling: false,

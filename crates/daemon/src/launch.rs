@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use skep_core::{SlotId, WorkerId};
+use skep_core::{AppId, SlotId, WorkerId};
 use skep_spec::AppSpec;
+
+use crate::pm2::Past;
 
 /// The descriptor that Node.js workers find their IPC channel on (`NODE_CHANNEL_FD`).
 pub(crate) const CHANNEL_FD: i32 = 3;
@@ -16,8 +18,10 @@ pub(crate) const LISTEN_FDS_START: i32 = 3;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) worker: WorkerId,
+    pub(crate) app: AppId,
     pub(crate) slot: SlotId,
     pub(crate) index: u32,
+    pub(crate) past: Past,
 }
 
 /// What the daemon knows and the spec does not.
@@ -26,6 +30,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) home: &'a Path,
     /// This executable, for workers that need a step of ours before their own program.
     pub(crate) skep: &'a Path,
+    /// Who runs workers, unless the spec names somebody.
+    pub(crate) user: &'a str,
     /// The drain code for Node.js, where the worker can read it.
     pub(crate) preload: Option<&'a Path>,
 }
@@ -85,15 +91,17 @@ pub(crate) fn compose(
     Launch { argv, env }
 }
 
-/// Who the worker is, in PM2's names where scripts know them.
+/// Who the worker is: in PM2's names, which give way to what the user set, and in ours.
 fn identity(spec: &AppSpec, place: Place, facts: Facts<'_>, env: &mut BTreeMap<String, String>) {
+    for (name, value) in crate::pm2::identity(spec, place, facts) {
+        if !spec.env.contains_key(name) {
+            env.insert(name.to_owned(), value);
+        }
+    }
     let mut set = |name: &str, value: String| {
         env.insert(name.to_owned(), value);
     };
     set(&spec.instance_var, place.index.to_string());
-    set("name", spec.name.clone());
-    set("namespace", spec.namespace.clone());
-    set("pm_id", place.slot.0.to_string());
     set("SKEP_HOME", facts.home.to_string_lossy().into_owned());
     set("SKEP_APP", spec.name.clone());
     set("SKEP_WORKER_ID", place.worker.0.to_string());
@@ -130,13 +138,18 @@ mod tests {
         Facts {
             home: Path::new("/h"),
             skep: Path::new("/bin/skep"),
+            user: "alice",
             preload: Some(Path::new("/h/preload.cjs")),
         }
     }
 
+    fn place() -> Place {
+        let past = Past { restarts: 2, instances: 4, ..Past::default() };
+        Place { worker: WorkerId(7), app: AppId(1), slot: SlotId(3), index: 1, past }
+    }
+
     fn composed(spec: &AppSpec, role: NodeRole) -> Launch {
-        let place = Place { worker: WorkerId(7), slot: SlotId(3), index: 1 };
-        compose(spec, place, role, &[], facts())
+        compose(spec, place(), role, &[], facts())
     }
 
     fn node_app() -> AppSpec {
@@ -160,6 +173,17 @@ mod tests {
     }
 
     #[test]
+    fn pm2s_variables_are_there_and_what_the_user_set_wins() {
+        let mut spec = AppSpec { inherited_env: [("pm_id".into(), "9".into())].into(), ..node_app() };
+        spec.env.insert("status".into(), "mine".into());
+        let env = composed(&spec, NodeRole::ClusterWorker).env;
+        assert_eq!((env["pm_id"].as_str(), env["status"].as_str()), ("3", "mine"));
+        assert_eq!((env["exec_mode"].as_str(), env["restart_time"].as_str()), ("cluster_mode", "2"));
+        assert_eq!((env["PM2_HOME"].as_str(), env["pm_pid_path"].as_str()), ("/h", "/h/pids/web-3.pid"));
+        assert_eq!((env["instances"].as_str(), env["username"].as_str()), ("4", "alice"));
+    }
+
+    #[test]
     fn a_forked_program_has_a_channel_but_is_no_cluster_worker() {
         let launch = composed(&node_app(), NodeRole::Forked);
         assert!(launch.env.contains_key("NODE_CHANNEL_FD"));
@@ -169,8 +193,7 @@ mod tests {
 
     #[test]
     fn sockets_are_announced_once_by_environment_or_by_argument() {
-        let place = Place { worker: WorkerId(7), slot: SlotId(3), index: 1 };
-        let with = |spec: &AppSpec| compose(spec, place, NodeRole::None, &["http".to_owned()], facts());
+        let with = |spec: &AppSpec| compose(spec, place(), NodeRole::None, &["http".to_owned()], facts());
         let launch = with(&node_app());
         assert_eq!(&launch.argv[..2], ["/bin/skep", "__listen-pid"]);
         assert_eq!((launch.env["LISTEN_FDS"].as_str(), launch.env["LISTEN_FDNAMES"].as_str()), ("1", "http"));

@@ -27,6 +27,7 @@ mod node;
 mod notices;
 mod ops;
 mod patrol;
+mod pm2;
 mod policy;
 mod ports;
 mod replies;

@@ -1,11 +1,15 @@
 //! Where an app's lines go: from the spec to the files of `skep-logs`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use skep_api::{ErrorBody, ErrorCode};
 use skep_core::SlotId;
 use skep_logs::{DateFormat, FileSpec, Format, Framing, Rotation, Stream, WhenFull};
 use skep_spec::{AppSpec, Instances, LogType};
+
+use crate::driver::Driver;
 
 /// The permissions of a log file: its owner's alone, as everything in the home.
 const MODE: u32 = 0o600;
@@ -18,6 +22,40 @@ pub(crate) fn files(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) -
     let own = file(spec, path(spec, home, slot, stream), is_shared(spec));
     let both = spec.log_file.as_ref().map(|log| file(spec, absolute(spec, log), true));
     std::iter::once(own).chain(both).collect()
+}
+
+impl Driver {
+    /// Empties the log files of the apps that the targets mean, those that nobody writes to just now included.
+    pub(crate) fn flush_logs(&mut self, targets: &[skep_api::Target]) -> Result<(), ErrorBody> {
+        let mut paths = BTreeSet::new();
+        for app in self.fleet.apps() {
+            let Some(spec) = self.specs.get(&(app.id, app.revision)) else { continue };
+            for slot in &app.slots {
+                for stream in [Stream::Out, Stream::Err] {
+                    let all = files(spec, &self.site.home, slot.id, stream);
+                    paths.extend(all.into_iter().map(|file| (app.name.clone(), file.path)));
+                }
+            }
+        }
+        let names: BTreeSet<String> = self.pick(targets)?.into_iter().map(|(_, name, _)| name).collect();
+        for name in &names {
+            self.capture.flush(Some(name)).map_err(cannot_flush)?;
+        }
+        for (_, path) in paths.iter().filter(|(name, _)| names.contains(name)) {
+            // Devices cannot be emptied, and what does not exist is empty.
+            if path.is_file() {
+                let file = std::fs::OpenOptions::new().write(true).open(path);
+                file.and_then(|file| file.set_len(0))
+                    .map_err(|error| cannot_flush(format_args!("{}: {error}", path.display())))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn cannot_flush(why: impl std::fmt::Display) -> ErrorBody {
+    ErrorBody::new(ErrorCode::Internal, format!("a log file cannot be emptied: {why}"))
+        .with_hint("look at its permissions")
 }
 
 /// The stream's own file.
@@ -35,7 +73,7 @@ pub(crate) fn path(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) ->
 }
 
 /// Whether all instances write to one file: when they are to be merged, or when there is only one.
-fn is_shared(spec: &AppSpec) -> bool {
+pub(crate) fn is_shared(spec: &AppSpec) -> bool {
     spec.merge_logs || spec.instances == Instances::Count(1)
 }
 

@@ -10,12 +10,19 @@ use skep_node_ipc::{ConnectionKind, Event as Said, Handover, Query, SockName, Uv
 use skep_spec::AppSpec;
 
 use crate::driver::Driver;
+use crate::pm2::Meaning;
 use crate::ports::Wanted;
 
 impl Driver {
     pub(crate) fn on_node(&mut self, id: WorkerId, event: Said<OwnedFd>) {
         match event {
-            Said::Online | Said::Hello(_) => {}
+            Said::Online => {}
+            Said::Hello(hello) => {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.told.node_version = Some(hello.node);
+                }
+                self.keep_progress(id);
+            }
             Said::Draining { .. } => self.unlistens_all(id),
             Said::Drained => self.handle(Event::Drained { worker: id }),
             Said::StopsItself => self.handle(Event::StopsItself { worker: id }),
@@ -148,7 +155,9 @@ impl Driver {
             self.handle(Event::Announced { worker: id });
             return;
         }
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let data: Option<serde_json::Value> = serde_json::from_str(json).ok();
+        let meaning = data.as_ref().map_or(Meaning::Word, |data| worker.told.hear(data, json.len()));
         let app = worker.app;
         let mut event = skep_api::Event::new(
             0,
@@ -161,9 +170,24 @@ impl Driver {
         event.slot = Some(worker.slot.0);
         event.index = Some(worker.identity.index);
         event.worker = Some(id.0);
-        event.data = serde_json::from_str(json).ok();
-        let event = self.hub.publish(event);
-        self.ops.notice(app, &event);
+        event.data = data;
+        match meaning {
+            Meaning::Word => {
+                let event = self.hub.publish(event);
+                self.ops.notice(app, &event);
+            }
+            Meaning::Metrics => self.hub.mention(event),
+            Meaning::Self_ => {
+                self.keep_progress(id);
+                self.hub.mention(event);
+            }
+            Meaning::Reply => {
+                if let Some(reply) = &event.data {
+                    self.trigger_reply(id, reply);
+                }
+                self.hub.mention(event);
+            }
+        }
     }
 
     /// The worker's channel ended: it drained, or it is gone.

@@ -91,6 +91,15 @@ impl Hub {
         event
     }
 
+    /// Sends an event to those who listen just now; it is not remembered, since there are many of its kind.
+    pub(crate) fn mention(&mut self, mut event: Event) {
+        if self.sender.receiver_count() > 0 {
+            self.seq += 1;
+            event.seq = self.seq;
+            let _ = self.sender.send(event);
+        }
+    }
+
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.sender.subscribe()
     }

@@ -11,7 +11,7 @@ use skep_keeper::wire::{Credentials, FdSource, Limit, Request, Spawn, Stop};
 use skep_spec::{Account, AppSpec, LimitValue, Resource, Runtime};
 
 use crate::driver::Driver;
-use crate::launch::{self, CHANNEL_FD, Facts, LISTEN_FDS_START, Launch, NodeRole, Place};
+use crate::launch::{self, CHANNEL_FD, LISTEN_FDS_START, Launch, NodeRole, Place};
 use crate::worker::{Identity, Lines, Worker};
 
 /// `Effect::Spawn`.
@@ -77,14 +77,24 @@ impl Driver {
         let role = role(&spec, runtime);
         let handed = self.sockets_for(order, &spec, runtime)?;
         let names: Vec<String> = handed.iter().map(|handed| handed.name.clone()).collect();
-        let place = Place { worker: order.worker, slot: order.slot, index: order.index };
-        let facts = Facts { home: &self.site.home, skep: &self.site.skep, preload: self.preload_for(&spec) };
+        let place = Place {
+            worker: order.worker,
+            app: order.app,
+            slot: order.slot,
+            index: order.index,
+            past: self.past(order.app, order.slot),
+        };
+        let facts = self.facts(self.preload_for(&spec));
         let mut launch = launch::compose(&spec, place, role, &names, facts);
         self.tell_state(order.worker, &spec, &mut launch.env);
 
         let (out, out_end) =
             skep_sys::pipe::roomy_pipe().map_err(doing("make a pipe for standard output"))?;
         let (err, err_end) = skep_sys::pipe::roomy_pipe().map_err(doing("make a pipe for standard error"))?;
+        let (stdin_end, stdin) = skep_sys::pipe::pipe().map_err(doing("make a pipe for standard input"))?;
+        let stdin_end = skep_sys::pipe::never_ending(stdin_end);
+        rustix::io::ioctl_fionbio(&stdin, true)
+            .map_err(|errno| doing("make a pipe for standard input")(errno.into()))?;
         let (channel, channel_end) = match role {
             NodeRole::ClusterWorker | NodeRole::Forked => {
                 let pair = skep_sys::unix::pair(skep_sys::unix::Kind::Stream);
@@ -93,7 +103,8 @@ impl Driver {
             }
             NodeRole::None => (None, None),
         };
-        let mut attached: Vec<(RawFd, BorrowedFd<'_>)> = vec![(1, out_end.as_fd()), (2, err_end.as_fd())];
+        let mut attached: Vec<(RawFd, BorrowedFd<'_>)> =
+            vec![(0, stdin_end.as_fd()), (1, out_end.as_fd()), (2, err_end.as_fd())];
         attached.extend(channel_end.iter().map(|theirs| (CHANNEL_FD, theirs.as_fd())));
         for (number, handed) in (LISTEN_FDS_START..).zip(&handed) {
             attached.push((number, handed.socket.as_fd()));
@@ -109,12 +120,12 @@ impl Driver {
         };
         let mut request = request(&spec, &launch, &identity)?;
         request.bind_share = runtime == Runtime::Bindshare;
-        request.fds = std::iter::once((0, FdSource::Null))
-            .chain(attached.iter().map(|(number, _)| (*number, FdSource::Attached)))
-            .collect();
+        request.fds = attached.iter().map(|(number, _)| (*number, FdSource::Attached)).collect();
 
         let lines = Lines::new(out, err);
-        let mut worker = Worker::new(identity, Rc::clone(&spec), channel);
+        let mut worker = Worker::new(identity, Rc::clone(&spec), Some(stdin), channel);
+        worker.told.version =
+            spec.script.as_deref().and_then(|script| crate::pm2::version_near(script.as_ref()));
         // Nobody says when a socket-activated program listens: it has the socket from its first moment.
         worker.listens.extend(handed.iter().map(|handed| handed.label.clone()));
         self.install(worker, lines).map_err(doing("watch the worker's output"))?;
@@ -125,6 +136,13 @@ impl Driver {
             self.refresh_live(order.app, order.slot);
         }
         Ok(())
+    }
+
+    /// What happened in a slot up to now.
+    fn past(&self, app: AppId, slot: SlotId) -> crate::pm2::Past {
+        let view = self.fleet.app(app);
+        let seen = view.as_ref().and_then(|app| Some((app, app.slots.iter().find(|seen| seen.id == slot)?)));
+        seen.map(|(app, slot)| crate::pm2::past_of(app, slot)).unwrap_or_default()
     }
 
     /// Where the worker will find the drain code.

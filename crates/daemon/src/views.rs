@@ -41,7 +41,7 @@ impl Driver {
         }
     }
 
-    fn slot_view(&mut self, spec: &AppSpec, slot: &core::SlotView) -> api::SlotView {
+    pub(crate) fn slot_view(&mut self, spec: &AppSpec, slot: &core::SlotView) -> api::SlotView {
         let at = now();
         let seen = slot.worker.as_ref();
         let pid = seen.and_then(|worker| worker.pid);
@@ -52,6 +52,9 @@ impl Driver {
         };
         let (out_file, error_file) = (file(Stream::Out), file(Stream::Err));
         let cpu_percent = seen.and_then(|worker| self.cpu_percent(worker, used.and_then(|used| used.cpu)));
+        let told = seen.and_then(|worker| self.workers.get(&worker.id)).map(|worker| &worker.told);
+        let (actions, metrics) =
+            told.map(|told| (told.action_names(), told.monitor.clone())).unwrap_or_default();
         api::SlotView {
             id: slot.id.0,
             index: slot.index,
@@ -66,6 +69,8 @@ impl Driver {
             memory_bytes: used.and_then(|used| used.memory_bytes),
             cpu_percent,
             last_exit: slot.last_exit.map(exit),
+            actions,
+            metrics,
             out_file,
             error_file,
         }
@@ -162,6 +167,6 @@ fn rollout(rollout: &core::RolloutView) -> api::RolloutView {
 }
 
 /// The time of day of a moment of the boot clock, as the two clocks stand now.
-fn unix_ms_of(then: Now) -> u64 {
+pub(crate) fn unix_ms_of(then: Now) -> u64 {
     crate::driver::unix_ms().saturating_sub(now().since(then).as_millis())
 }

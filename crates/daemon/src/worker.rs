@@ -42,6 +42,8 @@ pub(crate) struct Progressed {
     pub(crate) session: Option<SessionState>,
     /// Labels of the addresses that it listens on.
     pub(crate) listens: BTreeSet<String>,
+    /// What it told of itself.
+    pub(crate) told: crate::pm2::Told,
 }
 
 /// The read ends of a worker's standard output and standard error.
@@ -78,7 +80,11 @@ pub(crate) struct Worker {
     /// When its process was started, in clock ticks since boot.
     pub(crate) start_time: u64,
     lines: Option<Lines>,
+    /// The write end of its standard input.
+    pub(crate) stdin: Option<OwnedFd>,
     pub(crate) channel: Option<Channel>,
+    /// What it told of itself by PM2's conventions.
+    pub(crate) told: crate::pm2::Told,
     /// Answers the worker's `bind` calls, for `runtime: bindshare`.
     pub(crate) notifier: Option<Rc<Notifier>>,
     /// Labels of the addresses that it listens on.
@@ -95,7 +101,12 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(identity: Identity, spec: Rc<AppSpec>, channel: Option<OwnedFd>) -> Worker {
+    pub(crate) fn new(
+        identity: Identity,
+        spec: Rc<AppSpec>,
+        stdin: Option<OwnedFd>,
+        channel: Option<OwnedFd>,
+    ) -> Worker {
         Worker {
             identity,
             app: identity.app,
@@ -105,7 +116,9 @@ impl Worker {
             pid: None,
             start_time: 0,
             lines: None,
+            stdin,
             channel: channel.map(Channel::new),
+            told: crate::pm2::Told::default(),
             notifier: None,
             listens: BTreeSet::new(),
             leaving: false,
@@ -162,6 +175,7 @@ impl Driver {
         if !worker.exited {
             worker.listens = progress.listens;
         }
+        worker.told = progress.told;
         if let Some(channel) = &mut worker.channel {
             let session = progress.session.unwrap_or_default();
             channel.begin(Session::restore(session, Generation(self.generation())));
@@ -210,6 +224,7 @@ impl Driver {
         let Some(worker) = self.workers.get(&id) else { return };
         let Some(lines) = &worker.lines else { return };
         let mut fds: Vec<BorrowedFd<'_>> = vec![lines.out.as_fd(), lines.err.as_fd()];
+        fds.extend(worker.stdin.as_ref().map(AsFd::as_fd));
         fds.extend(worker.channel.as_ref().map(AsFd::as_fd));
         let request = Request::Store { key: key(id), note: worker.note() };
         if let Err(error) = self.link.send(&request, &fds) {
@@ -235,6 +250,7 @@ impl Driver {
         let progress = Progressed {
             session: worker.channel.as_ref().map(|channel| channel.session().state().clone()),
             listens: worker.listens.clone(),
+            told: worker.told.clone(),
         };
         let note = serde_json::to_vec(&progress).expect("plain data with string keys is always JSON");
         self.ask(&Request::Store { key: session_key(id), note });
@@ -246,6 +262,7 @@ impl Driver {
             worker.pid = Some(pid);
             worker.start_time = start_time;
         }
+        self.write_pid_file(id, pid);
         if let Some(notify) = notify {
             self.share_binds(id, notify);
         }
@@ -271,6 +288,8 @@ impl Driver {
             self.capture_wake.notify_one();
             self.refresh_live(app, slot);
         }
+        self.remove_pid_file(id);
+        self.trigger_gone(id);
         self.reclaim(id);
         self.handle(Event::Exited { worker: id, status });
     }

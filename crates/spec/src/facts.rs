@@ -38,7 +38,7 @@ pub enum Entry {
 }
 
 /// `path` as seen from `base`, without `.` and `..` (by text alone, as a shell's `cd` does it).
-pub(crate) fn absolute(base: &str, path: &str) -> String {
+pub fn absolute(base: &str, path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     let from = if path.starts_with('/') { "" } else { base };
     for part in from.split('/').chain(path.split('/')) {

@@ -32,7 +32,7 @@ pub use app::AppSpec;
 pub use choices::{Balance, Drain, ExecMode, LogType, Runtime};
 pub use cron::{Cron, Zone};
 pub use error::SpecError;
-pub use facts::{Entry, Facts};
+pub use facts::{Entry, Facts, absolute as absolute_path};
 pub use instances::{INSTANCES_MAX, Instances, InstancesChange};
 pub use limits::{Account, LimitValue, Resource, ResourceLimit};
 pub use listen::{Listen, ListenAddress};

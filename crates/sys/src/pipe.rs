@@ -18,6 +18,15 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?)
 }
 
+/// A pipe's read end that also holds the pipe open for writing, so that whoever reads it never sees its end, not even
+/// when every other writer is killed. Where the kernel does not give one (no /proc), the plain end.
+#[must_use]
+pub fn never_ending(read_end: OwnedFd) -> OwnedFd {
+    use rustix::fs::{Mode, OFlags};
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&read_end));
+    rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap_or(read_end)
+}
+
 /// A pipe with the largest buffer we can get, at most [`BUFFER_BYTES_WANTED`]; halves the wish until the kernel
 /// agrees (a user beyond `pipe-user-pages-soft` gets small pipes only), so it never fails for the buffer's sake.
 ///

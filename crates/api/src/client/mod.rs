@@ -138,7 +138,7 @@ impl Client {
     }
 
     /// A `POST` whose answer says nothing but that it was accepted.
-    async fn send_json(
+    pub async fn send_json(
         &mut self,
         route: Route,
         parameter: &str,

@@ -141,7 +141,7 @@ fn an_answer_that_is_cut_off_is_not_taken_for_a_finished_one() {
     on_a_runtime(async {
         let line = "{\"app\":\"web\",\"stream\":\"err\",\"text\":\"hi\"}\n";
         let (mut client, mut seen) = serve(vec![(200, vec![Some(line), None])]).await;
-        let query = LogsQuery { lines: 2, follow: true, stream: Some(Stream::Err) };
+        let query = LogsQuery { lines: 2, follow: true, stream: Some(Stream::Err), since_unix_ms: None };
         let mut lines = client.logs(&["web"], &query).await.unwrap();
         assert_eq!(lines.next().await.unwrap().unwrap().text.as_deref(), Some("hi"));
         assert!(matches!(lines.next().await, Err(ClientError::Lost(_))));

@@ -66,9 +66,24 @@ fn describe(app: &AppView, output: &Output) -> String {
             }
         }
     }
+    for slot in &app.slots {
+        text.push_str(&told(slot, output));
+    }
     for listener in &app.listeners {
         text.push('\n');
         text.push_str(&describe_listener(listener, output));
+    }
+    text
+}
+
+/// What a worker tells of itself: its metrics, and the actions that `skep trigger` calls.
+fn told(slot: &SlotView, output: &Output) -> String {
+    let mut text = String::new();
+    for (name, value) in crate::pm2::metric_rows(&slot.metrics) {
+        text.push_str(&field(&format!("{} {name}", slot.id), &format!(" {value}"), output));
+    }
+    if !slot.actions.is_empty() {
+        text.push_str(&field(&format!("{} actions", slot.id), &slot.actions.join(", "), output));
     }
     text
 }

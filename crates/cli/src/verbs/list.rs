@@ -196,6 +196,8 @@ pub(crate) mod tests {
             memory_bytes: runs.then_some(47_500_000),
             cpu_percent: runs.then_some(1.25),
             last_exit: None,
+            actions: vec![],
+            metrics: serde_json::Map::new(),
             out_file: None,
             error_file: None,
         }

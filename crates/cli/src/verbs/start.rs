@@ -155,7 +155,7 @@ fn plan(
 }
 
 /// Files that PM2 reads as configuration. To run such a script as an app would be a surprise.
-fn is_configuration(what: &str) -> bool {
+pub(crate) fn is_configuration(what: &str) -> bool {
     const ENDINGS: &[&str] =
         &[".config.js", ".config.cjs", ".config.mjs", ".config.ts", ".json", ".yaml", ".yml"];
     ENDINGS.iter().any(|ending| what.ends_with(ending)) && !what.contains(char::is_whitespace)

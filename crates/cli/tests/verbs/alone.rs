@@ -76,10 +76,10 @@ fn each_shell_gets_completions_that_ask_skep_itself() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(place.ok(&format!("completions {shell}")).contains("COMPLETE"), "{shell}");
     }
-    let mut command = place.command("-- skep rel");
+    let mut command = place.command("-- skep resta");
     command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "1").stdout(Stdio::piped());
     let offers = command.output().expect("skep can be run").stdout;
-    assert_eq!(String::from_utf8_lossy(&offers).trim(), "reload");
+    assert_eq!(String::from_utf8_lossy(&offers).trim(), "restart");
 }
 
 #[test]

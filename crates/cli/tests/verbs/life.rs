@@ -69,7 +69,7 @@ fn logs_are_shown_and_followed() {
     assert_eq!((next(), next()), ("hello".to_owned(), "up".to_owned()));
     follower.kill().expect("it runs");
     drop(follower.wait());
-    assert_eq!(place.ok("logs --err -n 1"), "0|talk | oops\n");
+    assert_eq!(place.ok("logs --err -n 1"), "0|talk     | oops\n");
     let head: serde_json::Value =
         serde_json::from_str(place.ok("logs --err -n 1 --json").trim()).expect("JSON");
     assert_eq!((&head["app"], &head["text"]), (&"talk".into(), &"oops".into()));

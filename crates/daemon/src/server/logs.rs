@@ -51,6 +51,26 @@ pub(crate) fn events(driver: Shared, query: &EventsQuery) -> Answer {
     lines(body)
 }
 
+/// Calls an action and passes its answers on, one a worker.
+pub(crate) fn trigger(driver: &Shared, parameter: &str, asked: &skep_api::Trigger) -> Answer {
+    let targets = skep_api::decode_targets(parameter)?;
+    let mut answers = driver.borrow_mut().trigger(&targets, asked)?;
+    let (out, body) = Lines::new();
+    tokio::task::spawn_local(async move {
+        loop {
+            tokio::select! {
+                answer = answers.recv() => match answer {
+                    Some(answer) => out.write(&answer).await?,
+                    None => break,
+                },
+                () = out.closed() => break,
+            }
+        }
+        Ok::<(), ClientGone>(())
+    });
+    lines(body)
+}
+
 pub(crate) fn logs(driver: Shared, parameter: &str, query: &LogsQuery) -> Answer {
     let targets = skep_api::decode_targets(parameter)?;
     let wanted = query.stream.map(|stream| match stream {
@@ -60,7 +80,10 @@ pub(crate) fn logs(driver: Shared, parameter: &str, query: &LogsQuery) -> Answer
     let (tails, follower) = {
         let mut driver = driver.borrow_mut();
         let slots = driver.picked_slots(&targets)?;
-        let sources = driver.tail_sources(&slots, wanted);
+        let mut sources = driver.tail_sources(&slots, wanted);
+        if let Some(since) = query.since_unix_ms {
+            sources.retain(|source| is_younger(&source.path, since));
+        }
         // First the subscription, then the end of the file, with nothing in between: no line twice, none missing.
         let follower = query.follow.then(|| subscribe(&mut driver, &slots, wanted));
         let zone = jiff::tz::TimeZone::system();
@@ -71,11 +94,15 @@ pub(crate) fn logs(driver: Shared, parameter: &str, query: &LogsQuery) -> Answer
             .map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("cannot read the log: {error}")))?;
         (tails, follower)
     };
+    let since = query.since_unix_ms;
     let (out, body) = Lines::new();
     tokio::task::spawn_local(async move {
         for line in skep_logs::merge(tails) {
             let Ok(line) = line else { break };
-            out.write(&past_line(&line)).await?;
+            let line = past_line(&line);
+            if since.zip(line.time_unix_ms).is_none_or(|(since, at)| at >= since) {
+                out.write(&line).await?;
+            }
         }
         if let Some(mut follower) = follower {
             loop {
@@ -94,6 +121,13 @@ pub(crate) fn logs(driver: Shared, parameter: &str, query: &LogsQuery) -> Answer
         Ok::<(), ClientGone>(())
     });
     lines(body)
+}
+
+/// Whether a file was written to since then.
+fn is_younger(path: &std::path::Path, unix_ms: u64) -> bool {
+    let written = std::fs::metadata(path).and_then(|seen| seen.modified());
+    let since = std::time::UNIX_EPOCH + std::time::Duration::from_millis(unix_ms);
+    written.map_or(true, |written| written >= since)
 }
 
 /// A subscription's other end.

@@ -107,6 +107,26 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
             driver.borrow_mut().send_signal(&targets, wanted.signal.number())?;
             no_content()
         }
+        Route::TriggerApps => logs::trigger(&driver, parameter, &read(body).await?),
+        Route::WriteStdin => {
+            let wanted: skep_api::SendText = read(body).await?;
+            let targets = skep_api::decode_targets(parameter)?;
+            driver.borrow_mut().send_text(&targets, &wanted.text)?;
+            no_content()
+        }
+        Route::Pm2Processes => {
+            let processes = driver.borrow_mut().pm2_processes(None);
+            json(&processes)
+        }
+        Route::FlushLogs => {
+            let targets = skep_api::decode_targets(parameter)?;
+            driver.borrow_mut().flush_logs(&targets)?;
+            no_content()
+        }
+        Route::ReopenLogs => {
+            driver.borrow_mut().capture.reopen();
+            no_content()
+        }
         Route::MessageWorker => {
             let worker: u32 = parameter.parse().map_err(|_| {
                 ErrorBody::new(ErrorCode::BadRequest, format!("{parameter} is not a worker's id"))

@@ -1,17 +1,19 @@
 //! `logs`: the last lines, and the next ones. A follower survives a restart of the daemon.
 
+mod look;
 mod recent;
 
 use crate::args::LogsCommand;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session::Context;
-use crate::table::{paint, printable};
-use anstyle::AnsiColor;
 use base64::Engine;
+pub(crate) use look::{Form, Look, TIMESTAMP_DEFAULT};
 use recent::Recent;
 use skep_api::client::{ClientError, Lines};
 use skep_api::{LogLine, LogsQuery, Stream};
+use skep_spec::Millis;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// After the connection was lost, this many of the last lines are asked for, to find those that were missed.
@@ -21,22 +23,77 @@ const PAST_PAUSE: Duration = Duration::from_millis(200);
 /// How long to wait before connecting again to a daemon that went away a moment after it came.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 
+/// With `--grep` so many of the last lines of each file are looked through.
+const SEARCHED_LINES: u32 = 100_000;
+/// With `--since` and no `--lines`, at most so many of each file are shown.
+const SINCE_LINES: u32 = 10_000;
+
+/// What is to be shown, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) targets: Vec<String>,
+    pub(crate) stream: Option<Stream>,
+    /// How many of the last lines of each file.
+    pub(crate) lines: Option<u32>,
+    pub(crate) follow: bool,
+    /// Not what is older.
+    pub(crate) since: Option<Millis>,
+    /// Only lines that match.
+    pub(crate) grep: Option<String>,
+    pub(crate) look: Look,
+}
+
 /// Shows log lines.
 pub(crate) async fn run(args: LogsCommand, context: &Context) -> Result<(), Failure> {
-    let mut client = context.connect().await?;
-    let targets = if args.targets.is_empty() { vec!["all".to_owned()] } else { args.targets };
     let stream = match (args.out, args.err) {
         (true, _) => Some(Stream::Out),
         (false, true) => Some(Stream::Err),
         (false, false) => None,
     };
-    let query = LogsQuery { lines: args.lines, follow: args.follow, stream };
-    let mut view = View { output: context.output, raw: args.raw, recent: Recent::default() };
+    let form = match (args.raw, args.format) {
+        (true, _) => Form::Raw,
+        (false, true) => Form::Pairs,
+        (false, false) => Form::Origin,
+    };
+    let timestamp = args.timestamp.map(|format| format.unwrap_or_else(|| TIMESTAMP_DEFAULT.to_owned()));
+    let look = Look { form, timestamp, highlight: args.highlight, color: context.output.color };
+    let request = Request {
+        targets: args.targets,
+        stream,
+        lines: args.lines,
+        follow: args.follow,
+        since: args.since,
+        grep: args.grep,
+        look,
+    };
+    show(request, context).await
+}
+
+/// Shows the lines of a request, to their end or for ever.
+pub(crate) async fn show(request: Request, context: &Context) -> Result<(), Failure> {
+    let mut client = context.connect().await?;
+    let targets = if request.targets.is_empty() { vec!["all".to_owned()] } else { request.targets };
+    let grep = request.grep.as_deref().map(pattern).transpose()?;
+    let lines = match (request.lines, request.since) {
+        (Some(lines), _) => lines,
+        (None, Some(_)) => SINCE_LINES,
+        (None, None) => skep_api::LOG_LINES_DEFAULT,
+    };
+    let asked = if grep.is_some() { SEARCHED_LINES } else { lines };
+    let since_unix_ms = request.since.map(|since| now_ms().saturating_sub(since.0));
+    let query = LogsQuery { lines: asked, follow: request.follow, stream: request.stream, since_unix_ms };
+    let mut view = View {
+        output: context.output,
+        look: request.look,
+        recent: Recent::default(),
+        held: grep.is_some().then(|| Held { lines: VecDeque::new(), most: lines }),
+        grep,
+    };
     let mut lines = client.logs(&targets, &query).await?;
     loop {
         match view.show_all(&mut lines).await {
-            Ok(()) => return Ok(()),
-            Err(Failure::Unreachable(_)) if args.follow => {}
+            Ok(()) => return view.release(),
+            Err(Failure::Unreachable(_)) if request.follow => {}
             Err(failure) => return Err(failure),
         }
         tokio::time::sleep(RECONNECT_PAUSE).await;
@@ -54,20 +111,60 @@ pub(crate) async fn run(args: LogsCommand, context: &Context) -> Result<(), Fail
     }
 }
 
+fn now_ms() -> u64 {
+    skep_sys::clock::wall_ns() / 1_000_000
+}
+
+fn pattern(text: &str) -> Result<regex_lite::Regex, Failure> {
+    regex_lite::Regex::new(text).map_err(|error| {
+        Failure::new(
+            skep_api::ErrorCode::BadRequest,
+            format!("grep: {text:?} is not a regular expression: {error}"),
+            "put a backslash before characters that are meant as they stand",
+        )
+    })
+}
+
+/// The last matching lines of the past, until the first line of the present comes: only then is it known that they are
+/// the last.
+struct Held {
+    lines: VecDeque<Vec<u8>>,
+    most: u32,
+}
+
 /// Where lines are shown, and what was shown lately.
 struct View {
     output: Output,
-    raw: bool,
+    look: Look,
     recent: Recent,
+    grep: Option<regex_lite::Regex>,
+    held: Option<Held>,
 }
 
 impl View {
     /// Shows lines until the stream ends.
     async fn show_all(&mut self, lines: &mut Lines<LogLine>) -> Result<(), Failure> {
-        while let Some(line) = lines.next().await? {
+        loop {
+            // Past lines come at once: when there is a pause, those that were held are the last.
+            let next = match self.held {
+                Some(_) => match tokio::time::timeout(PAST_PAUSE, lines.next()).await {
+                    Ok(next) => next?,
+                    Err(_) => {
+                        self.release()?;
+                        continue;
+                    }
+                },
+                None => lines.next().await?,
+            };
+            let Some(line) = next else { return Ok(()) };
             self.show(&line)?;
         }
-        Ok(())
+    }
+
+    /// Shows what was held.
+    fn release(&mut self) -> Result<(), Failure> {
+        let Some(held) = self.held.take() else { return Ok(()) };
+        held.lines.iter().try_for_each(|line| self.output.print_bytes(line))
     }
 
     /// Shows those of the past lines that were not shown yet; live lines name their worker, past ones do not.
@@ -94,10 +191,32 @@ impl View {
 
     fn show(&mut self, line: &LogLine) -> Result<(), Failure> {
         self.recent.note(line);
-        if self.output.json {
-            return self.output.print_json(line);
+        if let Some(grep) = &self.grep
+            && !grep.is_match(&String::from_utf8_lossy(&bytes_of(line)))
+        {
+            return Ok(());
         }
-        self.output.print_bytes(&render(line, self.raw, self.output.color))
+        let shown = if self.output.json {
+            let mut json =
+                serde_json::to_vec(line).map_err(|error| std::io::Error::other(error.to_string()))?;
+            json.push(b'\n');
+            json
+        } else {
+            self.look.line(line)
+        };
+        if line.worker.is_some() {
+            self.release()?;
+        }
+        match &mut self.held {
+            Some(held) => {
+                held.lines.push_back(shown);
+                if held.lines.len() > held.most as usize {
+                    held.lines.pop_front();
+                }
+                Ok(())
+            }
+            None => self.output.print_bytes(&shown),
+        }
     }
 }
 
@@ -107,47 +226,5 @@ fn bytes_of(line: &LogLine) -> Vec<u8> {
         (Some(text), _) => text.clone().into_bytes(),
         (None, Some(base64)) => base64::engine::general_purpose::STANDARD.decode(base64).unwrap_or_default(),
         (None, None) => Vec::new(),
-    }
-}
-
-/// `0|web | text`, as PM2 writes it; or the line alone.
-fn render(line: &LogLine, raw: bool, color: bool) -> Vec<u8> {
-    let mut out = Vec::new();
-    if !raw {
-        let slot = line.slot.map_or_else(|| "-".to_owned(), |slot| slot.to_string());
-        let style = match line.stream {
-            Stream::Out => AnsiColor::Green.on_default(),
-            Stream::Err => AnsiColor::Red.on_default(),
-        };
-        out.extend(paint(&format!("{slot}|{} |", printable(&line.app)), style, color).bytes());
-        out.push(b' ');
-    }
-    out.extend(bytes_of(line));
-    out.push(b'\n');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(text: Option<&str>, base64: Option<&str>) -> LogLine {
-        LogLine {
-            app: "web".into(),
-            slot: Some(0),
-            worker: None,
-            stream: Stream::Err,
-            time_unix_ms: None,
-            text: text.map(str::to_owned),
-            base64: base64.map(str::to_owned),
-        }
-    }
-
-    #[test]
-    fn a_line_is_shown_with_its_origin_or_as_it_was_written() {
-        assert_eq!(render(&line(Some("hi"), None), false, false), b"0|web | hi\n");
-        assert_eq!(render(&line(Some("hi"), None), true, true), b"hi\n");
-        assert_eq!(render(&line(None, Some("/wA=")), true, false), b"\xff\0\n");
-        assert!(render(&line(Some("hi"), None), false, true).starts_with(b"\x1b[31m0|web |\x1b[0m "));
     }
 }

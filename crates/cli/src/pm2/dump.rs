@@ -1,0 +1,38 @@
+//! `save`, `resurrect`, `cleardump`.
+
+use super::act::all;
+use super::say::Trouble;
+use super::{Front, list};
+use crate::verbs::dump;
+use serde_json::json;
+
+pub(super) async fn save(front: &Front) -> Result<(), Trouble> {
+    front.say.info("Saving current process list...");
+    let mut client = front.context.connect_or_start().await?;
+    if all(&mut client).await?.is_empty() && !front.line.has("force") {
+        front.say.warn("PM2 is not managing any process, skipping save...");
+        front.say.warn("To force saving use: pm2 save --force");
+        return Ok(());
+    }
+    let path = dump::write(&front.context).await?;
+    front.say.info(&format!("Successfully saved in {}", path.display()));
+    Ok(())
+}
+
+pub(super) async fn resurrect(front: &Front) -> Result<(), Trouble> {
+    front.say.info("Resurrecting");
+    let home = front.context.home()?;
+    front.say.info(&format!("Restoring processes located in {}", home.path().join(dump::FILE).display()));
+    for (_, script) in dump::start(None, &front.context).await? {
+        front.say.info(&format!("Process {script} restored"));
+    }
+    list::show(front).await
+}
+
+pub(super) fn clear(front: &Front) -> Result<(), Trouble> {
+    let home = front.context.home()?;
+    home.prepare().map_err(crate::session::unusable)?;
+    dump::save(&home.path().join(dump::FILE), &json!([]))?;
+    front.say.info(&format!("Successfully created {}", home.path().join(dump::FILE).display()));
+    Ok(())
+}

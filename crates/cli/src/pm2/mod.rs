@@ -1,0 +1,102 @@
+//! skep under the name `pm2`: PM2's command line, texts, exit codes and JSON, in front of the same API.
+//!
+//! The facts are those of PM2 7.0.4, seen when it ran; where scripts depend on a text or a number it is PM2's, and
+//! where nobody can (a faster answer, a reason for a failure) skep's. What this refuses to know: how anything is done.
+
+mod act;
+mod command;
+mod describe;
+mod dump;
+mod left_out;
+mod list;
+mod look;
+mod options;
+mod say;
+mod scale;
+mod select;
+mod start;
+mod talk;
+
+use crate::args::Global;
+use crate::failure::Failure;
+use crate::session::Context;
+pub(crate) use describe::metric_rows;
+
+use command::{Command, find};
+use options::{Line, Misread};
+use say::{Say, Trouble};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The release of PM2 whose interface this is.
+const PM2_VERSION: &str = "7.0.4";
+
+/// Whether the program was called `pm2`.
+pub(crate) fn is_called(program: Option<&OsStr>) -> bool {
+    program.and_then(|program| Path::new(program).file_name()).is_some_and(|name| name == "pm2")
+}
+
+/// What a command works with.
+struct Front {
+    context: Context,
+    line: Line,
+    say: Say,
+}
+
+/// Runs one command line, without the program's name.
+pub(crate) fn run(words: Vec<String>) -> ExitCode {
+    match words.first().map(String::as_str) {
+        Some("-v" | "--version" | "-V") => return version(),
+        Some("-h" | "--help" | "help") => return help(),
+        _ => {}
+    }
+    let line = match options::read(&words, find) {
+        Ok(line) => line,
+        Err(Misread(text)) => {
+            eprintln!("\n  error: {text}\n");
+            return ExitCode::FAILURE;
+        }
+    };
+    let silent = line.has("silent") || std::env::var_os("PM2_SILENT").is_some_and(|value| value == "true");
+    let home = std::env::var_os("PM2_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let context = Context::new(Global { json: false, no_color: line.has("no-color"), silent: true, home });
+    let say = Say { silent, color: context.output.color, error_color: context.output.error_color };
+    let Some(word) = line.verb.as_deref() else {
+        print!("{}", command::usage());
+        return ExitCode::FAILURE;
+    };
+    let Some(command) = find(word) else {
+        // On standard output, as PM2 does.
+        print!("[PM2][ERROR] Command not found\n\n{}", command::usage());
+        return ExitCode::FAILURE;
+    };
+    if line.has("help") {
+        return help();
+    }
+    let front = Front { context, line, say };
+    match carry_out(command, &front) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            front.say.trouble(&trouble);
+            ExitCode::from(trouble.exit_code())
+        }
+    }
+}
+
+fn carry_out(command: Command, front: &Front) -> Result<(), Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = runtime.map_err(|error| Failure::out_of_resources(&error))?;
+    runtime.block_on(command.run(front))
+}
+
+fn version() -> ExitCode {
+    eprintln!("skep {}, in the manner of PM2:", env!("CARGO_PKG_VERSION"));
+    println!("{PM2_VERSION}");
+    ExitCode::SUCCESS
+}
+
+fn help() -> ExitCode {
+    print!("{}", command::help());
+    ExitCode::SUCCESS
+}

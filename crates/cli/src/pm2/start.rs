@@ -1,0 +1,150 @@
+//! `start`: a known app again, or a new one.
+
+use super::act::{RESTART, all, carry_out, told};
+use super::options::WITHOUT_MEANING;
+use super::say::Trouble;
+use super::select::{Selected, select};
+use super::{Front, list};
+use crate::machine::Machine;
+use crate::settle::Goal;
+use crate::start_args::StartArgs;
+use crate::verbs::start::is_configuration;
+use skep_api::client::Client;
+use skep_api::{AppView, CreateApp, Status};
+use skep_spec::{AppSpec, ExecMode, Instances, SpecError, resolve};
+
+/// What PM2 starts when nothing is named.
+const DEFAULT_FILE: &str = "ecosystem.config.js";
+
+pub(super) async fn run(front: &Front) -> Result<(), Trouble> {
+    for (option, instead) in WITHOUT_MEANING.iter().filter(|(option, _)| front.line.has(option)) {
+        front.say.warn(&format!("--{option} has no effect: {instead}"));
+    }
+    let words = match front.line.operands.as_slice() {
+        [] => vec![DEFAULT_FILE.to_owned()],
+        words => words.to_vec(),
+    };
+    let args = front.line.app()?;
+    for word in &words {
+        one(word, &args, front).await?;
+    }
+    list::show(front).await
+}
+
+async fn one(word: &str, args: &StartArgs, front: &Front) -> Result<(), Trouble> {
+    let mut client = front.context.connect_or_start().await?;
+    let apps = all(&mut client).await?;
+    if is_configuration(word) || word == "-" {
+        let path = front.cwd()?.join(word);
+        if word != "-" && !path.exists() {
+            return Err(Trouble::Error(format!("File {word} not found")));
+        }
+        return Err(Trouble::Error(format!(
+            "{word}: this version of skep does not read configuration files yet"
+        )));
+    }
+    let is_path = word.contains('/') && front.cwd()?.join(word).is_file();
+    if !is_path && let Some(known) = select(word, &apps, &front.cwd()?) {
+        let by_path = !apps.iter().any(|app| app.name == word || app.namespace == word)
+            && word.parse::<u32>().is_err()
+            && word != "all"
+            && !word.starts_with('/');
+        if !by_path {
+            return again(&known, &mut client, front).await;
+        }
+    }
+    if word == "all" {
+        return Err(Trouble::Warn("No process found".to_owned()));
+    }
+    let spec = new_app(word, args, front)?;
+    match apps.iter().find(|app| app.name == spec.name && app.script == script_of(&spec)) {
+        Some(app) if !front.line.has("force") => {
+            if runs(app) {
+                return Err(Trouble::Error(
+                    "Script already launched, add -f option to force re-execution".to_owned(),
+                ));
+            }
+            let known = select(&app.name, &apps, &front.cwd()?).unwrap_or_default();
+            again(&known, &mut client, front).await
+        }
+        _ => create(free_name(spec, &apps), &mut client, front).await,
+    }
+}
+
+/// PM2 restarts what is started again.
+async fn again(known: &Selected, client: &mut Client, front: &Front) -> Result<(), Trouble> {
+    carry_out(&RESTART, known, client, front).await?;
+    front.say.info("Process successfully started");
+    Ok(())
+}
+
+fn runs(app: &AppView) -> bool {
+    let up = |status: Status| matches!(status, Status::Online | Status::Launching | Status::WaitingRestart);
+    app.slots.iter().any(|slot| up(slot.status))
+}
+
+fn script_of(spec: &AppSpec) -> String {
+    spec.script.clone().or_else(|| spec.command.clone()).unwrap_or_default()
+}
+
+/// Names are unique here: a second app of the same name has a number behind it.
+fn free_name(mut spec: AppSpec, apps: &[AppView]) -> AppSpec {
+    let taken = |name: &str| apps.iter().any(|app| app.name == name);
+    if taken(&spec.name) {
+        let free = (2u32..).map(|n| format!("{}-{n}", spec.name)).find(|name| !taken(name));
+        spec.name = free.expect("numbers do not run out before names");
+    }
+    spec
+}
+
+fn new_app(word: &str, args: &StartArgs, front: &Front) -> Result<AppSpec, Trouble> {
+    let machine =
+        Machine::here().map_err(|error| Trouble::doing("the current directory cannot be used", &error))?;
+    let mut raw = args.to_raw(word, &front.line.own_args).map_err(refused)?;
+    // PM2 does not share a port unless it is told a number of instances.
+    if args.instances.is_none() && raw.spec.exec_mode.is_none() {
+        raw.spec.exec_mode = Some(ExecMode::Fork);
+    }
+    let mut spec = resolve(raw, &machine).map_err(refused)?.spec;
+    if spec.is_node() {
+        spec.interpreter_args.extend(source_maps(front));
+    } else if args.exec_mode.is_none() {
+        spec.exec_mode = None;
+    }
+    Ok(spec)
+}
+
+fn source_maps(front: &Front) -> Option<String> {
+    front.line.has("source-map-support").then(|| "--enable-source-maps".to_owned())
+}
+
+fn refused(error: SpecError) -> Trouble {
+    match &error {
+        SpecError::ScriptNotFound { path, .. } => Trouble::Error(format!("Script not found: {path}")),
+        _ => Trouble::Error(format!("{error}; {}", error.remedy())),
+    }
+}
+
+async fn create(spec: AppSpec, client: &mut Client, front: &Front) -> Result<(), Trouble> {
+    let mode = match spec.exec_mode_choice() {
+        ExecMode::Fork => "fork_mode",
+        ExecMode::Cluster => "cluster_mode",
+    };
+    let count = spec.instances.on(processors());
+    let plural = if count == 1 { "instance" } else { "instances" };
+    front.say.info(&format!("Starting {} in {mode} ({count} {plural})", script_of(&spec)));
+    let targets = [spec.name.clone()];
+    let lines = client.create(&CreateApp { spec, wait: true, timeout_ms: None }).await?;
+    match told(lines, &targets, Goal::Running, front).await {
+        // The script was started; that it fails is shown by `list`, and by skep's own words.
+        Ok(()) | Err(Trouble::Told) => {}
+        Err(trouble) => return Err(trouble),
+    }
+    front.say.info("Done.");
+    Ok(())
+}
+
+fn processors() -> u32 {
+    let all = Instances::Max;
+    all.on(u32::try_from(skep_sys::cpus::available()).unwrap_or(1))
+}

@@ -1,0 +1,239 @@
+//! `dump.pm2`: what runs, in PM2's own file, and starting it from there.
+
+use crate::failure::Failure;
+use crate::progress::Report;
+use crate::session::Context;
+use crate::settle::Goal;
+use serde_json::{Map, Value};
+use skep_api::{Act, AppsQuery, CreateApp, Detail, ErrorCode, Route};
+use skep_spec::{AppSpec, ExecMode, Instances};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The file in the home.
+pub(crate) const FILE: &str = "dump.pm2";
+/// Where an app's own description stands, so that nothing is lost between two skeps. PM2 passes it over.
+const OWN: &str = "skep_spec";
+/// What PM2 leaves out of its file.
+const LEFT_OUT: &[&str] = &["instances", "pm_id", "prev_restart_delay"];
+
+/// Writes the file; the one before stays as `dump.pm2.bak`.
+pub(crate) async fn write(context: &Context) -> Result<PathBuf, Failure> {
+    let mut client = context.connect_or_start().await?;
+    let processes: Vec<Value> = client.read(Route::Pm2Processes, "", &()).await?;
+    let apps = client.apps::<&str>(&[], AppsQuery { detail: Detail::Full }).await?;
+    let mut entries = Vec::new();
+    for process in processes {
+        let Value::Object(mut env) = process["pm2_env"].clone() else { continue };
+        LEFT_OUT.iter().for_each(|name| drop(env.remove(*name)));
+        if let Some(spec) =
+            apps.iter().find(|app| process["name"] == *app.name).and_then(|app| app.spec.as_ref())
+        {
+            env.insert(OWN.to_owned(), serde_json::to_value(spec).unwrap_or_default());
+        }
+        entries.push(Value::Object(env));
+    }
+    let path = context.home()?.path().join(FILE);
+    save(&path, &Value::Array(entries))?;
+    Ok(path)
+}
+
+/// Writes any value as the dump.
+pub(crate) fn save(path: &Path, value: &Value) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(
+            ErrorCode::StorageFailed,
+            format!("{} cannot be written: {error}", path.display()),
+            "make room or fix the permissions",
+        )
+    };
+    let text =
+        serde_json::to_vec_pretty(value).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+    match std::fs::rename(path, path.with_extension("pm2.bak")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    // Environments hold secrets: nobody else reads this file.
+    skep_sys::durable::replace(path, &text, 0o600).map_err(failed)
+}
+
+/// Starts every app of a dump that is not known yet; their names and scripts.
+pub(crate) async fn start(
+    file: Option<PathBuf>,
+    context: &Context,
+) -> Result<Vec<(String, String)>, Failure> {
+    let path = match file {
+        Some(file) => file,
+        None => find(context)?,
+    };
+    let specs = specs(&read(&path)?)?;
+    let mut client = context.connect_or_start().await?;
+    let known = client.apps::<&str>(&[], AppsQuery::default()).await?;
+    let mut started = Vec::new();
+    let mut report = Report::default();
+    for spec in specs {
+        if known.iter().any(|app| app.name == spec.name) {
+            context.output.say(&format!("{} is known already", spec.name));
+            continue;
+        }
+        let script = spec.script.clone().or_else(|| spec.command.clone()).unwrap_or_default();
+        let targets = [spec.name.clone()];
+        started.push((spec.name.clone(), script));
+        let mut own = context.connect_or_start().await?;
+        let lines = own.create(&CreateApp { spec, wait: true, timeout_ms: None }).await?;
+        super::act::follow(lines, &targets, Goal::Running, &Act::default(), context, &mut report).await?;
+    }
+    report.result()?;
+    Ok(started)
+}
+
+/// Ours, else PM2's.
+fn find(context: &Context) -> Result<PathBuf, Failure> {
+    let own = context.home()?.path().join(FILE);
+    let pm2s = std::env::var_os("HOME").map(|home| Path::new(&home).join(".pm2").join(FILE));
+    let backup = own.with_extension("pm2.bak");
+    let found = [Some(own.clone()), Some(backup), pm2s].into_iter().flatten().find(|path| path.exists());
+    found.ok_or_else(|| {
+        Failure::new(
+            ErrorCode::BadRequest,
+            format!("{} does not exist", own.display()),
+            "`skep dump` writes it",
+        )
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<Value>, Failure> {
+    let text = std::fs::read(path).map_err(|error| broken(path, &error))?;
+    serde_json::from_slice(&text).map_err(|error| broken(path, &error))
+}
+
+fn broken(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    let hint = format!("{}.bak holds what was there before", path.display());
+    Failure::new(ErrorCode::InvalidSpec, format!("{} cannot be read: {error}", path.display()), hint)
+}
+
+/// One app for each name, with as many instances as the dump has entries of it.
+fn specs(entries: &[Value]) -> Result<Vec<AppSpec>, Failure> {
+    let mut apps: BTreeMap<String, (AppSpec, u32)> = BTreeMap::new();
+    let mut order = Vec::new();
+    for entry in entries {
+        let name = entry["name"].as_str().unwrap_or_default().to_owned();
+        if let Some((_, count)) = apps.get_mut(&name) {
+            *count += 1;
+            continue;
+        }
+        let own = entry.get(OWN).and_then(|own| serde_json::from_value::<AppSpec>(own.clone()).ok());
+        // What skep wrote itself knows its number of instances.
+        let (spec, count) = match own {
+            Some(spec) => (spec, 0),
+            None => (foreign(entry), 1),
+        };
+        order.push(name.clone());
+        apps.insert(name, (spec, count));
+    }
+    let mut specs = Vec::new();
+    for name in order {
+        let Some((mut spec, count)) = apps.remove(&name) else { continue };
+        if count > 1 && spec.instances == Instances::Count(1) {
+            spec.instances = Instances::Count(count);
+        }
+        spec.validate()?;
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+/// An entry that PM2 wrote.
+fn foreign(entry: &Value) -> AppSpec {
+    let text = |name: &str| entry[name].as_str().map(str::to_owned);
+    let list = |name: &str| -> Vec<String> {
+        entry[name]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|word| word.as_str().map(str::to_owned))
+            .collect()
+    };
+    let env = entry["env"].as_object().cloned().unwrap_or_default();
+    let mut spec = accepted(entry, &env);
+    spec.name = text("name").unwrap_or_default();
+    spec.script = text("pm_exec_path");
+    spec.cwd = text("pm_cwd").unwrap_or_else(|| "/".to_owned());
+    spec.interpreter = text("exec_interpreter").filter(|name| name != "none").map(|name| in_path(&name));
+    spec.interpreter_args = list("node_args");
+    spec.args = list("args");
+    spec.exec_mode = match entry["exec_mode"].as_str() {
+        Some("cluster_mode") => Some(ExecMode::Cluster),
+        _ => spec.is_node().then_some(ExecMode::Fork),
+    };
+    spec.autostart = !matches!(entry["status"].as_str(), Some("stopped" | "errored"));
+    spec.inherited_env = env
+        .iter()
+        .filter(|(name, _)| *name != "unique_id")
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect();
+    spec
+}
+
+/// Every attribute of PM2's that is ours too, where its value is one that we understand.
+fn accepted(entry: &Value, env: &Map<String, Value>) -> AppSpec {
+    let mut fields = Map::new();
+    for (name, value) in entry.as_object().into_iter().flatten().filter(|(name, _)| !env.contains_key(*name))
+    {
+        let one = Value::Object([(name.clone(), value.clone())].into_iter().collect());
+        if name != "env" && serde_json::from_value::<AppSpec>(one).is_ok() {
+            fields.insert(name.clone(), value.clone());
+        }
+    }
+    serde_json::from_value(Value::Object(fields)).unwrap_or_default()
+}
+
+/// A program by its name: dumps do not say where it is, and it may have moved.
+fn in_path(name: &str) -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file());
+    found.map_or_else(|| name.to_owned(), |file| file.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_dump_of_pm2_becomes_apps() {
+        let entry = |status: &str| {
+            json!({
+                "name": "web", "pm_exec_path": "/srv/app.js", "pm_cwd": "/srv", "exec_interpreter": "none",
+                "exec_mode": "fork_mode", "args": ["--port", "80"], "node_args": [], "status": status,
+                "namespace": "front", "kill_timeout": 5000, "max_restarts": "many", "frobs": 3,
+                "env": { "A": "1", "unique_id": "x", "web": {}, "nice": "yes" }, "A": "1", "nice": "yes",
+            })
+        };
+        let specs = specs(&[entry("online"), entry("online")]).unwrap();
+        assert_eq!(specs.len(), 1);
+        let web = &specs[0];
+        assert_eq!(
+            (web.name.as_str(), web.namespace.as_str(), web.instances),
+            ("web", "front", Instances::Count(2))
+        );
+        assert_eq!((web.kill_timeout.0, web.max_restarts, web.nice), (5000, 16, None));
+        assert_eq!(web.args, ["--port", "80"]);
+        assert_eq!(web.inherited_env.keys().collect::<Vec<_>>(), ["A", "nice"]);
+        assert!(web.autostart && !foreign(&entry("stopped")).autostart);
+    }
+
+    #[test]
+    fn what_skep_wrote_comes_back_whole() {
+        let spec = AppSpec {
+            name: "jobs".into(),
+            command: Some("a && b".into()),
+            cwd: "/".into(),
+            instances: Instances::Max,
+            ..AppSpec::default()
+        };
+        let entry = json!({ "name": "jobs", "skep_spec": spec });
+        assert_eq!(specs(&[entry.clone(), entry]).unwrap(), [spec]);
+    }
+}
