@@ -20,6 +20,6 @@ pub use deadline::{Deadline, LIMIT};
 pub use events::Events;
 pub use ports::{Port, is_free};
 pub use service::Service;
-pub use skep::{Outcome, Skep, Start};
+pub use skep::{Outcome, Skep, Start, finish};
 pub use tools::{Node, fixture, fixtures, node, nodes, root, tool};
 pub use view::{App, Daemon, Event, Listener, Slot};

@@ -292,7 +292,10 @@ impl Drop for Skep {
 }
 
 /// Runs a command to its end, or kills it when the limit is over.
-fn finish(mut command: Command) -> Outcome {
+///
+/// # Panics
+/// When it cannot be started, or does not end within the limit.
+pub fn finish(mut command: Command) -> Outcome {
     let shown = shown(&command);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.unwrap_or_else(|error| panic!("cannot start `{shown}`: {error}"));

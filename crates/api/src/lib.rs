@@ -8,6 +8,7 @@
 //!
 //! This crate does not know how a worker is started, nor where the socket is.
 
+mod apply;
 pub mod client;
 mod error;
 mod event;
@@ -21,6 +22,7 @@ mod state;
 mod target;
 mod view;
 
+pub use apply::{Action, ApplyApps, ApplyMode, ApplyPlan, FieldChange, PlannedApp, Prune};
 pub use error::{ErrorBody, ErrorCode, ErrorEnvelope};
 pub use event::{Event, EventKind};
 pub use log::{LogLine, Stream};

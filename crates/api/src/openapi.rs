@@ -28,6 +28,7 @@ fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
     };
     match route {
         Route::CreateApp => of(SchemaGenerator::subschema_for::<CreateApp>),
+        Route::ApplyApps => of(SchemaGenerator::subschema_for::<crate::ApplyApps>),
         Route::ScaleApp => of(SchemaGenerator::subschema_for::<ScaleApp>),
         Route::StartApps
         | Route::StopApps

@@ -1,6 +1,6 @@
 //! What a command tells while it is under way.
 
-use crate::{ErrorBody, Event};
+use crate::{ApplyPlan, ErrorBody, Event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 ///
 /// For each app that the command addresses there is one `done` or `failed`; then the body ends. A body that is cut
 /// off before its end means that the daemon went away; the command is carried out all the same once it was accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Progress {
+    /// What is going to be done; the first line of the answer to apply.
+    Plan(ApplyPlan),
     /// Something happened on the way.
     Notice(Event),
     /// The goal is reached for one app.

@@ -12,6 +12,8 @@ pub enum Route {
     ShowApps,
     /// Add an app.
     CreateApp,
+    /// Make the apps those that a file describes.
+    ApplyApps,
     /// Start what is not running.
     StartApps,
     /// Stop.
@@ -127,6 +129,11 @@ pub const ROUTES: &[RouteSpec] = &[
     get(Route::ListApps, "/v1/apps", "All apps, by id."),
     get(Route::ShowApps, "/v1/apps/{target}", "The apps that the targets mean."),
     post(Route::CreateApp, "/v1/apps", "Adds an app and starts it."),
+    post(
+        Route::ApplyApps,
+        "/v1/apply",
+        "Compares many apps with what is there, says what changes, and carries it out.",
+    ),
     post(Route::StartApps, "/v1/apps/{target}/start", "Starts what is not running."),
     post(Route::StopApps, "/v1/apps/{target}/stop", "Stops workers; the apps stay known."),
     post(Route::RestartApps, "/v1/apps/{target}/restart", "Restarts in place, all workers at once."),

@@ -1,6 +1,7 @@
 //! The command line: every verb and its options, in the words of the manual.
 
 use crate::complete;
+use crate::file_args::{ApplyCommand, ConvertCommand, FileChoice, FileCommand, InitCommand, ValidateCommand};
 use crate::parity_args::ParityVerb;
 use crate::start_args::StartArgs;
 use clap::builder::Styles;
@@ -69,6 +70,18 @@ pub(crate) struct Global {
 pub(crate) enum Verb {
     /// Start scripts, programs or command lines as services; or known apps that are stopped
     Start(Box<StartCommand>),
+    /// Make the apps those that a file describes: shows what changes, and changes only that
+    ///
+    /// New apps are created; changed ones get what their changes take: nothing at all for their workers, a rolling
+    /// replacement without a pause in service, or all workers anew. A rolling replacement that fails leaves the old
+    /// workers where they are. Applying the same file twice changes nothing.
+    Apply(ApplyCommand),
+    /// Start the apps of a file, and restart those that run already
+    #[command(name = "startOrRestart")]
+    StartOrRestart(FileCommand),
+    /// Start the apps of a file, and reload those that run already
+    #[command(name = "startOrReload", visible_alias = "startOrGracefulReload")]
+    StartOrReload(FileCommand),
     /// Stop workers; the apps stay known
     Stop(TargetCommand),
     /// Restart in place: all workers at once
@@ -127,6 +140,16 @@ pub(crate) enum Verb {
     #[command(visible_alias = "update")]
     Upgrade(UpgradeCommand),
 
+    /// Say what is wrong with a file of apps, all of it; the exit code is 0 when nothing is
+    Validate(ValidateCommand),
+    /// Print a file of apps in another format, PM2's too
+    Convert(ConvertCommand),
+    /// Write an example skep.toml into this directory
+    Init(InitCommand),
+    /// Write an example ecosystem.config.js into this directory
+    Ecosystem(InitCommand),
+    /// Print the JSON Schema of files of apps, for editors
+    Schema,
     /// Print completions for a shell: `source <(skep completions bash)`
     Completions(CompletionsCommand),
     /// What PM2's users know beside
@@ -154,12 +177,21 @@ pub(crate) struct WaitArgs {
 /// `skep start`.
 #[derive(Debug, Args)]
 pub(crate) struct StartCommand {
-    /// A script (app.js), a program (./server), a command line ("npm run dev"), or a known app
-    #[arg(required = true, value_name = "WHAT", add = ArgValueCompleter::new(complete::apps_and_files))]
+    /// A script (app.js), a program (./server), a command line ("npm run dev"), a known app, or a file of apps
+    /// (skep.toml, ecosystem.config.js, `-` for standard input) [default: the file of apps in this directory]
+    #[arg(value_name = "WHAT", add = ArgValueCompleter::new(complete::apps_and_files))]
     pub(crate) what: Vec<String>,
 
     #[command(flatten)]
     pub(crate) app: StartArgs,
+
+    /// Of a file's apps, only these: web,api
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "What to run")]
+    pub(crate) only: Vec<String>,
+
+    /// Give a file's apps that are there already the variables of this shell too
+    #[arg(short = 'a', long, help_heading = "What to run")]
+    pub(crate) update_env: bool,
 
     /// Start another one even if the name is taken
     #[arg(short, long, help_heading = "Waiting")]
@@ -191,9 +223,12 @@ pub(crate) struct RunCommand {
 /// A verb on several apps.
 #[derive(Debug, Args)]
 pub(crate) struct TargetCommand {
-    /// Names, ids, namespaces, /patterns/, or all
+    /// Names, ids, namespaces, /patterns/, or all; or a file of apps (skep.toml, ecosystem.config.js)
     #[arg(required = true, value_name = "TARGET", add = ArgValueCompleter::new(complete::apps))]
     pub(crate) targets: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) choice: FileChoice,
 
     #[command(flatten)]
     pub(crate) wait: WaitArgs,

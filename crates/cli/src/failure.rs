@@ -13,6 +13,8 @@ pub(crate) mod exit {
     pub(crate) const FAILURE: u8 = 1;
     /// The command line, or the app that it describes, makes no sense.
     pub(crate) const USAGE: u8 = 2;
+    /// `apply --dry-run` has found something to do.
+    pub(crate) const CHANGES: u8 = 2;
     /// No app goes by that name.
     pub(crate) const UNKNOWN_TARGET: u8 = 3;
     /// skep is not running, or does not answer.

@@ -3,14 +3,17 @@
 //! One module a verb, in [`verbs`]; what they share is beside it. This crate never touches a worker: it talks to the
 //! daemon's API like anyone else, and starts the daemon through its keeper where a verb wants it running.
 
+mod app_file;
 mod args;
 mod complete;
 mod failure;
+mod file_args;
 mod hidden;
 mod human;
 mod machine;
 mod output;
 mod parity_args;
+mod plan_view;
 mod pm2;
 mod progress;
 mod session;
@@ -24,7 +27,7 @@ use clap::{CommandFactory, Parser};
 use failure::{Failure, exit};
 use session::Context;
 use settle::Goal;
-use skep_api::Route;
+use skep_api::{ApplyMode, Route};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -54,6 +57,13 @@ fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Parity(verb) if verb.is_local() => verbs::parity::alone(verb, context),
         Verb::Completions(args) => verbs::completions::run(&args.shell, context),
         Verb::Openapi => verbs::openapi::run(context),
+        Verb::Schema => verbs::schema::run(context),
+        Verb::Validate(args) => verbs::validate::run(&args, context),
+        Verb::Convert(args) => verbs::convert::run(&args, context),
+        Verb::Init(args) => verbs::init::run(verbs::init::Template::Toml, args.mode.is_some(), context),
+        Verb::Ecosystem(args) => {
+            verbs::init::run(verbs::init::Template::JavaScript, args.mode.is_some(), context)
+        }
         Verb::Docs => verbs::docs::run(context),
         Verb::Run(args) => verbs::run::run(*args, context),
         verb => {
@@ -67,6 +77,9 @@ fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
 async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
     match verb {
         Verb::Start(args) => Box::pin(verbs::start::run(*args, context)).await,
+        Verb::StartOrRestart(args) => verbs::apply::start_or(args, ApplyMode::Restart, context).await,
+        Verb::StartOrReload(args) => verbs::apply::start_or(args, ApplyMode::Reload, context).await,
+        Verb::Apply(args) => verbs::apply::run(args, context).await,
         Verb::Stop(args) => verbs::act::run(Route::StopApps, Goal::Stopped, args, context).await,
         Verb::Restart(args) => verbs::act::run(Route::RestartApps, Goal::Running, args, context).await,
         Verb::Reload(args) => verbs::act::run(Route::ReloadApps, Goal::Running, args, context).await,
@@ -91,8 +104,14 @@ async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Kill(args) => verbs::daemon::stop(&args, context).await,
         Verb::Upgrade(args) => verbs::upgrade::run(args.program, context).await,
         Verb::Parity(verb) => verbs::parity::run(verb, context).await,
-        Verb::Completions(_) | Verb::Openapi | Verb::Docs | Verb::Run(_) => {
-            unreachable!("`run` has carried these out")
-        }
+        Verb::Completions(_)
+        | Verb::Openapi
+        | Verb::Docs
+        | Verb::Run(_)
+        | Verb::Schema
+        | Verb::Validate(_)
+        | Verb::Convert(_)
+        | Verb::Init(_)
+        | Verb::Ecosystem(_) => unreachable!("`run` has carried these out"),
     }
 }

@@ -113,8 +113,10 @@ impl Output {
         }
         if let Some(body) = failure.body() {
             let red = AnsiColor::Red.on_default().bold();
-            let message = printable(&body.message);
-            self.complain(&format!("{} {message}", paint("error:", red, self.error_color)));
+            // A file may have more than one mistake: each has its line.
+            for line in body.message.lines() {
+                self.complain(&format!("{} {}", paint("error:", red, self.error_color), printable(line)));
+            }
             if let Some(hint) = &body.hint {
                 let hint = printable(hint);
                 self.complain(&format!("  {} {hint}", paint("hint:", Style::new().bold(), self.error_color)));

@@ -2,10 +2,11 @@
 
 use crate::failure::{Failure, exit, exit_code_of};
 use crate::output::Output;
+use crate::plan_view::{self, Shown};
 use crate::table::printable;
 use anstyle::AnsiColor;
 use skep_api::client::{ClientError, Lines};
-use skep_api::{Done, Event, EventKind, Failed, Progress};
+use skep_api::{ApplyPlan, Done, Event, EventKind, Failed, Progress};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +33,10 @@ pub(crate) struct Report {
     ends: BTreeMap<u32, u32>,
     /// What was told of apps as a whole.
     told: BTreeSet<String>,
+    /// What is going to be done, of many apps at once.
+    pub(crate) plan: Option<ApplyPlan>,
+    /// How much of that is shown.
+    pub(crate) shown: Shown,
 }
 
 impl Report {
@@ -62,6 +67,10 @@ impl Report {
 
     fn take(&mut self, line: Progress, output: &Output) {
         match line {
+            Progress::Plan(plan) => {
+                plan_view::show(&plan, self.shown, output);
+                self.plan = Some(plan);
+            }
             Progress::Notice(event) => {
                 if let Some(words) = self.words(&event) {
                     let (sign, color) = sign_of(event.kind);

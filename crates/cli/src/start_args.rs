@@ -34,8 +34,8 @@ pub(crate) struct StartArgs {
     /// The directory to run in [default: this one]
     #[arg(long, value_name = "DIR", help_heading = "What to run")]
     pub(crate) cwd: Option<String>,
-    /// Set a variable; can be given again
-    #[arg(long, value_name = "NAME=VALUE", action = APPEND, help_heading = "What to run")]
+    /// Set a variable (can be given again); or, without `=`, choose env_NAME of a file of apps
+    #[arg(long, value_name = "NAME[=VALUE]", action = APPEND, help_heading = "What to run")]
     pub(crate) env: Vec<String>,
     /// Do not hand on variables whose name contains this
     #[arg(long, value_name = "PART", action = APPEND, help_heading = "What to run")]

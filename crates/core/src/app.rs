@@ -1,5 +1,6 @@
 //! One app, and the pass over it that makes what is the same as what is wished for.
 
+use crate::order::Gate;
 use crate::rollout::Rollout;
 use crate::slot::{Seat, Slot, Wish};
 use crate::turn::Turn;
@@ -21,6 +22,8 @@ pub(crate) struct App {
     /// A worker of it has listened once.
     pub(crate) listened: bool,
     pub(crate) stage: Stage,
+    #[serde(default)]
+    pub(crate) gate: Gate,
 }
 
 /// What the app as a whole is about.
@@ -53,7 +56,8 @@ impl App {
         revision: Revision,
     ) -> Self {
         let (slots, rollout, listened, stage) = (Vec::new(), None, false, Stage::Live);
-        Self { id, name, namespace, policy, revision, slots, rollout, listened, stage }
+        let gate = if policy.depends_on.is_empty() { Gate::Open } else { Gate::Shut };
+        Self { id, name, namespace, policy, revision, slots, rollout, listened, stage, gate }
     }
 
     pub(crate) fn slot(&self, id: SlotId) -> Option<&Slot> {
@@ -74,15 +78,22 @@ impl App {
     }
 
     /// One pass: looks at everything, does what is missing. A second pass right after finds nothing to do.
-    pub(crate) fn settle(&mut self, turn: &mut Turn<'_>, course: Course) {
+    /// `held`: an app that needs this one is still being stopped.
+    pub(crate) fn settle(&mut self, turn: &mut Turn<'_>, course: Course, held: bool) {
         self.settle_ready(turn);
-        self.settle_wishes(turn, course);
+        if !held {
+            self.settle_wishes(turn, course);
+        }
         if course == Course::Run && self.stage == Stage::Recreating && self.is_vacant() {
             self.stage = Stage::Live;
+            // What comes next may share its addresses in another way.
+            turn.fx.push(Effect::CloseApp { app: self.id });
         }
         if course == Course::Run && self.stage == Stage::Live {
             self.advance_rollout(turn);
-            self.settle_seats(turn);
+            if self.gate == Gate::Open {
+                self.settle_seats(turn);
+            }
         }
         self.sweep(turn);
     }

@@ -30,17 +30,25 @@ impl Fleet {
             Command::Create { name, namespace, policy, instances, revision, up } => {
                 check_instances(instances)?;
                 self.check_name(&name)?;
+                self.check_cycle(&name, &policy.depends_on)?;
                 let wish = if up { Wish::Up } else { Wish::Down };
                 let app = App::new(turn.next_app(), name, namespace, policy, revision);
                 turn.fx.notice(Notice::AppCreated { app: app.id });
                 turn.dirty = true;
                 self.apps.push(app);
                 let at = self.apps.len() - 1;
+                if up {
+                    self.raise_dependencies(turn, op, at);
+                }
                 Ok(self.grow(turn, op, at, instances, wish))
             }
-            Command::Update { app, policy, instances, revision, how } => {
+            Command::Update { app, namespace, policy, instances, revision, how } => {
                 check_instances(instances)?;
                 let at = find_app(&self.apps, app)?;
+                self.check_cycle(&self.apps[at].name, &policy.depends_on)?;
+                if let Some(namespace) = namespace {
+                    self.apps[at].namespace = namespace;
+                }
                 Ok(self.update(turn, op, at, crate::update::Update { policy, instances, revision, how }))
             }
             Command::Start { target } => self.each(turn, op, &target, Self::start),
@@ -98,7 +106,9 @@ impl Fleet {
     }
 
     fn start(&mut self, turn: &mut Turn<'_>, op: OpId, pick: &Pick) -> Vec<Wait> {
+        self.raise_dependencies(turn, op, pick.at);
         let app = &mut self.apps[pick.at];
+        app.shut_gate();
         for id in &pick.slots {
             app.raise(turn, *id);
             self.ops.release_gone(turn, op, app.id, *id);
@@ -120,6 +130,8 @@ impl Fleet {
     }
 
     fn restart(&mut self, turn: &mut Turn<'_>, op: OpId, pick: &Pick, cause: Cause) -> Vec<Wait> {
+        self.raise_dependencies(turn, op, pick.at);
+        self.apps[pick.at].shut_gate();
         for id in &pick.slots {
             self.take_from_others(turn, op, pick.at, *id);
             let app = &mut self.apps[pick.at];
@@ -137,10 +149,13 @@ impl Fleet {
         let nothing_to_protect = app.rollout.is_none()
             && !app.slots.iter().any(|slot| pick.slots.contains(&slot.id) && slot.is_live());
         if nothing_to_protect || app.stage == Stage::Recreating {
+            app.shut_gate();
             for id in &pick.slots {
                 app.raise(turn, *id);
             }
-            return waits_ready(app.id, &pick.slots);
+            let waits = waits_ready(app.id, &pick.slots);
+            self.raise_dependencies(turn, op, pick.at);
+            return waits;
         }
         app.begin_rollout(turn, op, &pick.slots, Some(cause));
         vec![Wait::Rollout { app: app.id }]
@@ -259,6 +274,7 @@ impl App {
         }
         turn.dirty |= slot.wish != Wish::Up || slot.revision != stable;
         slot.wish = Wish::Up;
+        slot.finished = None;
         slot.revision = stable;
         slot.forgive();
         if let Some(rollout) = rollout {
@@ -277,6 +293,7 @@ impl App {
         slot.forgive();
         turn.dirty |= slot.wish != Wish::Up || slot.revision != *revision;
         slot.wish = Wish::Up;
+        slot.finished = None;
         slot.revision = *revision;
         if let Some(rollout) = rollout {
             // Something runs the new revision by command: there is no way back to the old one.

@@ -26,6 +26,8 @@ pub enum Command {
     Update {
         /// Which app.
         app: AppId,
+        /// The label from now on; none leaves it as it is.
+        namespace: Option<String>,
         /// The policy from now on.
         policy: Policy,
         /// The number of slots from now on.

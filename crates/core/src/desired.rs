@@ -63,6 +63,9 @@ pub struct DesiredSlot {
     pub index: u32,
     /// It shall run.
     pub up: bool,
+    /// Its program has ended by itself for good: whether it was content.
+    #[serde(default)]
+    pub finished: Option<bool>,
     /// What its next worker runs: the last revision that proved itself here or that a command asked for.
     pub revision: Revision,
 }

@@ -58,7 +58,8 @@ pub enum Effect {
         /// Which.
         slot: SlotId,
     },
-    /// The app is gone with all its slots.
+    /// The app is gone with all its slots, or begins anew after all of its workers have ended: what it listened on is
+    /// closed.
     CloseApp {
         /// Which.
         app: AppId,

@@ -6,6 +6,7 @@ use std::fmt;
 
 /// Something that happened at the edge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "events are handed on one at a time, never kept in numbers")]
 pub enum Event {
     /// A user's wish. Ends in exactly one [`crate::Effect::OpDone`] with the same `op`.
     Command {

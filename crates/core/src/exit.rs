@@ -143,6 +143,7 @@ impl Slot {
                 };
                 turn.fx.notice(Notice::Finished { app, slot, status });
                 let content = status.success() || policy.stops_with(status);
+                self.finished = Some(content);
                 self.trouble = (!content).then(|| failure.clone());
             }
         }

@@ -7,7 +7,7 @@ use crate::ready::Word;
 use crate::restart::End;
 use crate::stray::Stray;
 use crate::turn::{Shared, Turn};
-use crate::{AppId, AppView, Desired, Effect, Effects, Event, Now, SIGKILL, WorkerId};
+use crate::{AppId, AppView, Command, Desired, Effect, Effects, Event, Now, OpId, SIGKILL, WorkerId};
 use serde::{Deserialize, Serialize};
 
 /// Everything that skep decides, and all it needs to know for that.
@@ -79,6 +79,22 @@ impl Fleet {
         });
     }
 
+    /// Several commands in one turn: each as if it came alone, then one pass over everything. Of ten thousand, each
+    /// costs what it is about and not a look at all the others.
+    pub fn handle_commands(
+        &mut self,
+        now: Now,
+        commands: impl IntoIterator<Item = (OpId, Command)>,
+        fx: &mut Effects,
+    ) {
+        self.turn(now, fx, |fleet, turn| {
+            for (op, command) in commands {
+                fleet.command(turn, op, command);
+                turn.by = Some(op);
+            }
+        });
+    }
+
     /// One turn: `act`, then a pass over everything.
     pub(crate) fn turn(&mut self, now: Now, fx: &mut Effects, act: impl FnOnce(&mut Self, &mut Turn<'_>)) {
         let mut turn = Turn::new(now, fx, std::mem::take(&mut self.shared));
@@ -94,8 +110,9 @@ impl Fleet {
 
     /// Makes what is the same as what is wished for, as far as that can be done at once.
     fn settle(&mut self, turn: &mut Turn<'_>) {
+        let held = self.held_back();
         for app in &mut self.apps {
-            app.settle(turn, self.course);
+            app.settle(turn, self.course, held.contains(&app.name));
         }
         self.apps.retain(|app| {
             if app.is_over() {
@@ -103,6 +120,7 @@ impl Fleet {
             }
             !app.is_over()
         });
+        self.open_gates(turn);
         if self.apps.is_empty() && turn.shared.numbers.slot != 0 {
             turn.shared.numbers.slot = 0;
             turn.dirty = true;

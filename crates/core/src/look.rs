@@ -51,7 +51,8 @@ impl Slot {
             Wish::Down => false,
             Wish::Gone => return None,
         };
-        Some(DesiredSlot { id: self.id, index: self.index, up, revision: self.revision })
+        let (id, index, finished) = (self.id, self.index, self.finished);
+        Some(DesiredSlot { id, index, up, finished, revision: self.revision })
     }
 
     fn status(&self) -> Status {
@@ -64,6 +65,7 @@ impl Slot {
             (Seat::Waiting { .. }, _) => Status::WaitingRestart,
             (Seat::Errored, _) => Status::Errored,
             (Seat::Empty, _) if !self.leaving.is_empty() => Status::Stopping,
+            (Seat::Empty, Wish::Up) if self.is_blocked() => Status::Errored,
             (Seat::Empty, Wish::Up) => Status::Launching,
             (Seat::Empty, Wish::Down | Wish::Gone) => Status::Stopped,
         }

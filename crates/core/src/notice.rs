@@ -12,6 +12,15 @@ pub enum Notice {
         /// Which.
         app: AppId,
     },
+    /// The app's first workers wait for another app.
+    WaitingFor {
+        /// Which waits.
+        app: AppId,
+        /// The name of the other.
+        on: String,
+        /// How that one has to be, as in "to be ready".
+        condition: String,
+    },
     /// The app and all its workers are gone.
     AppDeleted {
         /// Which.
@@ -189,6 +198,7 @@ impl Notice {
     pub fn app(&self) -> Option<AppId> {
         match self {
             Self::AppCreated { app }
+            | Self::WaitingFor { app, .. }
             | Self::AppDeleted { app }
             | Self::Spawned { app, .. }
             | Self::SpawnFailed { app, .. }
@@ -224,6 +234,7 @@ impl Notice {
             | Self::Finished { slot, .. }
             | Self::RolloutStep { slot, .. } => Some(*slot),
             Self::AppCreated { .. }
+            | Self::WaitingFor { .. }
             | Self::AppDeleted { .. }
             | Self::Launched { .. }
             | Self::RolloutStarted { .. }

@@ -66,6 +66,12 @@ pub enum Reason {
         /// How the last one ended.
         last: ExitStatus,
     },
+    /// What it depends on is not there.
+    #[error("it waits for what it depends on: {why}")]
+    Dependency {
+        /// What is the matter with that.
+        why: String,
+    },
     /// It does not die of `SIGKILL` (it hangs in the kernel); killing goes on.
     #[error("the worker survives SIGKILL: it hangs in the kernel, often on a dead disk or network mount")]
     Unkillable,
@@ -102,6 +108,12 @@ pub enum Rejection {
     UnknownSlot {
         /// Which.
         slot: SlotId,
+    },
+    /// What it depends on depends on it.
+    #[error("these apps depend on each other: {}", names.join(" → "))]
+    DependencyCycle {
+        /// The way round, the first name again at the end.
+        names: Vec<String>,
     },
     /// The command names nothing.
     #[error("the command names no app and no slot")]

@@ -1,6 +1,6 @@
 //! How one app is to be treated: restarts, stops, readiness, reloads. Plain data with PM2 7's defaults.
 
-use crate::Span;
+use crate::{Dependency, Span};
 use serde::{Deserialize, Serialize};
 
 /// `SIGINT` on every Unix: PM2's polite stop.
@@ -47,6 +47,8 @@ pub struct Policy {
     pub max_unavailable: u32,
     /// How a worker that is replaced or scaled away takes its leave.
     pub drain: Drain,
+    /// Apps that have to be there before this one's first workers start, and that are stopped after it. Default none.
+    pub depends_on: Vec<Dependency>,
     /// From the drain's begin to the polite stop, if the worker does not end sooner. Default 1600 ms
     /// (PM2's `kill_timeout`: what a request under way gets there).
     pub drain_timeout: Span,
@@ -117,6 +119,7 @@ impl Default for Policy {
             max_surge: 1,
             max_unavailable: 0,
             drain: Drain::Signal,
+            depends_on: Vec::new(),
             drain_timeout: Span::from_millis(1600),
         }
     }

@@ -42,6 +42,7 @@ impl Fleet {
             }
             if !known || desired.version > version {
                 fleet.adopt(turn, desired);
+                fleet.waive_stopped_dependencies();
             } else if desired.version < version {
                 turn.fx.persist_first();
             }
@@ -113,10 +114,13 @@ impl Fleet {
         let id = app.id;
         let Some(slot) = app.slot_mut(wanted.id) else {
             let place = app.slots.partition_point(|slot| slot.index < wanted.index);
-            app.slots.insert(place, Slot::new(wanted.id, wanted.index, wish, wanted.revision, turn.now));
+            let mut slot = Slot::new(wanted.id, wanted.index, wish, wanted.revision, turn.now);
+            slot.finished = wanted.finished;
+            app.slots.insert(place, slot);
             return;
         };
         slot.revision = wanted.revision;
+        slot.finished = wanted.finished;
         match (slot.wish, wish) {
             (Wish::Up, Wish::Up) | (Wish::Down, Wish::Down) => {}
             (Wish::Down | Wish::Gone, Wish::Up) => {

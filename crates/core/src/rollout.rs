@@ -69,6 +69,7 @@ impl App {
             slot.forgive();
             turn.dirty |= slot.wish != Wish::Up;
             slot.wish = Wish::Up;
+            slot.finished = None;
             rollout.waiting.insert(slot.id);
             rollout.done.remove(&slot.id);
         }

@@ -24,6 +24,9 @@ pub(crate) struct Slot {
     /// What went wrong since the last command, as long as it has not come right.
     pub(crate) trouble: Option<Failure>,
     pub(crate) created: Now,
+    /// Its program has ended by itself and is not to be restarted: whether it was content. A start forgets it.
+    #[serde(default)]
+    pub(crate) finished: Option<bool>,
 }
 
 /// What is wished for a slot.
@@ -72,6 +75,7 @@ impl Slot {
             last_exit: None,
             trouble: None,
             created,
+            finished: None,
         }
     }
 

@@ -35,6 +35,7 @@ impl Driver {
         self.refuse_when_ending()?;
         let spec = request.spec;
         spec.validate().map_err(ErrorBody::from)?;
+        self.check_order(std::slice::from_ref(&spec))?;
         let instances = spec.instances.on(self.site.processors);
         let policy = crate::policy::policy(&spec, spec.runtime_choice().runtime, instances);
         let app = AppId(self.fleet.desired().next_app);
@@ -170,7 +171,7 @@ impl Driver {
         })
     }
 
-    fn refuse_when_ending(&self) -> Result<(), ErrorBody> {
+    pub(crate) fn refuse_when_ending(&self) -> Result<(), ErrorBody> {
         if self.ending {
             return Err(ErrorBody::new(ErrorCode::Unavailable, "skep is stopping")
                 .with_hint("try again when it has stopped; the next command starts it anew"));

@@ -223,13 +223,9 @@ impl Driver {
             matches!(command, skep_core::Command::Stop { .. } | skep_core::Command::Shutdown)
         });
         let mut next = self.fleet.clone();
-        let mut effects = Vec::new();
-        for (op, command) in commands {
-            let mut fx = Effects::new();
-            next.handle(now(), Event::Command { op, command }, &mut fx);
-            effects.push(fx);
-        }
-        if effects.iter().flatten().any(|effect| *effect == Effect::Persist) {
+        let mut effects = Effects::new();
+        next.handle_commands(now(), commands, &mut effects);
+        if effects.iter().any(|effect| *effect == Effect::Persist) {
             let saved = self.save_as(&next);
             match saved {
                 Ok(()) => self.unsaved = false,
@@ -239,9 +235,7 @@ impl Driver {
         }
         self.fleet = next;
         self.handling = true;
-        for fx in effects {
-            self.carry_out(fx);
-        }
+        self.carry_out(effects);
         self.handling = false;
         self.drain_queue();
         self.deadline_wake.notify_one();

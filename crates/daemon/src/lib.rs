@@ -8,6 +8,7 @@
 //! write; nothing wakes up while nothing happens.
 
 mod agenda;
+mod applying;
 mod bindshare;
 mod boot;
 mod census;

@@ -133,6 +133,9 @@ pub(crate) fn event(
 fn describe(notice: &Notice, place: &str, event: &mut Event) -> (EventKind, String) {
     match notice {
         Notice::AppCreated { .. } => (EventKind::AppCreated, format!("{place} was added")),
+        Notice::WaitingFor { on, condition, .. } => {
+            (EventKind::Other, format!("{place} waits for {on} {condition}"))
+        }
         Notice::AppDeleted { .. } => (EventKind::AppDeleted, format!("{place} was deleted")),
         Notice::Spawned { worker, pid, .. } => {
             event.worker = Some(worker.0);

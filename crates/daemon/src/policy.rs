@@ -1,6 +1,6 @@
 //! From what the user asked for to the rules that the core decides by.
 
-use skep_core::{Backoff, Drain, Policy, ReadyRule, Span};
+use skep_core::{Backoff, Condition, Dependency, Drain, Policy, ReadyRule, Span};
 use skep_spec::{AppSpec, Millis, Runtime};
 
 /// The rules for an app whose `runtime` is decided (never `auto`) and that has `instances` slots.
@@ -26,8 +26,20 @@ pub(crate) fn policy(spec: &AppSpec, runtime: Runtime, instances: u32) -> Policy
         max_surge: spec.max_surge.of(instances),
         max_unavailable: spec.max_unavailable.of_rounded_down(instances),
         drain: drain(spec, runtime),
+        depends_on: depends_on(spec),
         drain_timeout: kill_timeout,
     }
+}
+
+fn depends_on(spec: &AppSpec) -> Vec<Dependency> {
+    let condition = |condition| match condition {
+        skep_spec::Condition::Started => Condition::Started,
+        // A probe that fails makes a worker not ready.
+        skep_spec::Condition::Ready | skep_spec::Condition::Healthy => Condition::Ready,
+        skep_spec::Condition::Completed => Condition::Completed,
+    };
+    let wanted = spec.depends_on.iter();
+    wanted.map(|(app, how)| Dependency { app: app.clone(), condition: condition(*how) }).collect()
 }
 
 fn ready_rule(spec: &AppSpec, runtime: Runtime) -> ReadyRule {

@@ -7,8 +7,8 @@ use crate::wire::Manners;
 use crate::witness::{Checked, Violation, promise, workers};
 use crate::world::{Memory, World};
 use skep_core::{
-    AppId, AppView, Backoff, Cause, Command, Drain, ExitStatus, PhaseName, Policy, ReadyRule, Revision,
-    SlotId, Span, Status, Target, UpdateHow, WorkerId,
+    AppId, AppView, Backoff, Cause, Command, Condition, Dependency, Drain, ExitStatus, PhaseName, Policy,
+    ReadyRule, Revision, SlotId, Span, Status, Target, UpdateHow, WorkerId,
 };
 
 /// What kind of a history.
@@ -161,7 +161,7 @@ fn serve(world: &mut World, dice: &mut Dice) -> Checked {
             4..6 => {
                 revision += 1;
                 let (policy, revision, how) = (policy.clone(), Revision(revision), UpdateHow::Rolling);
-                world.command(Command::Update { app, policy, instances, revision, how })?;
+                world.command(Command::Update { app, namespace: None, policy, instances, revision, how })?;
             }
             6..8 => {
                 instances = 1 + u32::try_from(dice.below(5)).expect("below five");
@@ -203,7 +203,12 @@ fn view(world: &World, app: AppId) -> AppView {
 fn create(world: &mut World, dice: &mut Dice, step: u64) -> Checked {
     let name = (*dice.of(&["web", "api", "job"])).to_owned();
     let instances = u32::try_from(*dice.of(&[0, 1, 1, 2, 3, 4])).expect("small");
-    let (policy, up) = (policy(dice), dice.percent(90));
+    let (mut policy, up) = (policy(dice), dice.percent(90));
+    if dice.percent(40) {
+        let app = (*dice.of(&["web", "api", "job"])).to_owned();
+        policy.depends_on =
+            vec![Dependency { app, condition: *dice.of(&[Condition::Started, Condition::Ready]) }];
+    }
     let (namespace, revision) = ("default".to_owned(), Revision(u32::try_from(step).expect("few steps")));
     world.command(Command::Create { name, namespace, policy, instances, revision, up })?;
     Ok(())
@@ -231,7 +236,7 @@ fn command(world: &mut World, dice: &mut Dice, step: u64) -> Checked {
             let instances =
                 if dice.percent(60) { u32::try_from(app.slots.len()).expect("few") } else { instances };
             let revision = Revision(u32::try_from(step).expect("few steps"));
-            Command::Update { app: app.id, policy: policy(dice), instances, revision, how }
+            Command::Update { app: app.id, namespace: None, policy: policy(dice), instances, revision, how }
         }
         92..97 => Command::Delete { target },
         97..99 => Command::Reset { target },

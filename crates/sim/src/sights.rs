@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 pub struct Sights(BTreeSet<&'static str>);
 
 /// Everything that can be seen: random histories must come across all of it.
-pub(crate) const ALL: [&str; 33] = [
+pub(crate) const ALL: [&str; 35] = [
     "app created",
     "app deleted",
     "close slot",
@@ -17,6 +17,7 @@ pub(crate) const ALL: [&str; 33] = [
     "drain for a successor",
     "draining",
     "exited",
+    "failed: dependency",
     "failed: exited",
     "failed: gave up",
     "failed: not ready",
@@ -41,6 +42,7 @@ pub(crate) const ALL: [&str; 33] = [
     "signalled",
     "spawn failed",
     "spawned",
+    "waiting for another",
     "waiting restart",
 ];
 
@@ -80,6 +82,7 @@ impl Sights {
 fn notice_kind(notice: &Notice) -> &'static str {
     match notice {
         Notice::AppCreated { .. } => "app created",
+        Notice::WaitingFor { .. } => "waiting for another",
         Notice::AppDeleted { .. } => "app deleted",
         Notice::Spawned { .. } => "spawned",
         Notice::SpawnFailed { .. } => "spawn failed",
@@ -112,6 +115,7 @@ fn outcome_kind(outcome: &Outcome) -> &'static str {
             Reason::NotReady { .. } => "failed: not ready",
             Reason::SpawnFailed { .. } => "failed: spawn",
             Reason::GaveUp { .. } => "failed: gave up",
+            Reason::Dependency { .. } => "failed: dependency",
             Reason::Unkillable => "failed: unkillable",
         },
     }

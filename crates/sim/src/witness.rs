@@ -23,6 +23,13 @@ macro_rules! promise {
 }
 pub(crate) use promise;
 
+/// What an app that is started depends on is started too.
+fn called(after: &Fleet, stopped: &mut BTreeSet<SlotId>) {
+    for slot in after.apps().iter().flat_map(|app| &app.slots).filter(|slot| slot.up) {
+        stopped.remove(&slot.id);
+    }
+}
+
 /// Everything that has been seen so far.
 #[derive(Clone, Debug, Default)]
 pub struct Witness {
@@ -185,6 +192,7 @@ impl Witness {
                 for slot in slots(before, target) {
                     stopped.remove(&slot);
                 }
+                called(after, &mut stopped);
             }
             Command::Scale { app, .. } | Command::Update { app, .. } => {
                 // A slot that was on its way out may be called back.
@@ -196,7 +204,8 @@ impl Witness {
                     stopped.remove(&slot.id);
                 }
             }
-            Command::Shutdown | Command::Create { .. } | Command::Reset { .. } => {}
+            Command::Create { .. } => called(after, &mut stopped),
+            Command::Shutdown | Command::Reset { .. } => {}
         }
         stopped
     }

@@ -1,7 +1,7 @@
 //! [`AppSpec`]: all that one app was asked to be.
 
 use crate::{
-    Account, Balance, Bytes, Cron, Drain, ExecMode, Instances, Listen, LogType, Millis, Resource,
+    Account, Balance, Bytes, Cron, DependsOn, Drain, ExecMode, Instances, Listen, LogType, Millis, Resource,
     ResourceLimit, Rotation, Runtime, Schedule, Share, Signal, Umask, Zone,
 };
 use schemars::JsonSchema;
@@ -38,6 +38,10 @@ pub struct AppSpec {
     /// The directory to run in. Default: where the command was typed.
     pub cwd: String,
 
+    /// The file that describes the app, if one does; set by skep.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+
     /// The environment of whoever typed the command, which workers inherit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub inherited_env: BTreeMap<String, String>,
@@ -72,6 +76,10 @@ pub struct AppSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<Listen>,
 
+    /// Apps that are started before this one and stopped after it: a list of names, or a table from names to `started`,
+    /// `ready`, `healthy` or `completed`. Default: none.
+    #[serde(skip_serializing_if = "DependsOn::is_empty")]
+    pub depends_on: DependsOn,
     /// Start the app when it is added. Default: true.
     pub autostart: bool,
     /// Start a worker again when it ends. Default: true.
@@ -177,6 +185,7 @@ impl Default for AppSpec {
             interpreter: None,
             interpreter_args: Vec::new(),
             cwd: String::new(),
+            source: None,
             inherited_env: BTreeMap::new(),
             filter_env: Vec::new(),
             env: BTreeMap::new(),
@@ -189,6 +198,7 @@ impl Default for AppSpec {
             balance: Balance::Auto,
             weights: Vec::new(),
             listen: Vec::new(),
+            depends_on: DependsOn::default(),
             autostart: true,
             autorestart: true,
             max_restarts: 16,

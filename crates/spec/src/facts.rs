@@ -23,6 +23,41 @@ pub trait Facts {
     fn find_program(&self, name: &str) -> Option<String>;
 }
 
+/// The same machine, seen from another directory.
+#[derive(Debug)]
+pub struct Seen<'a, F: ?Sized> {
+    /// The machine.
+    pub facts: &'a F,
+    /// The directory, absolute.
+    pub from: String,
+}
+
+impl<F: Facts + ?Sized> Facts for Seen<'_, F> {
+    fn cwd(&self) -> &str {
+        &self.from
+    }
+
+    fn env(&self) -> BTreeMap<String, String> {
+        self.facts.env()
+    }
+
+    fn look(&self, path: &str) -> Option<Entry> {
+        self.facts.look(path)
+    }
+
+    fn read(&self, path: &str, bytes_max: usize) -> Option<Vec<u8>> {
+        self.facts.read(path, bytes_max)
+    }
+
+    fn names_in(&self, directory: &str) -> Vec<String> {
+        self.facts.names_in(directory)
+    }
+
+    fn find_program(&self, name: &str) -> Option<String> {
+        self.facts.find_program(name)
+    }
+}
+
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {

@@ -12,8 +12,11 @@ mod app;
 mod choices;
 mod command_line;
 mod cron;
+mod depends;
+mod diff;
 mod error;
 mod facts;
+mod file;
 mod instances;
 mod interpreter;
 mod limits;
@@ -31,8 +34,13 @@ mod validate;
 pub use app::AppSpec;
 pub use choices::{Balance, Drain, ExecMode, LogType, Runtime};
 pub use cron::{Cron, Zone};
+pub use depends::{Condition, DependsOn, OrderError, check_order};
+pub use diff::{Change, Effect, Plan, diff};
 pub use error::SpecError;
-pub use facts::{Entry, Facts, absolute as absolute_path};
+pub use facts::{Entry, Facts, Seen, absolute as absolute_path};
+pub use file::{
+    Document, Field, FileApp, FileError, Problem, Selection, Syntax, fields, parse, read, schema, write,
+};
 pub use instances::{INSTANCES_MAX, Instances, InstancesChange};
 pub use limits::{Account, LimitValue, Resource, ResourceLimit};
 pub use listen::{Listen, ListenAddress};

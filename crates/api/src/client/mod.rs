@@ -8,8 +8,8 @@ mod lines;
 pub use lines::Lines;
 
 use crate::{
-    Act, AppView, AppsQuery, CreateApp, DaemonView, ErrorBody, ErrorEnvelope, Event, EventsQuery, LogLine,
-    LogsQuery, Progress, Route, ScaleApp, SendSignal, UpgradeDaemon, encode_targets,
+    Act, AppView, ApplyApps, AppsQuery, CreateApp, DaemonView, ErrorBody, ErrorEnvelope, Event, EventsQuery,
+    LogLine, LogsQuery, Progress, Route, ScaleApp, SendSignal, UpgradeDaemon, encode_targets,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -77,6 +77,11 @@ impl Client {
     /// Adds an app.
     pub async fn create(&mut self, request: &CreateApp) -> Result<Lines<Progress>, ClientError> {
         self.command(Route::CreateApp, "", request).await
+    }
+
+    /// Makes many apps what a file describes.
+    pub async fn apply(&mut self, request: &ApplyApps) -> Result<Lines<Progress>, ClientError> {
+        self.command(Route::ApplyApps, "", request).await
     }
 
     /// Start, stop, restart, reload, delete or reset.

@@ -71,7 +71,7 @@ fn a_wrong_value_is_answered_with_the_remedy() {
 fn slips_of_the_finger_are_met_with_a_suggestion() {
     assert!(parse("relaod web").unwrap_err().contains("'reload'"));
     assert!(parse("start app.js --kil-timeout 1s").unwrap_err().contains("--kill-timeout"));
-    assert!(parse("start").unwrap_err().contains("<WHAT>"));
+    assert!(parse("stop").unwrap_err().contains("<TARGET>"));
 }
 
 #[test]

@@ -5,10 +5,10 @@ use super::options::WITHOUT_MEANING;
 use super::say::Trouble;
 use super::select::{Selected, select};
 use super::{Front, list};
+use crate::app_file::is_app_file;
 use crate::machine::Machine;
 use crate::settle::Goal;
 use crate::start_args::StartArgs;
-use crate::verbs::start::is_configuration;
 use skep_api::client::Client;
 use skep_api::{AppView, CreateApp, Status};
 use skep_spec::{AppSpec, ExecMode, Instances, SpecError, resolve};
@@ -34,7 +34,7 @@ pub(super) async fn run(front: &Front) -> Result<(), Trouble> {
 async fn one(word: &str, args: &StartArgs, front: &Front) -> Result<(), Trouble> {
     let mut client = front.context.connect_or_start().await?;
     let apps = all(&mut client).await?;
-    if is_configuration(word) || word == "-" {
+    if is_app_file(word) {
         let path = front.cwd()?.join(word);
         if word != "-" && !path.exists() {
             return Err(Trouble::Error(format!("File {word} not found")));

@@ -1,12 +1,14 @@
 //! `stop`, `restart`, `reload`, `delete`, `reset`: one command on several apps.
 
+use crate::app_file;
 use crate::args::{TargetCommand, WaitArgs};
 use crate::failure::Failure;
 use crate::progress::{End, Report};
 use crate::session::Context;
 use crate::settle::{Goal, settle};
 use skep_api::client::{Client, Lines};
-use skep_api::{Act, AppsQuery, ErrorCode, Progress, Route};
+use skep_api::{Act, ApplyMode, AppsQuery, ErrorCode, Progress, Route};
+use std::path::Path;
 
 /// Carries the command out and shows how the apps are afterwards.
 pub(crate) async fn run(
@@ -15,6 +17,7 @@ pub(crate) async fn run(
     args: TargetCommand,
     context: &Context,
 ) -> Result<(), Failure> {
+    let Some(args) = on_files(route, args, context).await? else { return Ok(()) };
     let mut client = context.connect().await?;
     let act = wait(&args.wait);
     let lines = send(route, &args.targets, &act, &mut client, context).await?;
@@ -29,6 +32,68 @@ pub(crate) async fn run(
         return Ok(());
     }
     super::list::show(&report.done, &mut client, context).await
+}
+
+/// Files among the targets: `restart` and `reload` bring what they say into force and are done; for every other verb
+/// they stand for the names in them.
+async fn on_files(
+    route: Route,
+    mut args: TargetCommand,
+    context: &Context,
+) -> Result<Option<TargetCommand>, Failure> {
+    let is_file =
+        |target: &String| app_file::is_app_file(target) && (target == "-" || Path::new(target).exists());
+    if !args.targets.iter().any(is_file) {
+        if !args.choice.env.is_empty() || !args.choice.only.is_empty() {
+            return Err(Failure::new(
+                ErrorCode::BadRequest,
+                "--env and --only are about a file of apps, and none was named",
+                "name it: skep restart ecosystem.config.js --env production",
+            ));
+        }
+        return Ok(Some(args));
+    }
+    let mode = match route {
+        Route::RestartApps => Some(ApplyMode::Restart),
+        Route::ReloadApps => Some(ApplyMode::Reload),
+        _ => None,
+    };
+    if let Some(mode) = mode {
+        let [file] = args.targets.as_slice() else {
+            return Err(Failure::new(
+                ErrorCode::BadRequest,
+                "a file of apps stands for all that is to be done",
+                "name it alone",
+            ));
+        };
+        let TargetCommand { choice, wait, .. } = &args;
+        super::apply::on_file(Some(file), choice, mode, false, wait, context).await?;
+        return Ok(None);
+    }
+    let machine = super::start::here(&context.output)?;
+    let mut client = context.connect().await?;
+    let known = look(&[], AppsQuery::default(), &mut client, context).await?;
+    let mut targets = Vec::new();
+    for target in args.targets {
+        if !is_file(&target) {
+            targets.push(target);
+            continue;
+        }
+        let names = super::apply::names(&target, &args.choice, &machine)?;
+        let (there, missing): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| known.iter().any(|app| app.name == *name));
+        missing.iter().for_each(|name| context.output.say(&format!("{name} is not there")));
+        targets.extend(there);
+    }
+    if targets.is_empty() {
+        return Err(Failure::new(
+            ErrorCode::UnknownTarget,
+            "no app of the file is there",
+            "`skep list` shows all",
+        ));
+    }
+    args.targets = targets;
+    Ok(Some(args))
 }
 
 /// Sends the command. Those that may be given twice are, should the daemon be restarted at this very moment.

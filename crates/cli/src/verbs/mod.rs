@@ -1,7 +1,9 @@
 //! One module a verb.
 
 pub(crate) mod act;
+pub(crate) mod apply;
 pub(crate) mod completions;
+pub(crate) mod convert;
 pub(crate) mod daemon;
 pub(crate) mod describe;
 pub(crate) mod docs;
@@ -9,6 +11,7 @@ pub(crate) mod dump;
 pub(crate) mod env;
 pub(crate) mod events;
 pub(crate) mod ids;
+pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod logs;
@@ -17,8 +20,10 @@ pub(crate) mod parity;
 pub(crate) mod resurrect;
 pub(crate) mod run;
 pub(crate) mod scale;
+pub(crate) mod schema;
 pub(crate) mod settings;
 pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod upgrade;
+pub(crate) mod validate;

@@ -1,6 +1,7 @@
 //! `start`: new apps from scripts, programs and command lines; or known ones that are stopped.
 
 use super::act::{follow, look, wait};
+use crate::app_file;
 use crate::args::StartCommand;
 use crate::failure::Failure;
 use crate::machine::Machine;
@@ -11,7 +12,8 @@ use crate::settle::Goal;
 use crate::start_args::StartArgs;
 use skep_api::client::{Client, ClientError, Lines};
 use skep_api::{
-    Act, AppView, AppsQuery, CreateApp, Detail, ErrorCode, Known, Progress, Route, Status, Target,
+    Act, AppView, ApplyApps, ApplyMode, AppsQuery, CreateApp, Detail, ErrorCode, Known, Progress, Route,
+    Status, Target,
 };
 use skep_spec::{AppSpec, Clash, Existing, resolve, settle_clash};
 
@@ -22,6 +24,8 @@ enum Step {
     Start(Vec<String>),
     /// Add an app.
     Create(Box<AppSpec>),
+    /// Make the apps those that a file describes, and start them.
+    Apply(Box<ApplyApps>),
 }
 
 /// Starts everything that was named; nothing at all if one of it makes no sense.
@@ -46,6 +50,7 @@ pub(crate) async fn run(args: StartCommand, context: &Context) -> Result<(), Fai
         let targets = match step {
             Step::Start(targets) => targets.clone(),
             Step::Create(spec) => vec![spec.name.clone()],
+            Step::Apply(request) => request.apps.iter().map(|spec| spec.name.clone()).collect(),
         };
         let answer = match ask(step, &act, &mut own).await {
             // The daemon was restarted before it answered: whether it took the app in is to be seen.
@@ -95,6 +100,7 @@ async fn ask(step: &Step, act: &Act, client: &mut Client) -> Result<Lines<Progre
             let spec = AppSpec::clone(spec);
             client.create(&CreateApp { spec, wait: act.wait, timeout_ms: act.timeout_ms }).await
         }
+        Step::Apply(request) => client.apply(request).await,
     }
 }
 
@@ -104,61 +110,95 @@ fn plan(
     apps: &[AppView],
     machine: &Machine,
 ) -> Result<(Vec<Step>, Vec<String>), Failure> {
-    let mut steps = Vec::new();
-    let mut notes = Vec::new();
-    let mut known_targets = Vec::new();
-    let mut existing: Vec<Existing> = apps.iter().map(existing).collect();
-    for what in &args.what {
-        if is_known(what, apps) {
-            known_targets.push(what.clone());
-            continue;
-        }
-        if what == "all" {
+    let mut plan = Plan {
+        existing: apps.iter().map(existing).collect(),
+        force: args.force,
+        known_targets: Vec::new(),
+        steps: Vec::new(),
+        notes: Vec::new(),
+    };
+    for what in named(args, machine)? {
+        if is_known(&what, apps) {
+            plan.known_targets.push(what);
+        } else if what == "all" {
             return Err(Failure::new(
                 ErrorCode::UnknownTarget,
                 "there is no app yet",
                 "name a script: skep start app.js",
             ));
+        } else if app_file::is_app_file(&what) {
+            let selection = args.app.selection(&args.args)?;
+            let file = app_file::open(&what, machine)?;
+            let apps = file.resolve(&selection, &args.only, machine)?;
+            if apps.specs.is_empty() {
+                return Err(Failure::new(
+                    ErrorCode::BadRequest,
+                    format!("there is no app in {}", file.name),
+                    "`skep init` writes an example",
+                ));
+            }
+            plan.notes.extend(apps.notes.iter().cloned());
+            let request = super::apply::request(apps, ApplyMode::Start, &args.wait);
+            let request = ApplyApps { update_env: args.update_env, ..request };
+            plan.steps.push(Step::Apply(Box::new(request)));
+        } else {
+            let resolved = resolve(args.app.to_raw(&what, &args.args)?, machine)?;
+            plan.notes.extend(resolved.notes);
+            plan.add(resolved.spec)?;
         }
-        if is_configuration(what) {
-            return Err(Failure::new(
-                ErrorCode::Unsupported,
-                format!("{what} is a configuration file, and this version of skep does not read them"),
-                "start the scripts that it names, with their options: skep start app.js -i max",
-            ));
-        }
-        let resolved = resolve(args.app.to_raw(what, &args.args)?, machine)?;
-        notes.extend(resolved.notes);
-        let mut spec = resolved.spec;
+    }
+    if !plan.known_targets.is_empty() {
+        plan.steps.push(Step::Start(plan.known_targets));
+    }
+    Ok((plan.steps, plan.notes))
+}
+
+/// What was named; the file of apps in this directory when nothing was.
+fn named(args: &StartCommand, machine: &Machine) -> Result<Vec<String>, Failure> {
+    if !args.what.is_empty() {
+        return Ok(args.what.clone());
+    }
+    match app_file::default_file(machine) {
+        Some(name) => Ok(vec![name.to_owned()]),
+        None => Err(Failure::new(
+            ErrorCode::BadRequest,
+            "there is nothing to start: no app was named, and there is no file of apps here",
+            "name a script (skep start app.js), or write a file (`skep init`)",
+        )),
+    }
+}
+
+/// A plan in the making.
+struct Plan {
+    existing: Vec<Existing>,
+    force: bool,
+    known_targets: Vec<String>,
+    steps: Vec<Step>,
+    notes: Vec<String>,
+}
+
+impl Plan {
+    /// A new app, unless it is there already.
+    fn add(&mut self, mut spec: AppSpec) -> Result<(), Failure> {
         let argv = spec.argv();
-        match settle_clash(&spec.name, &argv, &existing, args.force)? {
-            Clash::Start => known_targets.push(spec.name),
+        match settle_clash(&spec.name, &argv, &self.existing, self.force)? {
+            Clash::Start => self.known_targets.push(spec.name),
             clash @ (Clash::Create | Clash::CreateAs(_)) => {
                 if let Clash::CreateAs(name) = clash {
-                    notes.push(format!("{} exists already, so this one is called {name}", spec.name));
+                    self.notes.push(format!("{} exists already, so this one is called {name}", spec.name));
                     spec.name = name;
                 }
-                existing.push(Existing {
+                self.existing.push(Existing {
                     name: spec.name.clone(),
                     argv,
                     status: "launching".into(),
                     startable: false,
                 });
-                steps.push(Step::Create(Box::new(spec)));
+                self.steps.push(Step::Create(Box::new(spec)));
             }
         }
+        Ok(())
     }
-    if !known_targets.is_empty() {
-        steps.push(Step::Start(known_targets));
-    }
-    Ok((steps, notes))
-}
-
-/// Files that PM2 reads as configuration. To run such a script as an app would be a surprise.
-pub(crate) fn is_configuration(what: &str) -> bool {
-    const ENDINGS: &[&str] =
-        &[".config.js", ".config.cjs", ".config.mjs", ".config.ts", ".json", ".yaml", ".yml"];
-    ENDINGS.iter().any(|ending| what.ends_with(ending)) && !what.contains(char::is_whitespace)
 }
 
 fn is_known(what: &str, apps: &[AppView]) -> bool {
@@ -235,6 +275,7 @@ mod tests {
         let tell = |step: &Step| match step {
             Step::Start(targets) => format!("start {}", targets.join(" ")),
             Step::Create(spec) => format!("create {}", spec.name),
+            Step::Apply(request) => format!("apply {}", request.apps.len()),
         };
         Ok(steps.iter().map(tell).collect())
     }
@@ -250,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_file_is_not_run_as_a_script() {
-        let failure = check("start ecosystem.config.js", &[]).unwrap_err();
-        assert!(failure.body().unwrap().message.contains("configuration file"));
+    fn a_file_of_apps_is_not_run_as_a_script() {
+        let failure = check("start no-such.config.js", &[]).unwrap_err();
+        assert!(failure.body().unwrap().message.contains("there is no such file"));
     }
 
     #[test]

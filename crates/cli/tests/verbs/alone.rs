@@ -22,7 +22,7 @@ fn a_command_line_that_makes_no_sense_ends_with_2_and_a_remedy() {
     let place = Place::new();
     for (line, remedy) in [
         ("relaod web", "reload"),
-        ("start", "<WHAT>"),
+        ("start", "name a script"),
         ("start no-such-file.js", "there is no such file"),
         ("start sh --kill-timeout soon", "1.5s"),
         ("start sh --runtime node", "Node.js scripts only"),

@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 /// The largest request: an app whose environment is as large as the kernel lets one be (2 MiB on Linux by
 /// default, a quarter of an 8 MiB stack), doubled by JSON's escapes, with room.
 const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The largest request about many apps: the environment comes once, so that this is a hundred thousand apps.
+const LARGE_REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Lines that wait for a client that reads slowly; the writer waits then.
 const LINES_WAITING_MAX: usize = 64;
 
@@ -71,27 +73,32 @@ impl Lines {
 
 /// Reads a JSON body.
 pub(crate) async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, ErrorBody> {
-    let bytes = collect(body).await?;
+    let bytes = collect(body, REQUEST_BYTES_MAX).await?;
+    serde_json::from_slice(&bytes).map_err(|error| bad_request(&format!("the body cannot be read: {error}")))
+}
+
+/// Reads the JSON body of a request about many apps.
+pub(crate) async fn read_large<T: DeserializeOwned>(body: Incoming) -> Result<T, ErrorBody> {
+    let bytes = collect(body, LARGE_REQUEST_BYTES_MAX).await?;
     serde_json::from_slice(&bytes).map_err(|error| bad_request(&format!("the body cannot be read: {error}")))
 }
 
 /// Reads a JSON body that may be left out.
 pub(crate) async fn arguments<T: DeserializeOwned + Default>(body: Incoming) -> Result<T, ErrorBody> {
-    let bytes = collect(body).await?;
+    let bytes = collect(body, REQUEST_BYTES_MAX).await?;
     if bytes.is_empty() {
         return Ok(T::default());
     }
     serde_json::from_slice(&bytes).map_err(|error| bad_request(&format!("the body cannot be read: {error}")))
 }
 
-async fn collect(body: Incoming) -> Result<Bytes, ErrorBody> {
-    match Limited::new(body, REQUEST_BYTES_MAX).collect().await {
+async fn collect(body: Incoming, bytes_max: usize) -> Result<Bytes, ErrorBody> {
+    match Limited::new(body, bytes_max).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ErrorBody::new(
-            ErrorCode::TooLarge,
-            format!("the request is larger than {REQUEST_BYTES_MAX} bytes"),
-        )
-        .with_hint("is the environment unusually large? --filter-env leaves variables out")),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ErrorBody::new(ErrorCode::TooLarge, format!("the request is larger than {bytes_max} bytes"))
+                .with_hint("is the environment unusually large? --filter-env leaves variables out"))
+        }
         Err(error) => Err(bad_request(&format!("the request was cut off: {error}"))),
     }
 }

@@ -20,7 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::driver::Shared;
 use answer::{Answer, failure, json, no_content};
-use body::{Body, arguments, query, read};
+use body::{Body, arguments, query, read, read_large};
 
 /// Accepts until the daemon ends.
 pub(crate) async fn serve(driver: Shared, listener: OwnedFd) -> std::io::Result<()> {
@@ -90,6 +90,7 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
             let views = driver.borrow_mut().app_views(Some(&ids), wanted.detail);
             json(&views)
         }
+        Route::ApplyApps => progress::apply(driver, read_large(body).await?).await,
         Route::CreateApp => progress::create(driver, read(body).await?),
         Route::StartApps
         | Route::StopApps

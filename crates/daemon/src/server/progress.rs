@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use skep_api::{Act, CreateApp, Done, ErrorBody, ErrorCode, Failed, Progress, Route, ScaleApp};
+use skep_api::{
+    Act, Action, ApplyApps, CreateApp, Done, ErrorBody, ErrorCode, Failed, Progress, Route, ScaleApp,
+};
 use skep_core::{Failure, Outcome};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -34,6 +36,31 @@ pub(crate) fn create(driver: Shared, request: CreateApp) -> Answer {
     let waiting = Waiting::new(request.wait, request.timeout_ms, "started");
     let pending = driver.borrow_mut().create(request)?;
     tell(driver, vec![pending], waiting)
+}
+
+/// The plan first, then what becomes of it.
+pub(crate) async fn apply(driver: Shared, request: ApplyApps) -> Answer {
+    let (wait, timeout_ms) = (request.wait, request.timeout_ms);
+    let applied = driver.borrow_mut().apply(request)?;
+    let (out, body) = Lines::new();
+    // There is room for one line before anybody reads.
+    let _ = out.write(&Progress::Plan(applied.plan)).await;
+    for (pending, action) in applied.pending {
+        follow_apart(&driver, &out, pending, Waiting::new(wait, timeout_ms, done_word(action)));
+    }
+    lines(body)
+}
+
+fn done_word(action: Action) -> &'static str {
+    match action {
+        Action::Create | Action::Start => "started",
+        Action::Hot | Action::Unchanged => "changed",
+        Action::Rolling => "rolled out",
+        Action::Recreate => "recreated",
+        Action::Restart => "restarted",
+        Action::Reload => "reloaded",
+        Action::Delete => "deleted",
+    }
 }
 
 pub(crate) fn act(driver: Shared, route: Route, parameter: &str, act: Act) -> Answer {
@@ -69,16 +96,22 @@ pub(crate) fn stop_daemon(driver: &Shared) -> Answer {
 
 fn tell(driver: Shared, pending: Vec<Pending>, waiting: Waiting) -> Answer {
     let (out, body) = Lines::new();
-    for Pending { app, name, news } in pending {
-        let (driver, out) = (driver.clone(), out.clone());
-        tokio::task::spawn_local(async move {
-            if let Some(line) = follow(&driver, &name, Some(app), news, &out, waiting).await {
-                // A client that went away does not stop the command.
-                let _ = out.write(&line).await;
-            }
-        });
+    for pending in pending {
+        follow_apart(&driver, &out, pending, waiting);
     }
     lines(body)
+}
+
+/// Follows one command in a task of its own.
+fn follow_apart(driver: &Shared, out: &Lines, pending: Pending, waiting: Waiting) {
+    let (driver, out) = (driver.clone(), out.clone());
+    tokio::task::spawn_local(async move {
+        let Pending { app, name, news } = pending;
+        if let Some(line) = follow(&driver, &name, Some(app), news, &out, waiting).await {
+            // A client that went away does not stop the command.
+            let _ = out.write(&line).await;
+        }
+    });
 }
 
 /// Passes on notices until the end; answers the last line.
@@ -162,7 +195,8 @@ fn end(
                 skep_core::Rejection::UnknownApp { .. }
                 | skep_core::Rejection::UnknownSlot { .. }
                 | skep_core::Rejection::EmptyTarget => ErrorCode::UnknownTarget,
-                skep_core::Rejection::TooManyInstances { .. } => ErrorCode::InvalidSpec,
+                skep_core::Rejection::TooManyInstances { .. }
+                | skep_core::Rejection::DependencyCycle { .. } => ErrorCode::InvalidSpec,
                 skep_core::Rejection::ShuttingDown => ErrorCode::Unavailable,
             };
             refused(ErrorBody::new(code, rejection.to_string()))
