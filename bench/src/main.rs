@@ -8,6 +8,7 @@ mod balance;
 mod blocked;
 mod client;
 mod commands;
+mod drops;
 mod footprint;
 mod heal;
 mod report;
@@ -29,10 +30,11 @@ pub(crate) struct Effort {
 
 type Bench = fn(Effort, &mut Report) -> Result<()>;
 
-const BENCHES: [(&str, &str, Bench); 6] = [
+const BENCHES: [(&str, &str, Bench); 7] = [
     ("footprint", "memory and wake-ups of keeper and daemon beside PM2's daemon", footprint::run),
     ("commands", "wall time of commands beside PM2's", commands::run),
     ("heal", "a worker killed: how soon its successor is spawned", heal::run),
+    ("drops", "requests that fail when workers and supervisors are reloaded, killed, upgraded", drops::run),
     ("throughput", "requests a second and CPU beside Node's cluster and PM2", throughput::run),
     ("blocked", "latency of the others while one worker is blocked", blocked::run),
     ("balance", "how evenly long connections are spread", balance::run),

@@ -95,6 +95,13 @@ impl Report {
         series.median()
     }
 
+    /// Prints how many of how many failed, and keeps it.
+    pub(crate) fn count(&mut self, what: &str, failed: u64, total: u64, more: &str) {
+        println!("{what:<62} {failed:>6} failed of {total:>6} ({more})");
+        let values = vec![failed as f64, total as f64];
+        self.figures.insert(format!("{}: {what} (failed, total)", self.section), Series { values });
+    }
+
     /// Says whether a promise of SPECIFICATION.md is kept.
     pub(crate) fn promise(&mut self, what: &str, value: f64, limit: Limit) {
         let kept = limit.holds(value);

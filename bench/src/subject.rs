@@ -100,11 +100,12 @@ pub(crate) fn usual() -> Node {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) port: Port,
-    holder: Holder,
+    pub(crate) holder: Holder,
 }
 
+/// Who holds the processes.
 #[derive(Debug)]
-enum Holder {
+pub(crate) enum Holder {
     Skep(Skep),
     Pm2(Pm2),
     Children(Vec<Child>),

@@ -63,11 +63,16 @@ impl Stage {
         self.skep.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skep runs")
     }
 
+    /// The workers' processes, from outside: the daemon may not answer.
+    fn skep_pids(&self) -> Vec<u32> {
+        let is_worker = |pid: &u32| process::command_line(*pid).contains("http.cjs");
+        self.skep.processes().into_iter().filter(is_worker).collect()
+    }
+
     /// No worker beside those that the API knows.
     fn check_none_doubled(&self) {
         let known = self.skep.app("app").pids();
-        let is_worker = |pid: &u32| process::command_line(*pid).contains("http.cjs");
-        let mut alive: Vec<u32> = self.skep.processes().into_iter().filter(is_worker).collect();
+        let mut alive = self.skep_pids();
         let mut wanted = known.clone();
         alive.sort_unstable();
         wanted.sort_unstable();
@@ -178,15 +183,47 @@ fn a_worker_that_dies_while_no_daemon_lives_is_replaced() {
 }
 
 #[test]
+fn no_line_is_lost_or_doubled_however_often_daemon_and_keeper_are_killed() {
+    let stage = Stage { skep: Skep::new(), port: Port::free() };
+    // Counts until it is told to stop, and says when it did.
+    let (stop, script) = (stage.skep.root().join("stop"), stage.skep.root().join("count.sh"));
+    let text = "i=0; while [ ! -e \"$STOP\" ]; do i=$((i+1)); echo \"line $i\"; sleep 0.001; done; echo \"last $i\"; exec sleep 1000\n";
+    std::fs::write(&script, text).expect("the folder is writable");
+    let flags = ["--interpreter", "/bin/sh", "--listen-timeout", "20"];
+    stage.skep.start(&Start::program("counter", script).env("STOP", &stop).flags(flags));
+    for turn in 0..kills() {
+        if turn % 3 == 2 { stage.kill_keeper() } else { stage.kill_daemon() }
+    }
+    std::fs::write(&stop, "").expect("the folder is writable");
+    // Rotated files have other names: all that there is of it, the oldest first.
+    let text = Deadline::until("the last line is in its file", || {
+        let output = stage.skep.run(["logs", "counter", "--out", "--lines", "1", "--raw"]);
+        let count: u64 = output.stdout.lines().last()?.strip_prefix("last ")?.parse().ok()?;
+        Some(count)
+    });
+    let lines = stage.skep.run(["logs", "counter", "--out", "--lines", "1000000", "--raw"]).ok();
+    let mut numbers = lines.lines().filter_map(|line| line.strip_prefix("line ")?.parse::<u64>().ok());
+    let first = numbers.next().expect("there are lines");
+    let next = numbers.try_fold(first, |before, number| (number == before + 1).then_some(number));
+    assert_eq!(next, Some(text), "every line once and in order, from {first} on");
+}
+
+#[test]
 fn a_stopped_daemon_does_not_disturb_the_traffic() {
     let stage = Stage::new(&[]);
     let load = stage.load();
     let daemon = stage.skep.daemon().pid;
     process::signal(daemon, Signal::STOP).expect("it lives");
+    let mut reload = stage.begin(&["reload", "app"]);
     for running in &load {
         running.wait_for_more(500, LIMIT);
     }
+    assert!(reload.try_wait().expect("it is our child").is_none(), "the command waits");
+    let before = stage.skep_pids();
     process::signal(daemon, Signal::CONT).expect("it lives");
+    check_succeeds(reload);
+    let after = stage.skep.settled("app", 2).pids();
+    assert!(after.iter().all(|pid| !before.contains(pid)), "what was typed meanwhile was done");
     finish(load);
     assert_eq!(stage.skep.daemon().pid, daemon);
 }
