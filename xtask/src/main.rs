@@ -27,7 +27,8 @@ cargo xtask <verb>
   ci                  what .ci/run runs: `test` without colours
   tools [group…]      install what tests and benchmarks need into target/skep-tools (SKEP_TOOLS moves it)
                       groups: runtimes fixtures python pm2 deny nextest bench (default: all)
-  bench [name…]       measure skep beside its peers, raw figures and ratios (--quick, --check; --help lists them)
+  bench [name…]       measure skep beside its peers, raw figures and ratios (--quick, --check; --help lists
+                      them; `state` is shared state beside Redis)
   directions          check that the crates depend on each other only downwards
 ";
 

@@ -16,7 +16,8 @@ use crate::WallMs;
 use crate::control::{Control, Header};
 use crate::error::{Error, Result};
 use crate::limits::{
-    GROW_BYTES_MIN, GROW_BYTES_STEP_MAX, READERS_MAX, WRITE_SLICE_MS, WRITE_SPINS, WRITE_WAIT_MS,
+    GROW_BYTES_LEAST, GROW_BYTES_MIN, GROW_BYTES_STEP_MAX, READERS_MAX, RESERVE_BYTES, WRITE_SLICE_MS,
+    WRITE_SPINS, WRITE_WAIT_MS,
 };
 use crate::mutex::Won;
 use crate::tx::{Tx, View};
@@ -145,6 +146,7 @@ impl Engine {
         room: Room,
         mut f: impl FnMut(&mut Tx<'_>) -> Result<R>,
     ) -> Result<R> {
+        let mut recycled = false;
         loop {
             let lock = self.lock()?;
             let result = self.attempt(now, &mut f);
@@ -155,10 +157,27 @@ impl Engine {
                     return Ok(value);
                 }
                 Err(Error::Engine(heed::Error::Mdb(MdbError::MapResized))) => self.adopt_size(&lock)?,
-                Err(Error::Engine(heed::Error::Mdb(MdbError::MapFull))) => self.grow(&lock, room)?,
+                Err(Error::Engine(heed::Error::Mdb(MdbError::MapFull))) => match self.grow(&lock, room) {
+                    Err(Error::Full { .. } | Error::NoSpace { .. })
+                        if !recycled && room == Room::Configured =>
+                    {
+                        drop(lock);
+                        self.recycle(now)?;
+                        recycled = true;
+                    }
+                    grown => grown?,
+                },
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// LMDB uses pages again that a transaction freed only two commits later, and a transaction that finds no room does
+    /// not count: a full store that was emptied would stay full. Two commits of next to nothing help.
+    fn recycle(&self, now: WallMs) -> Result<()> {
+        let mark = crate::key::Key::new(crate::key::Table::Recycled);
+        self.write_freeing(now, |tx| tx.put(&mark, &[]))?;
+        self.write_freeing(now, |tx| tx.delete(&mark).map(|_| ()))
     }
 
     fn attempt<R>(
@@ -228,10 +247,45 @@ impl Engine {
         if larger <= bytes {
             return Err(Error::Full { bytes, max });
         }
-        crate::files::extend(&self.dir.join("data.mdb"), larger)?;
+        let larger = self.extend(bytes, larger, room)?;
         header.data_bytes.store(larger, Relaxed);
         header.stats.growths.fetch_add(1, Relaxed);
         self.remap(larger)
+    }
+
+    /// Makes the file longer, by as much of what is wanted as the file system has. What removes rows may use the reserve.
+    fn extend(&self, bytes: u64, wanted: u64, room: Room) -> Result<u64> {
+        let data = self.dir.join("data.mdb");
+        let mut larger = wanted;
+        loop {
+            match crate::files::extend(&data, larger) {
+                Ok(()) => return Ok(larger),
+                Err(Error::NoSpace { .. }) if larger - bytes > GROW_BYTES_LEAST => {
+                    larger = bytes + ((larger - bytes) / 2).next_multiple_of(4096);
+                }
+                Err(Error::NoSpace { .. })
+                    if room == Room::WithSlack && crate::files::spend(&self.reserve()) =>
+                {
+                    larger = bytes + RESERVE_BYTES;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.dir.join("reserve")
+    }
+
+    /// Sets space aside for the day on which the file system is full, if none is.
+    pub(crate) fn keep_reserve(&self) {
+        let reserve = self.reserve();
+        if !reserve.exists() {
+            // On a full file system there is none; the next maintenance tries again.
+            if crate::files::create(&reserve, RESERVE_BYTES).is_err() {
+                crate::files::spend(&reserve);
+            }
+        }
     }
 
     fn remap(&self, bytes: u64) -> Result<()> {

@@ -95,6 +95,11 @@ fn allocate(path: &Path, fd: &OwnedFd, offset: u64, bytes: u64) -> Result<()> {
     })
 }
 
+/// Gives the space of a file back; whether there was one.
+pub(crate) fn spend(path: &Path) -> bool {
+    rustix::fs::unlink(path).is_ok()
+}
+
 /// Opens a file that must be a plain one of ours; its length comes with it.
 pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;

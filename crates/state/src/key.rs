@@ -41,6 +41,8 @@ pub(crate) enum Table {
     Queues = b'q',
     /// `queue(8) part(1) ...` -> jobs and their order.
     Jobs = b'j',
+    /// Nothing -> nothing, for a moment: see `Engine::recycle`.
+    Recycled = b'r',
     /// `slot(4)` -> value: counters in a backup.
     SavedCounters = b'C',
 }

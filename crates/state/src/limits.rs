@@ -26,6 +26,12 @@ pub const DATA_BYTES_MIN: u64 = 256 * 1024;
 /// The data file grows by half of its size, at least this much: few growths, little waste.
 pub const GROW_BYTES_MIN: u64 = 4 * 1024 * 1024;
 
+/// Where the file system has less than that: what is worth growing by.
+pub const GROW_BYTES_LEAST: u64 = 64 * 1024;
+
+/// Space set aside beside the data: LMDB needs fresh pages to remove rows, on a full file system too.
+pub const RESERVE_BYTES: u64 = 512 * 1024;
+
 /// And at most this much at once, since the kernel clears what it gives (about 0.3 ms a megabyte).
 pub const GROW_BYTES_STEP_MAX: u64 = 64 * 1024 * 1024;
 

@@ -47,6 +47,7 @@ impl Supervisor {
         }
         let store = Store::open(dir)?;
         store.set_limits(options.data_bytes_max, options.value_bytes_max);
+        store.engine().keep_reserve();
         let (_, _, fifo) = workers::attach(store.engine(), Some(Owner::SUPERVISOR), now)?;
         Ok(Self { store, fifo })
     }
@@ -119,6 +120,7 @@ impl Supervisor {
         engine.control.slots()[workers::SUPERVISOR_SLOT].signalled.store(0, Relaxed);
         // From here on whoever sets an earlier time tells it again.
         header.due_ms.store(u64::MAX, Relaxed);
+        engine.keep_reserve();
         match engine.nearly_full().then(|| engine.grow_ahead()) {
             // A full file system is the writer's error to report, when it needs the room.
             Some(Err(Error::NoSpace { .. } | Error::Full { .. })) | None | Some(Ok(())) => {}
