@@ -35,11 +35,13 @@ pub struct Act {
     /// Give up waiting after so long; the command goes on. Default: no limit but the app's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// For stop: stop watching files as well. For restart: begin to watch, or stop if they are watched. Default: false.
+    pub switch_watch: bool,
 }
 
 impl Default for Act {
     fn default() -> Self {
-        Self { wait: true, timeout_ms: None }
+        Self { wait: true, timeout_ms: None, switch_watch: false }
     }
 }
 

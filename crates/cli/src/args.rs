@@ -83,9 +83,9 @@ pub(crate) enum Verb {
     #[command(name = "startOrReload", visible_alias = "startOrGracefulReload")]
     StartOrReload(FileCommand),
     /// Stop workers; the apps stay known
-    Stop(TargetCommand),
+    Stop(WatchableCommand),
     /// Restart in place: all workers at once
-    Restart(TargetCommand),
+    Restart(WatchableCommand),
     /// Replace workers one after the other, without a pause in service
     Reload(TargetCommand),
     /// Stop apps and forget them
@@ -232,6 +232,17 @@ pub(crate) struct TargetCommand {
 
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+/// `skep stop` and `skep restart`.
+#[derive(Debug, Args)]
+pub(crate) struct WatchableCommand {
+    #[command(flatten)]
+    pub(crate) target: TargetCommand,
+
+    /// Stop watching files as well; with restart: begin to, or stop if they are watched
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 /// A verb that only looks.

@@ -4,7 +4,7 @@ use crate::args::{APPEND, CronArg, off, value};
 use clap::Args;
 use skep_spec::{
     Account, AppSpec, Balance, Bytes, Drain, ExecMode, Instances, LimitValue, Listen, LogType, Millis,
-    RawStart, Resource, ResourceLimit, Runtime, Share, Signal, SpecError, Umask, Zone,
+    RawStart, Resource, ResourceLimit, Runtime, Share, Signal, SpecError, Umask, Watch, WatchAction, Zone,
 };
 
 /// What `--time` puts in front of each line, as PM2 does.
@@ -116,6 +116,36 @@ pub(crate) struct StartArgs {
         help_heading = "Restarts"
     )]
     pub(crate) cron_restart: Option<CronArg>,
+    /// New workers when files change: all below --cwd, or --watch=src,lib
+    #[arg(
+        long,
+        value_name = "PATHS",
+        num_args = 0..=1,
+        require_equals = true,
+        value_delimiter = ',',
+        default_missing_value = ".",
+        action = APPEND,
+        help_heading = "Restarts"
+    )]
+    pub(crate) watch: Vec<String>,
+    /// What is not watched, as in a .gitignore: client/img,*.tmp
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',', action = APPEND, help_heading = "Restarts")]
+    pub(crate) ignore_watch: Vec<String>,
+    /// Only files with these endings count: js,mjs
+    #[arg(
+        long,
+        visible_alias = "ext",
+        value_name = "ENDINGS",
+        value_delimiter = ',',
+        help_heading = "Restarts"
+    )]
+    pub(crate) watch_ext: Vec<String>,
+    /// Changes count when nothing has changed for so long [default: 200ms]
+    #[arg(long, value_name = "TIME", value_parser = value::<Millis>, help_heading = "Restarts")]
+    pub(crate) watch_delay: Option<Millis>,
+    /// auto (reload what serves, restart the rest), reload or restart [default: auto]
+    #[arg(long, value_name = "HOW", value_parser = value::<WatchAction>, help_heading = "Restarts")]
+    pub(crate) watch_action: Option<WatchAction>,
     /// Replace a worker whose memory stays above this: 200M, 1G
     #[arg(long, value_name = "SIZE", value_parser = value::<Bytes>, help_heading = "Restarts")]
     pub(crate) max_memory_restart: Option<Bytes>,
@@ -299,6 +329,15 @@ impl StartArgs {
         spec.stop_exit_codes = self.stop_exit_codes.iter().copied().collect();
         spec.cron_restart = self.cron_restart.clone().and_then(|cron| cron.0);
         spec.cron_timezone = self.cron_timezone.clone();
+        spec.watch = match self.watch.as_slice() {
+            [] => Watch::All(false),
+            [all] if all == "." => Watch::All(true),
+            paths => Watch::Paths(paths.to_vec()),
+        };
+        spec.ignore_watch = self.ignore_watch.clone();
+        spec.watch_ext = self.watch_ext.clone();
+        set(&mut spec.watch_delay, self.watch_delay);
+        set(&mut spec.watch_action, self.watch_action);
         spec.max_memory_restart = self.max_memory_restart;
         spec.max_memory_tree = self.max_memory_tree;
         set(&mut spec.kill_signal, self.kill_signal);

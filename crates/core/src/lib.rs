@@ -13,6 +13,7 @@
 
 mod app;
 mod apply;
+mod burst;
 mod chance;
 mod command;
 mod desired;
@@ -44,6 +45,7 @@ mod update;
 mod view;
 mod worker;
 
+pub use burst::Burst;
 pub use command::{Cause, Command, Target, UpdateHow};
 pub use desired::{Desired, DesiredApp, DesiredSlot, Fallback};
 pub use effect::{Effect, Effects, Leave};

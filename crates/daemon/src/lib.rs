@@ -45,6 +45,7 @@ mod upgrade;
 mod usage;
 mod views;
 mod watch;
+mod watching;
 mod worker;
 
 pub use foreground::{RunFile, exit_file};

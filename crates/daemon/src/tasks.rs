@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 use crate::boot::{Setting, boot};
 use crate::driver::{Driver, Shared, moment, now};
 use crate::patrol::until;
-use crate::{cron, keeper, memory, patrol, server, strays, succession};
+use crate::{cron, keeper, memory, patrol, server, strays, succession, watching};
 
 /// Sent to a process that writes beyond `RLIMIT_FSIZE` (signal(7); the same number on every Linux but MIPS).
 const SIGXFSZ: i32 = 25;
@@ -73,6 +73,7 @@ async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result
     tokio::task::spawn_local(patrol::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(cron::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(memory::serve(Rc::clone(&driver)));
+    tokio::task::spawn_local(watching::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(server::serve(Rc::clone(&driver), control));
     if let Some(file) = &options.run {
         let mut driver = driver.borrow_mut();

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::agenda::Agenda;
 use crate::driver::{Driver, unix_ms};
+use crate::watching::Watching;
 
 /// Where each of them stands.
 #[derive(Debug, Default)]
@@ -19,6 +20,7 @@ pub(crate) struct Triggers {
     pub(crate) agenda_wake: Rc<Notify>,
     pub(crate) memory: BTreeMap<SlotId, MemoryWatch>,
     pub(crate) memory_wake: Rc<Notify>,
+    pub(crate) watching: Watching,
 }
 
 impl Triggers {
@@ -26,6 +28,7 @@ impl Triggers {
     pub(crate) fn look_again(&self) {
         self.agenda_wake.notify_one();
         self.memory_wake.notify_one();
+        self.watching.wake.notify_one();
     }
 }
 
@@ -38,15 +41,30 @@ impl Driver {
 
     /// New workers for these slots; `why` ends the sentence of the event.
     pub(crate) fn renew(&mut self, app: AppId, target: Target, cause: Cause, why: &str) {
-        if self.ending || (cause == Cause::Schedule && self.is_busy(app)) {
+        if cause == Cause::Schedule && self.is_busy(app) {
             return;
         }
         let slot = target.slots.first().copied().filter(|_| target.slots.len() == 1);
+        self.trigger(app, slot, Command::Renew { target, cause }, cause, why);
+    }
+
+    /// Gives a command that nobody waits for, and tells of it.
+    pub(crate) fn trigger(
+        &mut self,
+        app: AppId,
+        slot: Option<SlotId>,
+        command: Command,
+        cause: Cause,
+        why: &str,
+    ) {
+        if self.ending {
+            return;
+        }
         let mut event = Event::new(0, unix_ms(), EventKind::Triggered, String::new());
         event.reason = Some(word(cause).to_owned());
         self.publish(event, Some(app), slot, |place| format!("{place} gets new workers: {why}"));
         let (op, _) = self.ops.begin(Some(app));
-        if let Err(error) = self.command(vec![(op, Command::Renew { target, cause })]) {
+        if let Err(error) = self.command(vec![(op, command)]) {
             self.ops.cancel(op);
             self.trouble(app, None, |place| format!("{place} could not be renewed ({why}): {error}"));
         }

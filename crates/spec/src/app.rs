@@ -2,7 +2,7 @@
 
 use crate::{
     Account, Balance, Bytes, Cron, DependsOn, Drain, ExecMode, Instances, Listen, LogType, Millis, Resource,
-    ResourceLimit, Rotation, Runtime, Schedule, Share, Signal, Umask, Zone,
+    ResourceLimit, Rotation, Runtime, Schedule, Share, Signal, Umask, Watch, WatchAction, Zone,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,6 +100,21 @@ pub struct AppSpec {
     /// after another where that can be; an app that was stopped is started. Default: none (`0`).
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::cron::none_or_pattern")]
     pub cron_restart: Option<Cron>,
+    /// Renew the workers when files change: true for all below `cwd`, a path, or a list of paths and patterns
+    /// (`src/**/*.js`). Default: false.
+    #[serde(skip_serializing_if = "Watch::is_off")]
+    pub watch: Watch,
+    /// What is not watched, as in a `.gitignore` in `cwd`: `client/img`, `*.tmp`, `!node_modules`. Added to `node_modules`,
+    /// hidden files, `*.log` and what editors leave. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::watch::one_or_many")]
+    pub ignore_watch: Vec<String>,
+    /// Only files with these endings count: `js`, `mjs`. Default: all.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::watch::one_or_many")]
+    pub watch_ext: Vec<String>,
+    /// Changes count when nothing has changed for so long. Default: 200 ms.
+    pub watch_delay: Millis,
+    /// `auto` (reload what serves, restart the rest), `reload`, or `restart` as PM2 does. Default: `auto`.
+    pub watch_action: WatchAction,
     /// Replace a worker whose memory (resident set) stays above this: `200M`, `1G`, a number of bytes. Measured each
     /// second; the successor is ready first. Default: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,6 +222,11 @@ impl Default for AppSpec {
             exp_backoff_restart_delay: Millis(0),
             stop_exit_codes: BTreeSet::new(),
             cron_restart: None,
+            watch: Watch::All(false),
+            ignore_watch: Vec::new(),
+            watch_ext: Vec::new(),
+            watch_delay: Millis(200),
+            watch_action: WatchAction::Auto,
             max_memory_restart: None,
             max_memory_tree: false,
             cron_timezone: None,

@@ -30,6 +30,7 @@ mod runtime;
 mod schedule;
 mod signal;
 mod validate;
+mod watch;
 
 pub use app::AppSpec;
 pub use choices::{Balance, Drain, ExecMode, LogType, Runtime};
@@ -52,3 +53,4 @@ pub use resolve::{RawStart, Resolved, resolve};
 pub use runtime::RuntimeChoice;
 pub use schedule::{MissedChoice, OnLostChoice, OverlapChoice, Schedule};
 pub use signal::{Signal, Umask};
+pub use watch::{Watch, WatchAction};

@@ -1,7 +1,7 @@
 //! `stop`, `restart`, `reload`, `delete`, `reset`: one command on several apps.
 
 use crate::app_file;
-use crate::args::{TargetCommand, WaitArgs};
+use crate::args::{TargetCommand, WaitArgs, WatchableCommand};
 use crate::failure::Failure;
 use crate::progress::{End, Report};
 use crate::session::Context;
@@ -17,9 +17,30 @@ pub(crate) async fn run(
     args: TargetCommand,
     context: &Context,
 ) -> Result<(), Failure> {
+    let act = wait(&args.wait);
+    carry_out(route, goal, args, act, context).await
+}
+
+/// The same for verbs that switch watching on and off.
+pub(crate) async fn run_watchable(
+    route: Route,
+    goal: Goal,
+    args: WatchableCommand,
+    context: &Context,
+) -> Result<(), Failure> {
+    let act = Act { switch_watch: args.watch, ..wait(&args.target.wait) };
+    carry_out(route, goal, args.target, act, context).await
+}
+
+async fn carry_out(
+    route: Route,
+    goal: Goal,
+    args: TargetCommand,
+    act: Act,
+    context: &Context,
+) -> Result<(), Failure> {
     let Some(args) = on_files(route, args, context).await? else { return Ok(()) };
     let mut client = context.connect().await?;
-    let act = wait(&args.wait);
     let lines = send(route, &args.targets, &act, &mut client, context).await?;
     let mut report = Report::default();
     follow(lines, &args.targets, goal, &act, context, &mut report).await?;
@@ -134,7 +155,7 @@ pub(crate) async fn follow(
 
 /// How long the daemon is asked to wait.
 pub(crate) fn wait(args: &WaitArgs) -> Act {
-    Act { wait: !args.no_wait, timeout_ms: args.timeout.map(|timeout| timeout.0) }
+    Act { wait: !args.no_wait, timeout_ms: args.timeout.map(|timeout| timeout.0), ..Act::default() }
 }
 
 /// All apps, or those that are meant.

@@ -114,6 +114,13 @@ fn changed(spec: &AppSpec) -> Vec<(&'static str, String)> {
         let zone = spec.cron_timezone.as_ref().map(|zone| format!(" ({zone})")).unwrap_or_default();
         add("cron restart", true, format!("{cron}{zone}"));
     }
+    if spec.watch.is_on() {
+        let ignored = match spec.ignore_watch.as_slice() {
+            [] => String::new(),
+            some => format!(" without {}", some.join(", ")),
+        };
+        add("watches", true, format!("{}{ignored}", spec.watch));
+    }
     if let Some(limit) = spec.max_memory_restart {
         let whose = if spec.max_memory_tree { " with its processes" } else { "" };
         add("max memory", true, format!("{limit} a worker{whose}"));

@@ -73,6 +73,9 @@ pub(crate) fn act(driver: Shared, route: Route, parameter: &str, act: Act) -> An
         _ => (Verb::Reset, "reset"),
     };
     let targets = skep_api::decode_targets(parameter)?;
+    if act.switch_watch {
+        driver.borrow_mut().switch_watch(verb, &targets)?;
+    }
     let pending = driver.borrow_mut().act(verb, &targets)?;
     tell(driver, pending, Waiting::new(act.wait, act.timeout_ms, done))
 }
