@@ -45,11 +45,11 @@ impl Driver {
             return;
         }
         let slot = target.slots.first().copied().filter(|_| target.slots.len() == 1);
-        self.trigger(app, slot, Command::Renew { target, cause }, cause, why);
+        self.renew_by(app, slot, Command::Renew { target, cause }, cause, why);
     }
 
     /// Gives a command that nobody waits for, and tells of it.
-    pub(crate) fn trigger(
+    pub(crate) fn renew_by(
         &mut self,
         app: AppId,
         slot: Option<SlotId>,

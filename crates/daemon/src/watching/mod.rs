@@ -273,7 +273,7 @@ impl Driver {
                 WatchAction::Reload => Command::Reload { target, cause },
                 WatchAction::Restart => Command::Restart { target, cause },
             };
-            self.trigger(app, None, command, cause, &why);
+            self.renew_by(app, None, command, cause, &why);
         }
     }
 }
