@@ -8,6 +8,7 @@ const HOT: &[&str] = &[
     "autorestart",
     "autostart",
     "cron_restart",
+    "cron_timezone",
     "depends_on",
     "drain",
     "drain_timeout",
@@ -18,6 +19,7 @@ const HOT: &[&str] = &[
     "kill_timeout",
     "listen_timeout",
     "max_memory_restart",
+    "max_memory_tree",
     "max_restarts",
     "max_surge",
     "max_unavailable",
@@ -28,7 +30,9 @@ const HOT: &[&str] = &[
     "treekill",
     "wait_ready",
     "watch",
+    "watch_action",
     "watch_delay",
+    "watch_ext",
 ];
 /// Fields with which an old and a new worker cannot serve side by side: all old ones end first.
 const RECREATE: &[&str] = &["balance", "exec_mode", "listen", "runtime", "weights"];

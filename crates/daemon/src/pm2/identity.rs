@@ -92,8 +92,8 @@ pub(crate) fn exec_path(spec: &AppSpec) -> String {
     spec.script.clone().or_else(|| spec.argv().into_iter().next()).unwrap_or_default()
 }
 
-pub(crate) fn is_watched(_spec: &AppSpec) -> bool {
-    false
+pub(crate) fn is_watched(spec: &AppSpec) -> bool {
+    spec.watch.is_on()
 }
 
 /// Where a slot's process id is written while it runs.

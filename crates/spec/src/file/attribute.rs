@@ -49,12 +49,10 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("vizion", "skep does not look at version control"),
     ("windows_hide", "skep runs on Linux"),
     ("write", "the file is written already"),
-    ("cron_restart", "this version of skep does not restart by schedule"),
-    ("max_memory_restart", "this version of skep does not watch memory"),
-    ("watch", "this version of skep does not watch files"),
-    ("ignore_watch", "this version of skep does not watch files"),
-    ("watch_delay", "this version of skep does not watch files"),
-    ("watch_options", "this version of skep does not watch files"),
+    (
+        "watch_options",
+        "skep watches by inotify and has nothing to choose; see ignore_watch, watch_ext and watch_delay",
+    ),
 ];
 
 /// Attributes that are read here and become something else in the spec.
