@@ -32,37 +32,36 @@ impl Names {
 /// Names by number, also of what has just gone: an app's last notices come when the core has forgotten it.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    apps: BTreeMap<AppId, Names>,
+    apps: BTreeMap<AppId, Known>,
+}
+
+/// What is known of one app.
+#[derive(Debug, Default)]
+struct Known {
+    name: String,
+    namespace: String,
     indexes: BTreeMap<SlotId, u32>,
 }
 
 impl Registry {
     /// The names behind numbers.
     pub(crate) fn names(&mut self, fleet: &Fleet, app: AppId, slot: Option<SlotId>) -> Names {
-        match fleet.app(app) {
-            Some(view) => {
-                self.indexes.extend(view.slots.iter().map(|seen| (seen.id, seen.index)));
-                let names = Names { app: view.name, namespace: view.namespace, index: None };
-                self.apps.insert(app, names);
-            }
-            None => {
-                // The last to ask about an app that is gone is told, then it is forgotten at the next change.
-                self.indexes.retain(|known, _| Some(*known) == slot || fleet_has(fleet, *known));
-            }
+        if let Some(view) = fleet.app(app) {
+            let known = self.apps.entry(app).or_default();
+            (known.name, known.namespace) = (view.name, view.namespace);
+            // A slot's last notice comes when the core has forgotten it.
+            known.indexes.retain(|id, _| Some(*id) == slot);
+            known.indexes.extend(view.slots.iter().map(|seen| (seen.id, seen.index)));
         }
-        let mut names = self.apps.get(&app).cloned().unwrap_or_default();
-        names.index = slot.and_then(|slot| self.indexes.get(&slot).copied());
-        names
+        let Some(known) = self.apps.get(&app) else { return Names::default() };
+        let index = slot.and_then(|slot| known.indexes.get(&slot).copied());
+        Names { app: known.name.clone(), namespace: known.namespace.clone(), index }
     }
 
     /// Forgets an app.
     pub(crate) fn forget(&mut self, app: AppId) {
         self.apps.remove(&app);
     }
-}
-
-fn fleet_has(fleet: &Fleet, slot: SlotId) -> bool {
-    fleet.apps().iter().any(|app| app.slots.iter().any(|seen| seen.id == slot))
 }
 
 /// Every event, to whoever listens, and the last ones for whoever comes later.

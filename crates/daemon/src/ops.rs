@@ -22,6 +22,8 @@ pub(crate) enum News {
 pub(crate) struct Ops {
     next: u64,
     waiting: BTreeMap<OpId, Waiting>,
+    /// The same by app: a notice finds who waits for it among ten thousand.
+    by_app: BTreeMap<AppId, Vec<OpId>>,
 }
 
 #[derive(Debug)]
@@ -34,7 +36,7 @@ struct Waiting {
 impl Ops {
     /// Numbers begin anew with each daemon of a keeper, far from those of the daemon before.
     pub(crate) fn new(generation: u64) -> Ops {
-        Ops { next: generation << 32, waiting: BTreeMap::new() }
+        Ops { next: generation << 32, waiting: BTreeMap::new(), by_app: BTreeMap::new() }
     }
 
     /// A number for a new command, and its news.
@@ -43,15 +45,32 @@ impl Ops {
         let op = OpId(self.next);
         let (sender, receiver) = mpsc::unbounded_channel();
         self.waiting.insert(op, Waiting { app, sender });
+        if let Some(app) = app {
+            self.by_app.entry(app).or_default().push(op);
+        }
         (op, receiver)
     }
 
     pub(crate) fn cancel(&mut self, op: OpId) {
-        self.waiting.remove(&op);
+        self.take(op);
+    }
+
+    fn take(&mut self, op: OpId) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&op)?;
+        if let Some(app) = waiting.app
+            && let Some(ops) = self.by_app.get_mut(&app)
+        {
+            ops.retain(|known| *known != op);
+            if ops.is_empty() {
+                self.by_app.remove(&app);
+            }
+        }
+        Some(waiting)
     }
 
     pub(crate) fn notice(&mut self, app: AppId, event: &Event) {
-        for waiting in self.waiting.values().filter(|waiting| waiting.app == Some(app)) {
+        let ops = self.by_app.get(&app).map(Vec::as_slice).unwrap_or_default();
+        for waiting in ops.iter().filter_map(|op| self.waiting.get(op)) {
             // A client that went away is no reason to stop.
             let _ = waiting.sender.send(News::Notice(Box::new(event.clone())));
         }
@@ -64,7 +83,7 @@ impl Ops {
     }
 
     pub(crate) fn done(&mut self, op: OpId, outcome: Outcome) {
-        if let Some(waiting) = self.waiting.remove(&op) {
+        if let Some(waiting) = self.take(op) {
             let _ = waiting.sender.send(News::Done(outcome));
         }
     }

@@ -40,7 +40,8 @@ pub use diff::{Change, Effect, Plan, diff};
 pub use error::SpecError;
 pub use facts::{Entry, Facts, Seen, absolute as absolute_path};
 pub use file::{
-    Document, Field, FileApp, FileError, Problem, Selection, Syntax, fields, parse, read, schema, write,
+    Document, Field, FileApp, FileError, Problem, Selection, Syntax, fields, parse, read, schema, table,
+    write,
 };
 pub use instances::{INSTANCES_MAX, Instances, InstancesChange};
 pub use limits::{Account, LimitValue, Resource, ResourceLimit};
