@@ -92,22 +92,22 @@ fn a_daemon_that_dies_between_the_disk_and_its_journal() {
 
 #[test]
 fn a_daemon_that_dies_with_everything_decided_and_nothing_done() {
-    check_life("daemon:decided", &[2, 5, 11, 22]);
+    check_life("daemon:decided", &[2, 5, 22]);
 }
 
 #[test]
 fn a_daemon_that_dies_between_two_effects() {
-    check_life("daemon:effect", &[1, 4, 9, 17, 33]);
+    check_life("daemon:effect", &[1, 9, 17, 33]);
 }
 
 #[test]
 fn a_daemon_that_dies_with_descriptors_made_and_nothing_ordered() {
-    check_life("daemon:asked", &[1, 2, 3, 5]);
+    check_life("daemon:asked", &[1, 2, 5]);
 }
 
 #[test]
 fn a_daemon_that_dies_with_news_that_it_has_not_acted_upon() {
-    check_life("daemon:heard", &[1, 3, 6, 11]);
+    check_life("daemon:heard", &[1, 6, 11]);
 }
 
 #[test]
@@ -127,20 +127,20 @@ fn a_daemon_that_dies_while_it_takes_everything_back() {
 
 #[test]
 fn a_keeper_that_dies_with_a_request_carried_out_and_not_answered() {
-    check_life("keeper:after-request", &[2, 9, 18, 31]);
+    check_life("keeper:after-request", &[2, 18, 31]);
 }
 
 #[test]
 fn a_keeper_that_dies_with_a_child_that_it_has_not_noted() {
-    check_life("keeper:after-fork", &[1, 2, 4]);
+    check_life("keeper:after-fork", &[1, 4]);
 }
 
 #[test]
 fn a_keeper_that_dies_with_a_child_that_nobody_was_told_of() {
-    check_life("keeper:after-spawn", &[1, 3, 5]);
+    check_life("keeper:after-spawn", &[1, 5]);
 }
 
 #[test]
 fn a_keeper_that_dies_over_a_dead_child() {
-    check_life("keeper:before-reap", &[1, 2, 4]);
+    check_life("keeper:before-reap", &[1, 4]);
 }

@@ -9,6 +9,9 @@ use skep_tests::{Deadline, LIMIT, Port, Skep, Start, process};
 
 const THINKING: Mode = Mode::KeepAlive(Think { min: Duration::ZERO, max: Duration::from_millis(10) });
 
+/// So many events a reload of two workers has at least.
+const EVENTS_OF_A_RELOAD: usize = 8;
+
 /// Kills a test; `SKEP_TEST_KILLS=50` for a soak.
 fn kills() -> usize {
     std::env::var("SKEP_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
@@ -127,7 +130,7 @@ fn a_reload_goes_on_when_the_daemon_is_killed_in_its_middle() {
         let mut events = stage.skep.events();
         let reload = stage.begin(&["reload", "app"]);
         // At another moment each time: counted in events, not in time.
-        for _ in 0..=moment {
+        for _ in 0..=moment % EVENTS_OF_A_RELOAD {
             events.wait("the reload goes on", |event| event.app.as_deref() == Some("app"));
         }
         stage.kill_daemon();
@@ -308,7 +311,7 @@ fn a_reload_goes_on_when_the_keeper_is_killed_in_its_middle() {
     for moment in 0..kills().div_ceil(2) {
         let mut events = stage.skep.events();
         let reload = stage.begin(&["reload", "app"]);
-        for _ in 0..=2 * moment {
+        for _ in 0..=2 * moment % EVENTS_OF_A_RELOAD {
             events.wait("the reload goes on", |event| event.app.as_deref() == Some("app"));
         }
         stage.kill_keeper();
