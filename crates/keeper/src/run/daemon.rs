@@ -30,6 +30,8 @@ pub(crate) enum Daemon {
         pid: i32,
         started_ns: u64,
         outcome: Option<Outcome>,
+        /// It has said hello.
+        greeted: bool,
         backoff: Backoff,
         /// When it is killed, should it not have ended by itself as it ought to.
         kill_at_ns: Option<u64>,
@@ -92,9 +94,9 @@ impl Keeper {
                 self.generation += 1;
                 self.children.tell_all_again();
                 self.peer = Some(Peer::new(socket));
-                let outcome = Some(outcome);
+                let (outcome, started_ns) = (Some(outcome), self.now_ns);
                 self.daemon =
-                    Daemon::Running { pid, started_ns: self.now_ns, outcome, backoff, kill_at_ns: None };
+                    Daemon::Running { pid, started_ns, outcome, greeted: false, backoff, kill_at_ns: None };
             }
             Err(failure) => {
                 log(&format!("cannot start the daemon: {failure}"));
@@ -136,7 +138,7 @@ impl Keeper {
 
     /// The daemon has been reaped.
     pub(crate) fn daemon_ended(&mut self, status: ExitStatus) {
-        let Daemon::Running { started_ns, outcome, backoff, .. } =
+        let Daemon::Running { started_ns, outcome, greeted, backoff, .. } =
             std::mem::replace(&mut self.daemon, Daemon::Over)
         else {
             return;
@@ -148,7 +150,12 @@ impl Keeper {
         match self.ending {
             Ending::No => {
                 log(&format!("the daemon ended ({}); starting it again", Told(status)));
-                self.await_next(backoff, started_ns);
+                if greeted && matches!(status, ExitStatus::Signal { signal: SIGKILL, .. }) {
+                    // Somebody's will, and no fault of its start.
+                    self.daemon = Daemon::Due { at_ns: self.now_ns, backoff };
+                } else {
+                    self.await_next(backoff, started_ns);
+                }
             }
             Ending::WhenDaemonEnds => self.end_children(),
             Ending::Children { .. } => {}

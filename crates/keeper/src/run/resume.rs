@@ -120,6 +120,7 @@ fn restore(saved: Saved, cause: Cause) -> io::Result<Keeper> {
             // It has lived long enough: its end is ordered.
             started_ns: 0,
             outcome: None,
+            greeted: daemon.version > 0,
             backoff: Backoff::default(),
             kill_at_ns: match cause {
                 // With one of a release too far away there is nothing to talk about: it is crash-only.

@@ -20,6 +20,7 @@ use skep_sys::spawn::{Order, Outcome, spawn};
 use skep_sys::wait::ExitStatus;
 use skep_sys::{memfd, process, signal};
 
+use super::daemon::Daemon;
 use super::ending::Ending;
 use super::{Keeper, SIGKILL, log};
 use crate::wire::Reply;
@@ -275,6 +276,9 @@ impl Keeper {
 
     /// A daemon has said hello.
     pub(crate) fn daemon_greeted(&mut self) {
+        if let Daemon::Running { greeted, .. } = &mut self.daemon {
+            *greeted = true;
+        }
         let until_ns = self.now_ns.saturating_add(PROVED_NS);
         if let Some(probation) = &mut self.probation
             && probation.generation < self.generation
