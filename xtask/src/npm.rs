@@ -39,7 +39,7 @@ pub(crate) fn runtimes() -> Result<()> {
 /// Express, Fastify, ws and socket.io beside the apps that use them, where Node looks for them; and what the tests of
 /// our own package use.
 pub(crate) fn fixtures() -> Result<()> {
-    for folder in ["tests/fixtures", "examples/express", "npm/skep"] {
+    for folder in ["tests/fixtures", "examples/express", "npm/skep", "crates/door/tests/npm"] {
         let source = paths::root().join(folder);
         if clean_install(&source, &source)? {
             stamp(&source, &source)?;

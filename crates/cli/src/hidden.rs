@@ -1,4 +1,4 @@
-//! The verbs that only skep itself uses: `__keeper`, `__daemon`, `__listen-pid` and `__relay`.
+//! The verbs that only skep itself uses: `__keeper`, `__daemon`, `__door`, `__listen-pid` and `__relay`.
 //!
 //! They are told apart before the command line is parsed, so that processes which live for months never touch the
 //! pages of the parser.
@@ -14,6 +14,10 @@ use std::process::{Command, ExitCode};
 const LISTEN_PID_VERB: &str = "__listen-pid";
 /// The hidden verb that stands between the daemon and a standard output that cannot be opened by its name.
 pub(crate) const RELAY_VERB: &str = "__relay";
+/// The hidden verb that serves the shared state in the Redis protocol: the store's folder, and the listening socket as
+/// descriptor 3.
+const DOOR_VERB: &str = "__door";
+const DOOR_LISTENER_FD: i32 = 3;
 /// What the shell returns for a program that cannot be executed.
 const EXIT_CANNOT_EXECUTE: u8 = 126;
 
@@ -24,6 +28,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
         skep_keeper::KEEPER_VERB => Some(skep_keeper::entry(args)),
         skep_keeper::DAEMON_VERB => Some(daemon(args)),
         LISTEN_PID_VERB => Some(listen_pid(args)),
+        DOOR_VERB => Some(door(args)),
         RELAY_VERB => Some(if relay::copy().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         _ => None,
     }
@@ -45,6 +50,26 @@ fn daemon(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("skep: the daemon ends: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn door(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let listener = skep_sys::process::inherited_descriptor(DOOR_LISTENER_FD);
+    let (Some(store), Some(listener)) = (args.next(), listener) else {
+        eprintln!("skep: this is an inner part of skep and not to be started by hand; use `skep start`");
+        return ExitCode::FAILURE;
+    };
+    skep_sys::process::set_name("skep-door");
+    // It belongs to the keeper: one that follows a dead keeper starts a door of its own.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let options =
+        skep_door::Options { store: store.into(), unix: vec![listener], tcp: Vec::new(), password: None };
+    match skep_door::serve(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("skep: the Redis door ends: {error}");
             ExitCode::FAILURE
         }
     }

@@ -37,6 +37,7 @@ struct Sorted {
     journal: Option<Stored>,
     logs: Option<Stored>,
     agenda: Option<Stored>,
+    door: Option<Stored>,
     ports: Vec<Stored>,
     /// Descriptors of workers.
     workers: BTreeMap<WorkerId, Stored>,
@@ -52,6 +53,8 @@ fn sort(stored: Vec<Stored>) -> Sorted {
             sorted.journal = Some(item);
         } else if item.key == LOGS_KEY {
             sorted.logs = Some(item);
+        } else if item.key == crate::door::DOOR_KEY {
+            sorted.door = Some(item);
         } else if item.key == AGENDA_KEY {
             sorted.agenda = Some(item);
         } else if key.starts_with("l:") {
@@ -125,6 +128,8 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         if let Some(agenda) = sorted.agenda.take() {
             driver.adopt_agenda(&agenda.note);
         }
+        let door = sorted.door.take().and_then(|door| door.fds.into_iter().next());
+        driver.take_back_door(door, &inventory.children);
         let asked_again = effects.iter().filter_map(|effect| match effect {
             Effect::Spawn { worker, .. } => Some(*worker),
             _ => None,

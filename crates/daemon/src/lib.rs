@@ -16,6 +16,7 @@ mod channel;
 mod commands;
 mod cron;
 mod diary;
+mod door;
 mod drain;
 mod driver;
 mod foreground;

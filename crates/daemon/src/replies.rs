@@ -20,11 +20,18 @@ impl Driver {
                     self.spawned(worker, pid as u32, start_time, notify);
                 }
             }
+            Reply::SpawnFailed { child, stage, errno } if crate::door::is_door(child) => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                self.door_ended(child, &format!("could not be started ({stage}: {error})"), None);
+            }
             Reply::SpawnFailed { child, stage, errno } => {
                 if let Some(worker) = worker(child) {
                     let reason = self.spawn_failure(worker, stage, errno);
                     self.handle(Event::SpawnFailed { worker, reason });
                 }
+            }
+            Reply::Exited { child, status } if crate::door::is_door(child) => {
+                self.door_ended(child, "has ended", Some(status));
             }
             Reply::Exited { child, status } => {
                 if let Some(worker) = worker(child) {

@@ -97,6 +97,7 @@ impl Driver {
             self.keep_ports(key, true);
         }
         self.keep_agenda();
+        self.keep_door();
         self.keep_journal();
         match self.capture.safe() {
             Ok(safe) => self.keep_logs(&safe),

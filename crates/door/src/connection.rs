@@ -64,15 +64,18 @@ impl Connection {
         }
     }
 
-    pub(crate) fn receive(&mut self) -> Flow {
-        let stream = &mut self.stream;
-        let read = self.request.fill(READ_BYTES, |room| match stream {
+    /// Reads once. `room`: where the bytes come in, one for all connections (of `READ_BYTES`).
+    pub(crate) fn receive(&mut self, room: &mut [u8]) -> Flow {
+        let read = match &mut self.stream {
             Stream::Unix(stream) => stream.read(room),
             Stream::Tcp(stream) => stream.read(room),
-        });
+        };
         match read {
             Ok(0) => Flow::Ended,
-            Ok(_) => Flow::Open,
+            Ok(count) => {
+                self.request.feed(&room[..count]);
+                Flow::Open
+            }
             Err(error) => still_open(&error),
         }
     }

@@ -14,7 +14,7 @@ use crate::connection::Connection;
 use crate::door::Door;
 use crate::fault::{self, Fault};
 use crate::limits::{BATCH_COMMANDS, UNKNOWN_ARGUMENTS_MAX, UNKNOWN_BULK_BYTES_MAX};
-use crate::resp::{Bounds, Reply};
+use crate::resp::{Bounds, Garbage, Reply};
 use crate::table::{Command, Flags};
 
 /// A transaction of several commands ends early after so long: workers wait for the writer's lock.
@@ -27,10 +27,18 @@ enum Admission {
     Run(&'static Command),
 }
 
-/// Runs all commands that have come, for as long as the client can go on.
-pub(crate) fn process(door: &mut Door, own: &mut Connection) {
-    own.stopped = true;
-    while !own.client.leaving && own.client.blocked.is_none() && !own.is_backlogged() {
+/// What of a client's bytes are whole commands.
+#[derive(Debug, Default)]
+struct Parsed {
+    bytes: Vec<u8>,
+    ranges: Vec<Range<usize>>,
+    /// Where each command's arguments end, and where its bytes begin.
+    commands: Vec<(usize, usize)>,
+    garbage: Option<Garbage>,
+}
+
+impl Parsed {
+    fn take(own: &mut Connection) -> Self {
         let known = own.client.known;
         let most = if known { BATCH_COMMANDS } else { 1 };
         let bounds = if known {
@@ -38,57 +46,181 @@ pub(crate) fn process(door: &mut Door, own: &mut Connection) {
         } else {
             Bounds { arguments: UNKNOWN_ARGUMENTS_MAX, bulk_bytes: UNKNOWN_BULK_BYTES_MAX }
         };
-        let mut ranges = std::mem::take(&mut own.ranges);
-        ranges.clear();
-        // Where each command's arguments end, and where its bytes begin.
-        let mut commands: Vec<(usize, usize)> = Vec::new();
-        let mut garbage = None;
-        while commands.len() < most {
+        let mut parsed = Self { ranges: std::mem::take(&mut own.ranges), ..Self::default() };
+        parsed.ranges.clear();
+        while parsed.commands.len() < most {
             let mark = own.request.mark();
-            match own.request.next(bounds, &mut ranges) {
-                Ok(true) => commands.push((ranges.len(), mark)),
+            match own.request.next(bounds, &mut parsed.ranges) {
+                Ok(true) => parsed.commands.push((parsed.ranges.len(), mark)),
                 Ok(false) => break,
                 Err(found) => {
-                    garbage = Some(found);
+                    parsed.garbage = Some(found);
                     break;
                 }
             }
         }
-        let nothing = commands.is_empty();
-        let bytes = own.request.take_bytes();
-        let stopped = run_all(door, own, &bytes, &ranges, &commands);
-        own.request.give_back(bytes);
-        own.ranges = ranges;
+        parsed.bytes = own.request.take_bytes();
+        parsed
+    }
+
+    fn args(&self, at: usize) -> Vec<&[u8]> {
+        let from = if at == 0 { 0 } else { self.commands[at - 1].0 };
+        self.ranges[from..self.commands[at].0].iter().map(|range| &self.bytes[range.clone()]).collect()
+    }
+
+    /// Gives the bytes back; the commands from `stopped` on will come again.
+    fn give_back(self, own: &mut Connection, stopped: Option<usize>) {
+        own.request.give_back(self.bytes);
+        own.ranges = self.ranges;
         if let Some(at) = stopped {
-            own.request.rewind(commands[at].1);
-        } else if let Some(garbage) = garbage {
+            own.request.rewind(self.commands[at].1);
+        }
+    }
+}
+
+/// Runs all commands that have come, for as long as the client can go on.
+pub(crate) fn process(door: &mut Door, own: &mut Connection) {
+    own.stopped = true;
+    while can_go_on(own) {
+        let parsed = Parsed::take(own);
+        let nothing = parsed.commands.is_empty();
+        let stopped = run_all(door, own, &parsed);
+        let garbage = if stopped.is_none() { parsed.garbage.clone() } else { None };
+        parsed.give_back(own, stopped);
+        if let Some(garbage) = garbage {
             own.reply.error(&format!("ERR {}", garbage.0));
             own.client.leaving = true;
-        } else if nothing {
+        } else if nothing && stopped.is_none() {
             own.stopped = false;
             return;
         }
     }
 }
 
-/// Runs commands; where it had to stop, if not at the end.
-fn run_all(
-    door: &mut Door,
-    own: &mut Connection,
-    bytes: &[u8],
-    ranges: &[Range<usize>],
-    commands: &[(usize, usize)],
-) -> Option<usize> {
-    let args_of = |at: usize| -> Vec<&[u8]> {
-        let from = if at == 0 { 0 } else { commands[at - 1].0 };
-        ranges[from..commands[at].0].iter().map(|range| &bytes[range.clone()]).collect()
+fn can_go_on(own: &Connection) -> bool {
+    !own.client.leaving && own.client.blocked.is_none() && !own.is_backlogged()
+}
+
+/// One client's part of a transaction that several share.
+struct Share<'a> {
+    own: &'a mut Connection,
+    run: Vec<(&'static Command, Vec<&'a [u8]>)>,
+    done: usize,
+}
+
+/// Runs the first commands of several clients in one transaction, as far as these are plain ones; what is left, `process`
+/// does. Beginning and ending a transaction costs as much as several commands do.
+pub(crate) fn process_together(door: &mut Door, all: &mut [Box<Connection>]) {
+    let mut parsed: Vec<(usize, Parsed)> = Vec::new();
+    for (index, own) in all.iter_mut().enumerate() {
+        let plain = own.client.queue.is_none() && own.client.answers == Answers::On && own.client.known;
+        if plain && can_go_on(own) {
+            parsed.push((index, Parsed::take(own)));
+        }
+    }
+    let mut done: Vec<usize> = Vec::with_capacity(parsed.len());
+    {
+        let mut rest = parsed.iter().peekable();
+        let mut shares: Vec<Share<'_>> = Vec::with_capacity(parsed.len());
+        for (index, own) in all.iter_mut().enumerate() {
+            let Some((_, parsed)) = rest.next_if(|(of, _)| *of == index) else { continue };
+            let run = plain_run(door, &own.client, parsed);
+            shares.push(Share { own, run, done: 0 });
+        }
+        share(door, &mut shares);
+        done.extend(shares.iter().map(|share| share.done));
+    }
+    for ((index, parsed), done) in parsed.into_iter().zip(done) {
+        let own = &mut all[index];
+        let stopped = (done < parsed.commands.len()).then_some(done);
+        let garbage = parsed.garbage.is_some();
+        parsed.give_back(own, stopped);
+        if garbage && stopped.is_none() {
+            // It is met again when its turn comes.
+            own.request.rewind(own.request.mark());
+        }
+    }
+}
+
+/// The first commands of a client that a shared transaction can do.
+fn plain_run<'a>(door: &Door, client: &Client, parsed: &'a Parsed) -> Vec<(&'static Command, Vec<&'a [u8]>)> {
+    let mut run = Vec::with_capacity(parsed.commands.len());
+    for at in 0..parsed.commands.len() {
+        let args = parsed.args(at);
+        match admit(door, client, &args) {
+            Admission::Run(command) if joins(command) && command.flags.is_plain() => {
+                run.push((command, args));
+            }
+            Admission::Run(_) | Admission::Refuse(_) | Admission::Queue => break,
+        }
+    }
+    run
+}
+
+fn share(door: &mut Door, shares: &mut [Share<'_>]) {
+    if shares.iter().filter(|share| !share.run.is_empty()).count() < 2 {
+        return;
+    }
+    let marks: Vec<usize> = shares.iter().map(|share| share.own.reply.bytes.len()).collect();
+    let writes =
+        shares.iter().flat_map(|share| &share.run).any(|(command, _)| command.flags.has(Flags::WRITE));
+    let (store, now) = (door.store.clone(), door.now());
+    let mut attempt = |access: &mut Access<'_, '_>| -> Result<(), Error> {
+        undo(door, shares, &marks);
+        let until = skep_sys::clock::boottime_ns() + BATCH_NS;
+        for share in shares.iter_mut().filter(|share| !share.run.is_empty()) {
+            let space = Space::database(share.own.client.database);
+            let Connection { reply, client, .. } = &mut *share.own;
+            for (command, args) in &share.run {
+                let mut call = Call {
+                    args,
+                    access: access.again(),
+                    out: reply,
+                    client,
+                    door,
+                    space,
+                    from: From::Client,
+                };
+                run_one(&mut call, command)?;
+                share.done += 1;
+                if !door.effects.ready.is_empty() {
+                    return Ok(());
+                }
+            }
+            if skep_sys::clock::boottime_ns() > until {
+                return Ok(());
+            }
+        }
+        Ok(())
     };
+    let result = if writes {
+        store.write(now, |tx| attempt(&mut Access::Write(tx)))
+    } else {
+        store.read(now, |view| attempt(&mut Access::Read(*view)))
+    };
+    if result.is_err() {
+        // Whose command it was shows when each has a transaction of its own.
+        undo(door, shares, &marks);
+    }
+}
+
+fn undo(door: &mut Door, shares: &mut [Share<'_>], marks: &[usize]) {
+    door.effects.clear();
+    for (share, mark) in shares.iter_mut().zip(marks) {
+        share.own.reply.bytes.truncate(*mark);
+        share.done = 0;
+    }
+}
+
+/// Runs commands; where it had to stop, if not at the end.
+fn run_all(door: &mut Door, own: &mut Connection, parsed: &Parsed) -> Option<usize> {
+    let commands = &parsed.commands;
     let mut at = 0;
     while at < commands.len() {
-        if own.client.leaving || own.client.blocked.is_some() || own.is_backlogged() {
+        if !can_go_on(own) {
             return Some(at);
         }
-        let args = args_of(at);
+        let args = parsed.args(at);
         match admit(door, &own.client, &args) {
             Admission::Refuse(text) => {
                 if let Some(queue) = &mut own.client.queue {
@@ -115,7 +247,7 @@ fn run_all(
                 let mut run = vec![(command, args)];
                 let last = Flags::BLOCKING.with(Flags::NOT_QUEUED);
                 while at + run.len() < commands.len() && !run[run.len() - 1].0.flags.has(last) {
-                    let args = args_of(at + run.len());
+                    let args = parsed.args(at + run.len());
                     match admit(door, &own.client, &args) {
                         Admission::Run(command) if joins(command) => run.push((command, args)),
                         Admission::Run(_) | Admission::Refuse(_) | Admission::Queue => break,
@@ -323,12 +455,17 @@ fn each(
 }
 
 /// After a transaction: messages are sent, a command that waits is entered, and who waited is served.
-pub(crate) fn settle(door: &mut Door, own: &mut Connection) {
+fn settle(door: &mut Door, own: &mut Connection) {
     if let Some(blocked) = &own.client.blocked {
         door.wait(own.client.slot, blocked);
     }
+    serve_ready(door, Some(own));
+}
+
+/// Sends messages and serves who waited. `own`: the client that is not in its place in the row.
+pub(crate) fn serve_ready(door: &mut Door, mut own: Option<&mut Connection>) {
     let mut ready = std::mem::take(&mut door.effects.ready);
-    door.deliver(Some(own));
+    door.deliver(own.as_deref_mut());
     while let Some(key) = ready.pop_front() {
         let line: Vec<usize> =
             door.waiting.get(&key).map(|line| line.iter().copied().collect()).unwrap_or_default();
@@ -337,7 +474,7 @@ pub(crate) fn settle(door: &mut Door, own: &mut Connection) {
             serve(door, &mut other);
             door.row[slot] = Some(other);
             ready.append(&mut door.effects.ready);
-            door.deliver(Some(own));
+            door.deliver(own.as_deref_mut());
         }
     }
 }

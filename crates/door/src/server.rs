@@ -48,6 +48,8 @@ pub(crate) struct Server {
     paused_until_ns: Option<u64>,
     free: Vec<usize>,
     clients: usize,
+    /// Where bytes come in.
+    room: Vec<u8>,
 }
 
 impl Server {
@@ -62,6 +64,7 @@ impl Server {
             paused_until_ns: None,
             free: Vec::new(),
             clients: 0,
+            room: vec![0; crate::limits::READ_BYTES],
         };
         for (index, listener) in server.listeners.iter().enumerate() {
             rustix::io::ioctl_fionbio(listener, true)?;
@@ -80,13 +83,17 @@ impl Server {
                 Err(error) => return Err(error.into()),
             }
             self.on_time();
+            let mut all = Vec::with_capacity(events.len());
             for event in &events {
-                let data = event.data;
-                match listener_index(data.u64(), self.listeners.len()) {
+                let data = event.data.u64();
+                match listener_index(data, self.listeners.len()) {
                     Some(index) => self.accept(index),
-                    None => self.on_client(usize::try_from(data.u64()).unwrap_or(usize::MAX), event.flags),
+                    None => {
+                        all.extend(self.receive(usize::try_from(data).unwrap_or(usize::MAX), event.flags));
+                    }
                 }
             }
+            self.run_commands(all);
             self.go_on();
         }
     }
@@ -185,8 +192,9 @@ impl Server {
         self.door.row[slot] = Some(Box::new(Connection::new(stream, client)));
     }
 
-    fn on_client(&mut self, slot: usize, flags: epoll::EventFlags) {
-        let Some(mut own) = self.door.row.get_mut(slot).and_then(Option::take) else { return };
+    /// Bytes from and for clients. Who has sent commands is among the ones that are left.
+    fn receive(&mut self, slot: usize, flags: epoll::EventFlags) -> Option<Box<Connection>> {
+        let mut own = self.door.row.get_mut(slot).and_then(Option::take)?;
         let mut flow = Flow::Open;
         let hung_up = flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR);
         if flags.contains(epoll::EventFlags::OUT) {
@@ -194,17 +202,40 @@ impl Server {
         }
         if flow == Flow::Open && (hung_up || flags.contains(epoll::EventFlags::IN)) {
             let waiting = own.request.pending_bytes();
-            flow = own.receive();
+            flow = own.receive(&mut self.room);
             if flow == Flow::Open && own.request.pending_bytes() == waiting && hung_up {
                 flow = Flow::Ended;
             }
         }
-        if flow == Flow::Open {
-            own.client.used_ms = self.door.now().0;
-            exec::process(&mut self.door, &mut own);
-            flow = own.send();
+        if flow == Flow::Ended {
+            self.part(own);
+            return None;
         }
-        self.put_back(slot, own, flow);
+        Some(own)
+    }
+
+    /// The commands of those who have sent some: first together, then each by itself what is left.
+    #[expect(clippy::vec_box, reason = "they go back to their places, and are large")]
+    fn run_commands(&mut self, mut all: Vec<Box<Connection>>) {
+        let now = self.door.now().0;
+        for own in &mut all {
+            own.client.used_ms = now;
+        }
+        if all.len() > 1 {
+            exec::process_together(&mut self.door, &mut all);
+        }
+        let slots: Vec<usize> = all.iter().map(|own| own.client.slot).collect();
+        for own in all {
+            let slot = own.client.slot;
+            self.door.row[slot] = Some(own);
+        }
+        exec::serve_ready(&mut self.door, None);
+        for slot in slots {
+            let Some(mut own) = self.door.row.get_mut(slot).and_then(Option::take) else { continue };
+            exec::process(&mut self.door, &mut own);
+            let flow = own.send();
+            self.put_back(slot, own, flow);
+        }
     }
 
     /// A connection returns to its place, or ends.

@@ -32,9 +32,16 @@ impl Flags {
     pub(crate) const FREES: Self = Self(1 << 7);
     pub(crate) const ADMIN: Self = Self(1 << 8);
     pub(crate) const PUBSUB: Self = Self(1 << 9);
+    /// It looks at a whole database.
+    pub(crate) const SLOW: Self = Self(1 << 10);
 
     pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// It neither waits nor runs long by its nature: it may share a transaction with other clients' commands.
+    pub(crate) const fn is_plain(self) -> bool {
+        !self.has(Self::BLOCKING.with(Self::NO_SCRIPT).with(Self::SLOW))
     }
 
     pub(crate) const fn has(self, other: Self) -> bool {
@@ -135,18 +142,18 @@ pub(crate) static COMMANDS: &[Command] = &[
     // Server
     row("command", -1, ALONE, NONE, replies::command),
     row("config", -2, ADMIN, NONE, config::config),
-    row("dbsize", 1, READ, NONE, generic::dbsize),
+    row("dbsize", 1, READ.with(Flags::SLOW), NONE, generic::dbsize),
     row("debug", -2, ADMIN, NONE, config::debug),
-    row("flushall", -1, FREES, NONE, generic::flushall),
-    row("flushdb", -1, FREES, NONE, generic::flushdb),
-    row("info", -1, READ, NONE, info::info),
+    row("flushall", -1, FREES.with(Flags::SLOW), NONE, generic::flushall),
+    row("flushdb", -1, FREES.with(Flags::SLOW), NONE, generic::flushdb),
+    row("info", -1, READ.with(Flags::SLOW), NONE, info::info),
     row("lastsave", 1, ALONE, NONE, info::lastsave),
     row("latency", -2, ADMIN, NONE, config::latency),
     row("lolwut", -1, READ, NONE, info::lolwut),
     row("memory", -2, READ, NONE, info::memory),
     row("role", 1, NOSCRIPT, NONE, info::role),
     row("slowlog", -2, ADMIN, NONE, config::slowlog),
-    row("swapdb", 3, WRITE, NONE, generic::swapdb),
+    row("swapdb", 3, WRITE.with(Flags::SLOW), NONE, generic::swapdb),
     row("time", 1, ALONE, NONE, info::time),
     row("wait", 3, NOSCRIPT, NONE, info::wait),
     row("cluster", -2, ALONE, NONE, info::cluster),
@@ -159,7 +166,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("expire", -3, WRITE, ONE, expiry::expire),
     row("expireat", -3, WRITE, ONE, expiry::expireat),
     row("expiretime", 2, READ, ONE, expiry::expiretime),
-    row("keys", 2, READ, NONE, scan::keys),
+    row("keys", 2, READ.with(Flags::SLOW), NONE, scan::keys),
     row("move", 3, WRITE, ONE, generic::mv),
     row("object", -2, READ, NONE, generic::object),
     row("persist", 2, WRITE, ONE, expiry::persist),

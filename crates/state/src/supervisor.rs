@@ -52,6 +52,12 @@ impl Supervisor {
         Ok(Self { store, fifo })
     }
 
+    /// The store's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.store.engine().dir()
+    }
+
     /// The environment that a worker is started with.
     #[must_use]
     pub fn worker_env(&self, owner: Owner) -> [(&'static str, String); 3] {
@@ -80,6 +86,15 @@ impl Supervisor {
         engine.env().clear_stale_readers()?;
         self.wake_all();
         Ok(released)
+    }
+
+    /// A process that only opened the store ([`Store::open`]) has ended: frees what its reads pinned.
+    ///
+    /// # Errors
+    /// When the store itself fails.
+    pub fn reader_ended(&self) -> Result<()> {
+        self.store.engine().env().clear_stale_readers()?;
+        Ok(())
     }
 
     /// After a restart of the daemon: every attached worker that is not among `alive` has ended meanwhile.

@@ -177,6 +177,7 @@ impl Driver {
             Ok(supervisor) => {
                 let told = supervisor.worker_env(owner(worker));
                 env.extend(told.into_iter().map(|(name, value)| (name.to_owned(), value)));
+                self.tell_door(env);
             }
             Err(reason) => drop(env.insert(ENV_REFUSAL.to_owned(), reason)),
         }
@@ -186,6 +187,14 @@ impl Driver {
     pub(crate) fn release_shared_state(&mut self, worker: WorkerId) {
         let Some(supervisor) = &self.shared_state.open else { return };
         if let Err(error) = supervisor.worker_ended(owner(worker), wall()) {
+            self.shared_state_is_behind(&error);
+        }
+    }
+
+    /// The Redis door's process has ended: it is nobody in the store, but its reads may have pinned rows.
+    pub(crate) fn release_shared_state_of_door(&mut self) {
+        let Some(supervisor) = &self.shared_state.open else { return };
+        if let Err(error) = supervisor.reader_ended() {
             self.shared_state_is_behind(&error);
         }
     }

@@ -71,6 +71,9 @@ impl Scripts {
         let xpcall = lua.globals().get("xpcall")?;
         let handler = lua.create_function(|lua, error: Value| with_position(lua, error))?;
         let parts = sandbox::build(&lua)?;
+        let until = Rc::clone(&deadline_ns);
+        let late = lua.create_function(move |_, ()| Ok(skep_sys::clock::boottime_ns() > until.get()))?;
+        parts.hooks.raw_set("late", late)?;
         Ok(Self {
             lua,
             parts,

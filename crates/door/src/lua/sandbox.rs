@@ -99,15 +99,22 @@ for _, library in ipairs({ 'cjson', 'cmsgpack' }) do
   end
 end
 
--- As Redis's own: an error table that is caught is its text.
-local try = pcall
+-- As Redis's own: an error table that is caught is its text. When the script's time is over nothing is caught any more.
+local try, try_with, resume = pcall, xpcall, coroutine.resume
 local function caught(fine, problem, ...)
   if fine then return fine, problem, ... end
+  if hooks.late() then raise(problem, 0) end
   if kind(problem) == 'table' and kind(problem.err) == 'string' then problem = problem.err end
   if kind(problem) == 'userdata' then problem = text(problem) end
   return fine, problem
 end
+local function ended(fine, ...)
+  if not fine and hooks.late() then raise((...), 0) end
+  return fine, ...
+end
 real.pcall = function(...) return caught(try(...)) end
+real.xpcall = function(...) return ended(try_with(...)) end
+coroutine.resume = function(...) return ended(resume(...)) end
 
 local function readonly() raise('Attempt to modify a readonly table', 2) end
 

@@ -5,4 +5,4 @@ mod reply;
 mod request;
 
 pub(crate) use reply::Reply;
-pub(crate) use request::{Bounds, Request};
+pub(crate) use request::{Bounds, Garbage, Request};

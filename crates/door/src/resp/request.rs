@@ -41,22 +41,10 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Where the next bytes are to be put, at least `READ_BYTES` of room: `fill` reads into it and says how many.
-    pub(crate) fn fill<E>(
-        &mut self,
-        room: usize,
-        fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Result<usize, E> {
+    /// Takes bytes that have come.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.compact();
-        let length = self.buffer.len();
-        // Half a large argument is there: room for the rest at once, but never for more than what has come.
-        let wanted =
-            self.bulk.map_or(0, |bulk| (self.at + bulk + 2).saturating_sub(length)).min(length).max(room);
-        self.buffer.resize(length + wanted, 0);
-        let result = fill(&mut self.buffer[length..]);
-        let count = result.as_ref().map_or(0, |count| (*count).min(wanted));
-        self.buffer.truncate(length + count);
-        result
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// Forgets the commands that are done with.
@@ -245,11 +233,7 @@ mod tests {
         for piece in pieces {
             let (now, later) = rest.split_at(piece.min(rest.len()));
             rest = later;
-            let filled: Result<usize, ()> = request.fill(now.len(), |room| {
-                room[..now.len()].copy_from_slice(now);
-                Ok(now.len())
-            });
-            assert_eq!(filled, Ok(now.len()));
+            request.feed(now);
             let mut ranges = Vec::new();
             loop {
                 match request.next(Bounds::default(), &mut ranges) {
@@ -301,7 +285,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
         #[test]
         fn any_bytes_in_any_pieces_give_the_same(
