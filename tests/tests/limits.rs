@@ -84,3 +84,30 @@ fn a_limit_below_what_the_program_needs_makes_no_loop_and_is_told() {
     let restarts = stage.skep.app("app").restarts();
     assert!(restarts <= 1, "one attempt, then patience: {restarts}");
 }
+
+#[test]
+fn a_port_that_somebody_has_is_explained_by_who_it_is() {
+    let stage = Stage::new();
+    let mut other = std::process::Command::new("python3")
+        .args(["-m", "http.server", "--bind", "127.0.0.1", &stage.port.number().to_string()])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("Python starts");
+    Deadline::until("it listens", || http::get(stage.port.address(), "/").ok());
+    let mut events = stage.skep.events();
+    let said = stage.skep.start_fails(&stage.app("leak.js").flags(["--max-restarts", "2"]));
+    let holder = format!("pid {} (", other.id());
+    assert!(
+        said.contains("cannot listen") && said.contains(&holder) && said.contains("http.server"),
+        "{said}"
+    );
+    let gave_up = events.wait("it is given up", |event| event.kind == "gave_up");
+    assert!(gave_up.message.contains(&holder), "{}", gave_up.message);
+    assert!(stage.skep.ok(["describe", "app"]).contains(&holder));
+    other.kill().expect("it lives");
+    other.wait().expect("it can be waited for");
+    stage.skep.ok(["start", "app"]);
+    stage.ask("/");
+    assert!(!stage.skep.ok(["describe", "app"]).contains("cannot listen"));
+}

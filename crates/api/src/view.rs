@@ -81,6 +81,9 @@ pub struct AppView {
     /// The addresses that it listens on.
     #[serde(default)]
     pub listeners: Vec<ListenerView>,
+    /// Why it could not listen the last time that it tried: who has the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_listen: Option<String>,
     /// The rolling reload that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutView>,

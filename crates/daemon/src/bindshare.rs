@@ -133,8 +133,7 @@ impl Driver {
                 Ok(())
             }
             Err(error) => {
-                let message = format!("{} cannot listen: {error}", spec.name);
-                self.tell(skep_api::EventKind::Other, Some(app), message);
+                self.cannot_listen(app, &spec.name, &error.to_string());
                 notifier.refuse(call, error.errno())
             }
         }

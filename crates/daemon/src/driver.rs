@@ -370,12 +370,17 @@ impl Driver {
         }
         let event =
             notices::event(notice, unix_ms(), |app, slot| self.registry.names(&self.fleet, app, slot));
-        if let (Some(event), Some(app)) = (event, notice.app()) {
+        if let (Some(mut event), Some(app)) = (event, notice.app()) {
+            if let (skep_core::Notice::GaveUp { .. }, Some(why)) = (notice, self.ports.troubles.get(&app)) {
+                event.message += &format!("; it cannot listen: {why}");
+                event.reason = Some(why.clone());
+            }
             let event = self.hub.publish(event);
             self.ops.notice(app, &event);
         }
         if let skep_core::Notice::AppDeleted { app } = notice {
             self.registry.forget(*app);
+            self.ports.troubles.remove(app);
         }
     }
 

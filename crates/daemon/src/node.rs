@@ -69,7 +69,7 @@ impl Driver {
         match answer {
             Ok((key, socket)) => self.answer(id, query, key, socket, data.as_deref()),
             Err((errno, reason)) => {
-                self.tell(EventKind::Other, Some(app), format!("{} cannot listen: {reason}", spec.name));
+                self.cannot_listen(app, &spec.name, &reason);
                 if let Some(channel) = self.channel_mut(id) {
                     let errno = UvErrno::from_errno(errno);
                     channel.session_mut().reply_error(query.seq, errno, query.data.as_deref());

@@ -52,6 +52,8 @@ struct Note {
 pub(crate) struct Ports {
     pub(crate) watcher: Watcher,
     pub(crate) entries: BTreeMap<GroupKey, Entry>,
+    /// Why an app could not listen the last time that it tried: who has the address.
+    pub(crate) troubles: BTreeMap<AppId, String>,
     next: u32,
 }
 
@@ -60,7 +62,7 @@ type Parts = BTreeMap<usize, Vec<OwnedFd>>;
 
 impl Ports {
     pub(crate) fn new() -> io::Result<Ports> {
-        Ok(Ports { watcher: Watcher::new()?, entries: BTreeMap::new(), next: 0 })
+        Ok(Ports { watcher: Watcher::new()?, entries: BTreeMap::new(), troubles: BTreeMap::new(), next: 0 })
     }
 
     /// Rebuilds the addresses from the keeper's safe-box. What does not fit together is told and left out.
@@ -214,6 +216,7 @@ impl Driver {
             Options { balance: balance(spec.balance), backlog: wanted.backlog, transfer: wanted.transfer };
         let group = Group::open(wanted.address, &options).map_err(|error| self.name_the_app(error))?;
         let message = format!("{} listens on {}", spec.name, group.address());
+        self.ports.troubles.remove(&wanted.app);
         let key = GroupKey(self.ports.next);
         self.ports.next += 1;
         let entry = Entry {
@@ -228,6 +231,12 @@ impl Driver {
         self.ports.add(key, entry);
         self.tell(EventKind::ListenerOpened, Some(wanted.app), message);
         Ok(key)
+    }
+
+    /// Tells why an app cannot listen, and remembers it for whoever asks why the app does not come up.
+    pub(crate) fn cannot_listen(&mut self, app: AppId, name: &str, reason: &str) {
+        self.ports.troubles.insert(app, reason.to_owned());
+        self.tell(EventKind::Other, Some(app), format!("{name} cannot listen: {reason}"));
     }
 
     /// When the keeper is said to have the address, it is an app of ours that has it.

@@ -18,7 +18,7 @@ pub enum Holder {
     Process {
         /// Process id.
         pid: u32,
-        /// Command line, shortened.
+        /// Command line, shortened; with the name of its user if that is another one than ours.
         command: String,
     },
     /// Only the owner is visible to us.
@@ -134,13 +134,24 @@ fn process_with(inodes: &[u64]) -> Option<Holder> {
         .collect();
     pids.sort_unstable();
     let pid = pids.into_iter().find(|pid| has_any(*pid, &links))?;
-    Some(Holder::Process { pid, command: command(pid) })
+    Some(Holder::Process { pid, command: command(pid) + &of_user(pid) })
 }
 
 fn has_any(pid: u32, links: &[String]) -> bool {
     let Ok(fds) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok())
         .any(|target| links.iter().any(|link| target.as_os_str() == link.as_str()))
+}
+
+/// ` of user 1000`, unless it is ours.
+fn of_user(pid: u32) -> String {
+    use std::os::unix::fs::MetadataExt;
+    match fs::metadata(format!("/proc/{pid}")) {
+        Ok(process) if process.uid() != rustix::process::getuid().as_raw() => {
+            format!(" of user {}", process.uid())
+        }
+        Ok(_) | Err(_) => String::new(),
+    }
 }
 
 fn command(pid: u32) -> String {

@@ -47,6 +47,9 @@ fn describe(app: &AppView, output: &Output) -> String {
     add("in", &app.cwd);
     add("instances", &instances(app));
     add("runtime", &format!("{}: {}", app.runtime, app.runtime_reason));
+    if let Some(why) = &app.cannot_listen {
+        add("cannot listen", why);
+    }
     if let Some(spec) = &app.spec {
         for (title, value) in changed(spec) {
             add(title, &value);

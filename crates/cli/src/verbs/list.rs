@@ -225,6 +225,7 @@ pub(crate) mod tests {
                 reason: "BPF is allowed".into(),
                 queues: vec![],
             }],
+            cannot_listen: None,
             rollout: None,
             spec: None,
         }

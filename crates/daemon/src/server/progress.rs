@@ -209,7 +209,14 @@ fn end(
 
 fn failed(driver: &Shared, name: &str, failure: &Failure) -> Progress {
     let stderr_tail = driver.borrow().last_words(failure.app, failure.slot, LAST_WORDS_LINES);
-    let error = ErrorBody::new(ErrorCode::StartFailed, format!("{name}: {}", failure.reason))
+    let trouble = driver
+        .borrow()
+        .ports
+        .troubles
+        .get(&failure.app)
+        .map(|trouble| format!("; it cannot listen: {trouble}"));
+    let message = format!("{name}: {}{}", failure.reason, trouble.unwrap_or_default());
+    let error = ErrorBody::new(ErrorCode::StartFailed, message)
         .with_hint(format!("`skep logs {name} --err` shows all it said"));
     Progress::Failed(Failed {
         error,
