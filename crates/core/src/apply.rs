@@ -157,7 +157,7 @@ impl Fleet {
             self.raise_dependencies(turn, op, pick.at);
             return waits;
         }
-        app.begin_rollout(turn, op, &pick.slots, Some(cause));
+        app.begin_rollout(turn, Some(op), &pick.slots, Some(cause));
         vec![Wait::Rollout { app: app.id }]
     }
 

@@ -115,6 +115,8 @@ pub enum Cause {
     Memory,
     /// `watch`.
     Watch,
+    /// A liveness probe.
+    Health,
 }
 
 /// Slots, named one by one or by their apps. Doubles are harmless.

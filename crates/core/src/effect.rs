@@ -1,6 +1,6 @@
 //! What the fleet wants done. Every effect may come twice (after a restore) and must then do no harm.
 
-use crate::{AppId, Notice, OpId, Outcome, Revision, SlotId, WorkerId};
+use crate::{AppId, Notice, OpId, Outcome, ProbeKind, Revision, SlotId, WorkerId};
 use serde::{Deserialize, Serialize};
 
 /// One thing to do at the edge, in the order given.
@@ -35,6 +35,22 @@ pub enum Effect {
         successor: Option<WorkerId>,
         /// Why.
         leave: Leave,
+    },
+    /// Put a question to the worker. Answer with `Probed`, in the probe's `timeout` at the latest.
+    Probe {
+        /// To whom.
+        worker: WorkerId,
+        /// Which.
+        kind: ProbeKind,
+        /// Its number; comes back with the answer.
+        question: u32,
+    },
+    /// Whether the worker is to be given new connections.
+    Attend {
+        /// Who.
+        worker: WorkerId,
+        /// What its readiness probe says.
+        ready: bool,
     },
     /// Send a signal. 9 is the end; any other is the app's polite stop, which the driver may translate
     /// (`shutdown_with_message`). To a worker that is not there: nothing.

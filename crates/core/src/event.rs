@@ -1,6 +1,6 @@
 //! What the fleet is told. An event only says "look again": one that comes twice, late or out of order does no harm.
 
-use crate::{AppId, Command, OpId, Revision, SlotId, WorkerId};
+use crate::{AppId, Command, OpId, ProbeKind, Revision, SlotId, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -49,6 +49,17 @@ pub enum Event {
     StopsItself {
         /// Which worker.
         worker: WorkerId,
+    },
+    /// A probe was answered, or was not in its time.
+    Probed {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which of its probes.
+        kind: ProbeKind,
+        /// As in the [`crate::Effect::Probe`].
+        question: u32,
+        /// None: all is well. Otherwise what is wrong, for people.
+        failure: Option<String>,
     },
     /// The worker's process ended.
     Exited {

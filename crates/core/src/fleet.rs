@@ -3,6 +3,7 @@
 use crate::app::{App, Course};
 use crate::chance::Chance;
 use crate::op::Ops;
+use crate::probing::Answer;
 use crate::ready::Word;
 use crate::restart::End;
 use crate::stray::Stray;
@@ -73,6 +74,9 @@ impl Fleet {
             Event::Announced { worker } => fleet.heard(turn, worker, Word::Announced),
             Event::Drained { worker } => fleet.heard(turn, worker, Word::Drained),
             Event::StopsItself { worker } => fleet.heard(turn, worker, Word::StopsItself),
+            Event::Probed { worker, kind, question, failure } => {
+                fleet.probed(turn, worker, &Answer { kind, question, failure });
+            }
             Event::Exited { worker, status } => fleet.ended(turn, worker, &End::Exit(status)),
             Event::Seen(inventory) => fleet.compare(turn, &inventory),
             Event::Tick => fleet.tick(turn),

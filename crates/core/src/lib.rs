@@ -31,6 +31,8 @@ mod order;
 mod outcome;
 mod pick;
 mod policy;
+mod probe;
+mod probing;
 mod ready;
 mod restart;
 mod restore;
@@ -57,6 +59,7 @@ pub use notice::{Notice, ReadyHow};
 pub use order::{Condition, Dependency};
 pub use outcome::{Failure, Outcome, Reason, Rejection};
 pub use policy::{Backoff, Drain, Policy, ReadyRule, SIGINT, SIGKILL};
+pub use probe::{Probe, ProbeKind};
 pub use time::{Now, Span};
 pub use view::{AppView, ExitView, PhaseName, RestartCounts, RolloutView, SlotView, Status, WorkerView};
 

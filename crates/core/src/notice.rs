@@ -70,6 +70,28 @@ pub enum Notice {
         /// The time it had.
         after: Span,
     },
+    /// The worker's readiness probe says no: it gets no new connections until it says yes.
+    Unready {
+        /// Its app.
+        app: AppId,
+        /// Its slot.
+        slot: SlotId,
+        /// Which.
+        worker: WorkerId,
+        /// What is wrong, for people.
+        reason: String,
+    },
+    /// The worker's liveness probe says no: it is replaced.
+    Unhealthy {
+        /// Its app.
+        app: AppId,
+        /// Its slot.
+        slot: SlotId,
+        /// Which.
+        worker: WorkerId,
+        /// What is wrong, for people.
+        reason: String,
+    },
     /// The worker takes no new work.
     Draining {
         /// Its app.
@@ -188,6 +210,8 @@ pub enum ReadyHow {
     Alive,
     /// It was found running after a restart of the supervisor.
     Adopted,
+    /// Its readiness probe says so.
+    Probed,
 }
 
 // === impl Notice ===
@@ -204,6 +228,8 @@ impl Notice {
             | Self::SpawnFailed { app, .. }
             | Self::Ready { app, .. }
             | Self::NotReady { app, .. }
+            | Self::Unready { app, .. }
+            | Self::Unhealthy { app, .. }
             | Self::Draining { app, .. }
             | Self::Signalled { app, .. }
             | Self::Exited { app, .. }
@@ -226,6 +252,8 @@ impl Notice {
             | Self::SpawnFailed { slot, .. }
             | Self::Ready { slot, .. }
             | Self::NotReady { slot, .. }
+            | Self::Unready { slot, .. }
+            | Self::Unhealthy { slot, .. }
             | Self::Draining { slot, .. }
             | Self::Signalled { slot, .. }
             | Self::Exited { slot, .. }

@@ -52,6 +52,12 @@ pub enum Reason {
         /// The time it had.
         after: Span,
     },
+    /// It says that it cannot take work.
+    #[error("the worker's readiness probe failed: {failure}")]
+    Unready {
+        /// The last answer.
+        failure: String,
+    },
     /// There is no process.
     #[error("the worker could not be started: {error}")]
     SpawnFailed {

@@ -1,6 +1,6 @@
 //! How one app is to be treated: restarts, stops, readiness, reloads. Plain data with PM2 7's defaults.
 
-use crate::{Dependency, Span};
+use crate::{Dependency, Probe, ProbeKind, Span};
 use serde::{Deserialize, Serialize};
 
 /// `SIGINT` on every Unix: PM2's polite stop.
@@ -37,6 +37,11 @@ pub struct Policy {
     /// With [`ReadyRule::Spawned`], how long a worker must live to count as ready. Default 100 ms: longer
     /// than an interpreter needs to fail on a missing file or a syntax error, too short to be noticed.
     pub alive_time: Span,
+    /// Whether a worker that listens (or announced itself, or lives) can take work. Until it says yes it is not ready;
+    /// when it says no later on, it is given no new connections until it says yes again. Default: it is not asked.
+    pub readiness: Option<Probe>,
+    /// Whether a ready worker is worth keeping: one that says no is replaced as in a reload. Default: it is not asked.
+    pub liveness: Option<Probe>,
     /// Old and new worker of a slot may run side by side. False for a program that binds its own port
     /// without sharing it: a reload then stops first and starts next. Default true.
     pub overlap: bool,
@@ -115,6 +120,8 @@ impl Default for Policy {
             ready: ReadyRule::Listening,
             listen_timeout: Span::from_millis(3000),
             alive_time: Span::from_millis(100),
+            readiness: None,
+            liveness: None,
             overlap: true,
             max_surge: 1,
             max_unavailable: 0,
@@ -126,6 +133,14 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The rule of a probe.
+    pub(crate) fn probe(&self, kind: ProbeKind) -> Option<&Probe> {
+        match kind {
+            ProbeKind::Readiness => self.readiness.as_ref(),
+            ProbeKind::Liveness => self.liveness.as_ref(),
+        }
+    }
+
     /// How many workers more than slots may live during a rollout.
     #[must_use]
     pub fn surge(&self) -> usize {

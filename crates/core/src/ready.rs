@@ -56,8 +56,12 @@ impl App {
         for slot in slots {
             let proofs = slot.workers().filter_map(|worker| Some((worker.id, worker.proof(policy)?)));
             for (id, how) in proofs.collect::<Vec<_>>() {
-                slot.worker_ready(turn, *app, id, how);
+                match slot.worker_mut(id).and_then(|worker| worker.asked_first(turn.now, policy, how)) {
+                    Some(how) => slot.worker_ready(turn, *app, id, how),
+                    None => {}
+                }
             }
+            slot.begin_probes(turn.now, policy);
         }
     }
 
@@ -82,6 +86,7 @@ impl App {
                 }
             }
         }
+        self.tick_probes(turn);
         for id in vanished {
             self.ended(turn, id, &End::Exit(ExitStatus::Unknown));
         }
@@ -104,7 +109,7 @@ enum Consequence {
 // === impl Slot ===
 
 impl Slot {
-    fn worker_ready(&mut self, turn: &mut Turn<'_>, app: AppId, id: WorkerId, how: ReadyHow) {
+    pub(crate) fn worker_ready(&mut self, turn: &mut Turn<'_>, app: AppId, id: WorkerId, how: ReadyHow) {
         let slot = self.id;
         let Some(worker) = self.worker_mut(id) else { return };
         if let Phase::Starting { pid, .. } = worker.phase {
@@ -132,10 +137,6 @@ impl Slot {
         match worker.due(turn, place, policy, listened) {
             Due::Handled => Consequence::None,
             Due::Vanished => Consequence::Vanished,
-            Due::Alive => {
-                self.worker_ready(turn, app, id, ReadyHow::Alive);
-                Consequence::None
-            }
             Due::NotReady => {
                 let after = starting_time(policy);
                 turn.fx.notice(Notice::NotReady { app, slot, worker: id, after });

@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 /// A rollout under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rollout {
-    /// The latest command behind it.
-    pub(crate) op: OpId,
+    /// The latest command behind it; none: a liveness probe began it.
+    pub(crate) op: Option<OpId>,
     /// What the new workers run.
     pub(crate) revision: Revision,
     /// Who asked for it; none: a new specification.
@@ -30,7 +30,12 @@ pub(crate) struct Rollout {
 // === impl Rollout ===
 
 impl Rollout {
-    pub(crate) fn new(op: OpId, revision: Revision, started: Now, fallback: Option<Fallback>) -> Self {
+    pub(crate) fn new(
+        op: Option<OpId>,
+        revision: Revision,
+        started: Now,
+        fallback: Option<Fallback>,
+    ) -> Self {
         let (waiting, done) = (BTreeSet::new(), BTreeSet::new());
         Self { op, revision, cause: None, waiting, done, started, fallback }
     }
@@ -55,14 +60,14 @@ impl App {
     pub(crate) fn begin_rollout(
         &mut self,
         turn: &mut Turn<'_>,
-        op: OpId,
+        op: Option<OpId>,
         ids: &[SlotId],
         cause: Option<Cause>,
     ) {
         let Self { id: app, policy, slots, revision, rollout, .. } = self;
         let rollout =
             rollout.get_or_insert_with(|| Rollout { cause, ..Rollout::new(op, *revision, turn.now, None) });
-        rollout.op = op;
+        rollout.op = op.or(rollout.op);
         for slot in slots.iter_mut().filter(|slot| ids.contains(&slot.id)) {
             slot.retire_successor(turn, *app, policy);
             slot.end_trial();

@@ -236,6 +236,7 @@ impl Slot {
             Seat::Waiting { until } => Some(until),
             Seat::Empty | Seat::Errored | Seat::Held { .. } => None,
         };
-        self.workers().filter_map(Worker::deadline).chain(wait).min()
+        let probes = self.workers().filter_map(Worker::probe_deadline);
+        self.workers().filter_map(Worker::deadline).chain(probes).chain(wait).min()
     }
 }

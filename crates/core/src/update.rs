@@ -43,7 +43,7 @@ impl Fleet {
                 let _ = self.grow(turn, op, at, instances, wish);
                 let app = &mut self.apps[at];
                 let up = app.up();
-                app.begin_rollout(turn, op, &up, None);
+                app.begin_rollout(turn, Some(op), &up, None);
                 waits.push(Wait::Rollout { app: app.id });
             }
             UpdateHow::Rolling | UpdateHow::Recreate => {
@@ -97,6 +97,6 @@ impl App {
         for slot in self.slots.iter_mut().filter(|slot| slot.wish == Wish::Down) {
             slot.revision = revision;
         }
-        self.rollout = Some(Rollout::new(op, revision, turn.now, Some(fallback)));
+        self.rollout = Some(Rollout::new(Some(op), revision, turn.now, Some(fallback)));
     }
 }

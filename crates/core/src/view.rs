@@ -147,6 +147,8 @@ pub struct RestartCounts {
     pub memory: u32,
     /// `watch`.
     pub watch: u32,
+    /// A liveness probe failed.
+    pub health: u32,
     /// A new specification was rolled out.
     pub update: u32,
 }
@@ -154,8 +156,8 @@ pub struct RestartCounts {
 /// A rollout's progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolloutView {
-    /// The command behind it.
-    pub op: OpId,
+    /// The command behind it; none: a liveness probe.
+    pub op: Option<OpId>,
     /// What is rolled out.
     pub revision: Revision,
     /// Slots to renew.
@@ -189,7 +191,7 @@ impl RestartCounts {
     /// All of them, as PM2 counts.
     #[must_use]
     pub fn total(&self) -> u32 {
-        [self.crash, self.user, self.schedule, self.memory, self.watch, self.update]
+        [self.crash, self.user, self.schedule, self.memory, self.watch, self.health, self.update]
             .iter()
             .fold(0, |sum, n| sum.saturating_add(*n))
     }
@@ -200,6 +202,7 @@ impl RestartCounts {
             Cause::Schedule => &mut self.schedule,
             Cause::Memory => &mut self.memory,
             Cause::Watch => &mut self.watch,
+            Cause::Health => &mut self.health,
         };
         *count = count.saturating_add(1);
     }

@@ -1,5 +1,6 @@
 //! One process: `Spawning → Starting → Ready → Draining → Stopping`, then gone. From `Draining` on there is no way back.
 
+use crate::probe::{Gauges, Verdict};
 use crate::turn::Turn;
 use crate::{
     AppId, Drain, Effect, Leave, Notice, Now, Policy, ReadyHow, ReadyRule, Revision, SIGKILL, SlotId, Span,
@@ -49,6 +50,8 @@ pub(crate) struct Worker {
     /// When its process began, or was asked for as long as there is none.
     pub(crate) started: Now,
     pub(crate) said: Said,
+    #[serde(default)]
+    pub(crate) gauges: Gauges,
 }
 
 /// Whether a rollout's fate hangs on this worker.
@@ -93,6 +96,9 @@ pub(crate) enum Phase {
 pub(crate) struct Said {
     pub(crate) listening: bool,
     pub(crate) announced: bool,
+    /// By living for long enough.
+    #[serde(default)]
+    pub(crate) alive: bool,
 }
 
 /// What a due deadline of a worker means to those above it.
@@ -100,8 +106,6 @@ pub(crate) struct Said {
 pub(crate) enum Due {
     /// Nothing: the worker dealt with it.
     Handled,
-    /// It lived long enough to count as ready.
-    Alive,
     /// It was not ready in time.
     NotReady,
     /// It survives `SIGKILL`.
@@ -123,7 +127,15 @@ impl Worker {
     ) -> Self {
         let id = turn.next_worker();
         let phase = Phase::Spawning { replaces, ask_again: turn.now + SPAWN_AGAIN };
-        let worker = Self { id, revision, role, phase, started: turn.now, said: Said::default() };
+        let worker = Self {
+            id,
+            revision,
+            role,
+            phase,
+            started: turn.now,
+            said: Said::default(),
+            gauges: Gauges::default(),
+        };
         worker.ask(turn, place, replaces);
         worker
     }
@@ -131,7 +143,15 @@ impl Worker {
     /// A process that was found running.
     pub(crate) fn adopted(id: WorkerId, revision: Revision, pid: u32, now: Now) -> Self {
         let phase = Phase::Ready { pid, how: ReadyHow::Adopted };
-        Self { id, revision, role: Role::Regular, phase, started: now, said: Said::default() }
+        Self {
+            id,
+            revision,
+            role: Role::Regular,
+            phase,
+            started: now,
+            said: Said::default(),
+            gauges: Gauges::default(),
+        }
     }
 
     fn ask(&self, turn: &mut Turn<'_>, place: Place, replaces: Option<WorkerId>) {
@@ -148,7 +168,7 @@ impl Worker {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready { .. })
+        matches!(self.phase, Phase::Ready { .. }) && self.gauges.readiness.verdict != Verdict::Bad
     }
 
     /// It is on its way out.
@@ -196,11 +216,14 @@ impl Worker {
         turn.fx.notice(Notice::Spawned { app: place.app, slot: place.slot, worker: self.id, pid });
     }
 
-    /// What it said makes it ready.
+    /// What it said makes it ready (or fit to be asked, if there is a readiness probe).
     pub(crate) fn proof(&self, policy: &Policy) -> Option<ReadyHow> {
         let Phase::Starting { .. } = self.phase else { return None };
+        let alive = self.said.alive.then_some(ReadyHow::Alive);
         match policy.ready {
-            ReadyRule::Listening | ReadyRule::Spawned => self.said.listening.then_some(ReadyHow::Listening),
+            ReadyRule::Listening | ReadyRule::Spawned => {
+                self.said.listening.then_some(ReadyHow::Listening).or(alive)
+            }
             ReadyRule::Announced => self.said.announced.then_some(ReadyHow::Announced),
         }
     }
@@ -301,7 +324,7 @@ impl Worker {
     pub(crate) fn repeat(&self, turn: &mut Turn<'_>, place: Place, policy: &Policy) {
         match self.phase {
             Phase::Spawning { replaces, .. } => self.ask(turn, place, replaces),
-            Phase::Starting { .. } | Phase::Ready { .. } => {}
+            Phase::Starting { .. } | Phase::Ready { .. } => self.ask_again(turn),
             Phase::Draining { successor, leave, .. } => {
                 turn.fx.push(Effect::Drain { worker: self.id, successor, leave });
             }
@@ -331,7 +354,11 @@ impl Worker {
                 Due::Handled
             }
             Phase::Starting { until, .. } => match (policy.ready, listened) {
-                (ReadyRule::Spawned, _) | (ReadyRule::Listening, false) => Due::Alive,
+                (ReadyRule::Spawned, _) | (ReadyRule::Listening, false) => {
+                    *until = None;
+                    self.said.alive = true;
+                    Due::Handled
+                }
                 (ReadyRule::Listening, true) | (ReadyRule::Announced, _) => {
                     *until = None;
                     Due::NotReady

@@ -7,7 +7,7 @@ use crate::wire::Manners;
 use crate::witness::{Checked, Violation, promise, workers};
 use crate::world::{Memory, World};
 use skep_core::{
-    AppId, AppView, Backoff, Cause, Command, Condition, Dependency, Drain, ExitStatus, PhaseName, Policy,
+    AppId, AppView, Backoff, Cause, Command, Condition, Dependency, Drain, ExitStatus, PhaseName, Policy, Probe,
     ReadyRule, Revision, SlotId, Span, Status, Target, UpdateHow, WorkerId,
 };
 
@@ -91,7 +91,7 @@ impl History {
             Genre::Healthy => serve(world, &mut dice)?,
         }
         world.calm()?;
-        let quiet = world.run_until_quiet(CALM_MAX)?;
+        let quiet = world.run_until_quiet(CALM_MAX)? || world.asks();
         promise!(quiet, "it never comes to rest: {:?}", world.fleet.next_deadline());
         settled(world)?;
         Ok(std::mem::take(&mut world.sights))
@@ -185,7 +185,7 @@ fn serve(world: &mut World, dice: &mut Dice) -> Checked {
         // New slots have had no time to become ready while the next command already counts on them.
         world.run(Span::from_secs(if instances > before { 4 } else { 0 }))?;
     }
-    let quiet = world.run_until_quiet(CALM_MAX)?;
+    let quiet = world.run_until_quiet(CALM_MAX)? || world.asks();
     promise!(quiet, "healthy workers never come to rest");
     serving(world, app, instances as usize)
 }
@@ -273,12 +273,25 @@ fn policy(dice: &mut Dice) -> Policy {
         ]),
         listen_timeout: ms(*dice.of(&[0, 300, 3000])),
         alive_time: ms(*dice.of(&[0, 100])),
+        readiness: dice.percent(8).then(|| probe(dice)),
+        liveness: dice.percent(8).then(|| probe(dice)),
         overlap: dice.percent(80),
         max_surge: *dice.of(&[0, 1, 1, 2]),
         max_unavailable: *dice.of(&[0, 0, 1, 2]),
         drain: *dice.of(&[Drain::Migrate, Drain::Close, Drain::Signal]),
         drain_timeout: ms(*dice.of(&[0, 500, 1600])),
         ..Policy::default()
+    }
+}
+
+fn probe(dice: &mut Dice) -> Probe {
+    let ms = Span::from_millis;
+    Probe {
+        initial_delay: ms(*dice.of(&[0, 0, 200])),
+        interval: ms(*dice.of(&[2000, 10_000])),
+        timeout: ms(*dice.of(&[50, 1000])),
+        failure_threshold: *dice.of(&[1, 3]),
+        success_threshold: *dice.of(&[1, 1, 2]),
     }
 }
 
@@ -308,6 +321,7 @@ fn character(revision: Revision, salt: u64, dice: &mut Dice) -> Behaviour {
         5 => Behaviour::slow(dice.millis(5000)),
         6 => Behaviour { drains: Draining::Ignores, ..Behaviour::stubborn() },
         7 => Behaviour::stuck(dice.millis(50_000)),
+        9 => Behaviour { sick: Some(dice.millis(3000)), ..healthy(dice) },
         8 => Behaviour { stops: Some(dice.millis(3000)), ..healthy(dice) },
         _ => healthy(dice),
     }

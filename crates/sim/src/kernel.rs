@@ -2,8 +2,8 @@
 
 use crate::process::{Behaviour, Draining};
 use skep_core::{
-    AppId, Effect, Event, ExitStatus, Inventory, Leave, Now, Revision, SIGKILL, SeenWorker, SlotId, Span,
-    WorkerId,
+    AppId, Effect, Event, ExitStatus, Inventory, Leave, Now, ProbeKind, Revision, SIGKILL, SeenWorker,
+    SlotId, Span, WorkerId,
 };
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -25,6 +25,7 @@ struct Child {
     revision: Revision,
     pid: u32,
     behaviour: Behaviour,
+    born: Now,
     exited: Option<ExitStatus>,
     listening: bool,
     /// It was asked to drain or to stop.
@@ -38,6 +39,7 @@ enum Deed {
     Announce,
     ReportDrained,
     StopItself,
+    Answer { kind: ProbeKind, question: u32 },
     End(i32),
     Die(i32),
 }
@@ -64,12 +66,12 @@ impl Kernel {
                 break;
             }
             self.agenda.pop();
-            seen.extend(self.happen(worker, deed));
+            seen.extend(self.happen(now, worker, deed));
         }
         seen
     }
 
-    fn happen(&mut self, worker: WorkerId, deed: Deed) -> Option<Event> {
+    fn happen(&mut self, now: Now, worker: WorkerId, deed: Deed) -> Option<Event> {
         let child = self.children.get_mut(&worker).filter(|child| child.exited.is_none())?;
         match deed {
             Deed::Listen if child.leaving => None,
@@ -79,6 +81,11 @@ impl Kernel {
             }
             Deed::Announce => Some(Event::Announced { worker }),
             Deed::ReportDrained => Some(Event::Drained { worker }),
+            Deed::Answer { kind, question } => {
+                let sick = child.behaviour.sick.is_some_and(|after| child.born + after <= now);
+                let failure = (sick || !child.listening).then(|| "it is not well".to_owned());
+                Some(Event::Probed { worker, kind, question, failure })
+            }
             Deed::StopItself => Some(Event::StopsItself { worker }),
             Deed::End(code) => Some(self.end(worker, ExitStatus::Code(code))),
             Deed::Die(signal) => Some(self.end(worker, ExitStatus::Signal(signal))),
@@ -121,8 +128,10 @@ impl Kernel {
             self.schedule(now + at, worker, deed);
         }
         let (exited, listening, leaving) = (None, false, false);
-        self.children
-            .insert(worker, Child { app, slot, revision, pid, behaviour, exited, listening, leaving });
+        self.children.insert(
+            worker,
+            Child { app, slot, revision, pid, behaviour, born: now, exited, listening, leaving },
+        );
         vec![Event::Spawned { worker, pid }]
     }
 
@@ -154,6 +163,11 @@ impl Kernel {
             Draining::Reports(after) => self.schedule(now + after, worker, Deed::ReportDrained),
             Draining::Ends(after) => self.schedule(now + after, worker, Deed::End(0)),
         }
+    }
+
+    /// Puts a probe's question: the answer takes a moment.
+    pub fn probe(&mut self, now: Now, worker: WorkerId, kind: ProbeKind, question: u32) {
+        self.schedule(now + Span::from_millis(2), worker, Deed::Answer { kind, question });
     }
 
     /// Forgets a dead process.

@@ -19,6 +19,8 @@ pub struct Behaviour {
     pub drains: Draining,
     /// It handles the stop signal, and says so when it is asked to finish before a stop.
     pub stops_itself: bool,
+    /// From then on its probes fail.
+    pub sick: Option<Span>,
     /// It is gone so long after `SIGKILL` (a process that hangs in the kernel takes long).
     pub dies: Span,
 }
@@ -54,6 +56,7 @@ impl Behaviour {
             stops: Some(Span::from_millis(5)),
             drains: Draining::Ends(Span::from_millis(20)),
             stops_itself: false,
+            sick: None,
             dies: Span::from_millis(1),
         }
     }
@@ -82,6 +85,12 @@ impl Behaviour {
     #[must_use]
     pub fn slow(after: Span) -> Self {
         Self { listens: Some(after), announces: Some(after), ..Self::healthy() }
+    }
+
+    /// Listens, but its probes fail from that age on.
+    #[must_use]
+    pub fn sick(after: Span) -> Self {
+        Self { sick: Some(after), ..Self::healthy() }
     }
 
     /// Only `SIGKILL` ends it.

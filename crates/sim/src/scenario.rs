@@ -242,7 +242,12 @@ fn deed(effect: &Effect) -> Option<String> {
         Effect::Drain { worker, successor: None, .. } => Some(format!("drain {worker}")),
         Effect::CloseSlot { slot, .. } => Some(format!("close slot {slot}")),
         Effect::CloseApp { app } => Some(format!("close app {app}")),
-        Effect::Persist | Effect::Discard { .. } | Effect::Notice(_) | Effect::OpDone { .. } => None,
+        Effect::Probe { .. }
+        | Effect::Attend { .. }
+        | Effect::Persist
+        | Effect::Discard { .. }
+        | Effect::Notice(_)
+        | Effect::OpDone { .. } => None,
     }
 }
 

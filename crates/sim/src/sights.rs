@@ -1,6 +1,6 @@
 //! What was seen to happen, so that a test can tell whether its histories are worth anything.
 
-use skep_core::{Effect, Leave, Notice, Outcome, ReadyHow, Reason};
+use skep_core::{Effect, Leave, Notice, Outcome, ProbeKind, ReadyHow, Reason};
 use std::collections::BTreeSet;
 
 /// Kinds of things that happened.
@@ -8,16 +8,18 @@ use std::collections::BTreeSet;
 pub struct Sights(BTreeSet<&'static str>);
 
 /// Everything that can be seen: random histories must come across all of it.
-pub(crate) const ALL: [&str; 35] = [
+pub(crate) const ALL: [&str; 43] = [
     "app created",
     "app deleted",
     "close slot",
     "drain",
     "drain before a stop",
+    "attended again",
     "drain for a successor",
     "draining",
     "exited",
     "failed: dependency",
+    "failed: unready",
     "failed: exited",
     "failed: gave up",
     "failed: not ready",
@@ -31,10 +33,13 @@ pub(crate) const ALL: [&str; 35] = [
     "op rejected",
     "op superseded",
     "persist",
+    "probe: liveness",
+    "probe: readiness",
     "ready: adopted",
     "ready: alive",
     "ready: announced",
     "ready: listening",
+    "ready: probed",
     "rollout done",
     "rollout failed",
     "rollout started",
@@ -43,6 +48,9 @@ pub(crate) const ALL: [&str; 35] = [
     "spawn failed",
     "spawned",
     "waiting for another",
+    "unattended",
+    "unhealthy",
+    "unready",
     "waiting restart",
 ];
 
@@ -57,6 +65,10 @@ impl Sights {
             Effect::Drain { successor: None, .. } => "drain",
             Effect::Drain { successor: Some(_), .. } => "drain for a successor",
             Effect::CloseSlot { .. } => "close slot",
+            Effect::Probe { kind: ProbeKind::Readiness, .. } => "probe: readiness",
+            Effect::Probe { kind: ProbeKind::Liveness, .. } => "probe: liveness",
+            Effect::Attend { ready: true, .. } => "attended again",
+            Effect::Attend { ready: false, .. } => "unattended",
             Effect::Notice(notice) => notice_kind(notice),
             Effect::OpDone { outcome, .. } => outcome_kind(outcome),
             Effect::Spawn { .. }
@@ -90,6 +102,9 @@ fn notice_kind(notice: &Notice) -> &'static str {
         Notice::Ready { how: ReadyHow::Announced, .. } => "ready: announced",
         Notice::Ready { how: ReadyHow::Alive, .. } => "ready: alive",
         Notice::Ready { how: ReadyHow::Adopted, .. } => "ready: adopted",
+        Notice::Ready { how: ReadyHow::Probed, .. } => "ready: probed",
+        Notice::Unready { .. } => "unready",
+        Notice::Unhealthy { .. } => "unhealthy",
         Notice::NotReady { .. } => "not ready",
         Notice::Draining { .. } => "draining",
         Notice::Signalled { .. } => "signalled",
@@ -112,6 +127,7 @@ fn outcome_kind(outcome: &Outcome) -> &'static str {
         Outcome::Rejected(_) => "op rejected",
         Outcome::Failed(failure) => match failure.reason {
             Reason::Exited { .. } => "failed: exited",
+            Reason::Unready { .. } => "failed: unready",
             Reason::NotReady { .. } => "failed: not ready",
             Reason::SpawnFailed { .. } => "failed: spawn",
             Reason::GaveUp { .. } => "failed: gave up",

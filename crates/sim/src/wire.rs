@@ -115,7 +115,8 @@ fn sender(event: &Event) -> Sender {
         Event::Listening { .. }
         | Event::Announced { .. }
         | Event::Drained { .. }
-        | Event::StopsItself { .. } => Sender::Worker,
+        | Event::StopsItself { .. }
+        | Event::Probed { .. } => Sender::Worker,
         Event::Command { .. } | Event::Tick => Sender::Nobody,
     }
 }

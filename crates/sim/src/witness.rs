@@ -74,6 +74,7 @@ impl Witness {
             | Event::Announced { .. }
             | Event::Drained { .. }
             | Event::StopsItself { .. }
+            | Event::Probed { .. }
             | Event::Exited { .. }
             | Event::Seen(_)
             | Event::Tick => self.stopped.clone(),
@@ -82,6 +83,13 @@ impl Witness {
             match effect {
                 Effect::Spawn { worker, .. } => self.judge_spawn(after, *worker, effect, &stopped)?,
                 Effect::Signal { worker, .. } => judge_signal(before, after, *worker)?,
+                Effect::Probe { worker, .. } => {
+                    // It may be told to go in the same turn.
+                    let apps = before.apps();
+                    let mut known = apps.iter().flat_map(|app| &app.slots).flat_map(workers);
+                    let leaves = known.any(|known| known.id == *worker && ending(known));
+                    promise!(!leaves, "a question to {worker}, which is on its way out");
+                }
                 _ => {}
             }
         }

@@ -167,6 +167,13 @@ impl World {
         }
     }
 
+    /// Somebody is asked again and again, for ever.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        let rules = self.fleet.desired().apps.into_iter().map(|app| app.policy);
+        rules.into_iter().any(|rule| rule.readiness.is_some() || rule.liveness.is_some())
+    }
+
     fn next_moment(&self) -> Option<Now> {
         [self.kernel.next(), self.wire.next(), self.fleet.next_deadline()].into_iter().flatten().min()
     }
@@ -230,8 +237,12 @@ impl World {
                 }
                 Effect::Drain { worker, leave, .. } => self.kernel.drain(self.now, *worker, *leave),
                 Effect::Signal { worker, signal, .. } => self.kernel.signal(self.now, *worker, *signal),
+                Effect::Probe { worker, kind, question } => {
+                    self.kernel.probe(self.now, *worker, *kind, *question);
+                }
                 Effect::Discard { worker } => self.kernel.discard(*worker),
                 Effect::Persist
+                | Effect::Attend { .. }
                 | Effect::CloseSlot { .. }
                 | Effect::CloseApp { .. }
                 | Effect::Notice(_)
