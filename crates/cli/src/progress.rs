@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// So many ends of one slot's workers are told in full; then a word says that it goes on like that.
 const ENDS_TOLD: u32 = 3;
 
+/// So many workers of an app are told of one by one; the others are summed up at the end.
+const WORKERS_TOLD: u32 = 8;
+
 /// How a command's answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -37,6 +40,8 @@ pub(crate) struct Report {
     pub(crate) plan: Option<ApplyPlan>,
     /// How much of that is shown.
     pub(crate) shown: Shown,
+    /// How often each thing happened to workers of each app.
+    counts: BTreeMap<String, BTreeMap<&'static str, u32>>,
 }
 
 impl Report {
@@ -72,17 +77,59 @@ impl Report {
                 self.plan = Some(plan);
             }
             Progress::Notice(event) => {
+                if self.is_one_of_many(&event) {
+                    return;
+                }
                 if let Some(words) = self.words(&event) {
                     let (sign, color) = sign_of(event.kind);
                     output.sign(sign, color, &words);
                 }
             }
             Progress::Done(Done { app, message }) => {
+                self.sum_up(output);
                 output.sign("✔", AnsiColor::Green, &message);
                 self.reached(app);
             }
-            Progress::Failed(failed) => self.fail(failed, output),
+            Progress::Failed(failed) => {
+                self.sum_up(output);
+                self.fail(failed, output);
+            }
         }
+    }
+
+    /// Tells how many workers were not told of.
+    fn sum_up(&mut self, output: &Output) {
+        for words in self.sums() {
+            output.sign("•", AnsiColor::BrightBlack, &words);
+        }
+    }
+
+    /// One sentence an app: `web: 192 more started, 192 more ready`.
+    fn sums(&mut self) -> Vec<String> {
+        let sum = |(app, counts): (String, BTreeMap<&str, u32>)| {
+            let more = counts.into_iter().filter(|(_, count)| *count > WORKERS_TOLD);
+            let parts: Vec<String> =
+                more.map(|(what, count)| format!("{} more {what}", count - WORKERS_TOLD)).collect();
+            (!parts.is_empty()).then(|| format!("{app}: {}", parts.join(", ")))
+        };
+        std::mem::take(&mut self.counts).into_iter().filter_map(sum).collect()
+    }
+
+    /// Whether this is one of the many that are summed up.
+    fn is_one_of_many(&mut self, event: &Event) -> bool {
+        let what = match event.kind {
+            EventKind::WorkerSpawned => "started",
+            EventKind::WorkerReady => "ready",
+            EventKind::RolloutSlotDone => "renewed",
+            EventKind::WorkerDraining => "finishing what they have",
+            EventKind::WorkerStopping => "asked to stop",
+            EventKind::WorkerExited => "ended",
+            _ => return false, // Told in any case.
+        };
+        let app = event.app.clone().unwrap_or_default();
+        let count = self.counts.entry(app).or_default().entry(what).or_default();
+        *count += 1;
+        *count > WORKERS_TOLD
     }
 
     /// What is told of an event: a worker that ends again and again is told of a few times only.
@@ -179,6 +226,24 @@ mod tests {
         report.take(failed(ErrorCode::StartFailed), &QUIET);
         assert_eq!(report.result().unwrap_err().exit_code(), exit::FAILURE);
         assert_eq!(report.done, ["web"]);
+    }
+
+    #[test]
+    fn of_two_hundred_workers_a_few_are_told_of_and_the_others_summed_up() {
+        let mut report = Report::default();
+        let mut told = 0;
+        for slot in 0..200 {
+            for kind in [EventKind::WorkerSpawned, EventKind::WorkerReady] {
+                let event = Event::new(0, 0, kind, format!("web:{slot}"));
+                let event = Event { slot: Some(slot), app: Some("web".into()), ..event };
+                told += u32::from(!report.is_one_of_many(&event));
+            }
+        }
+        let failed = Event::new(0, 0, EventKind::WorkerNotReady, "web:7 is not ready");
+        assert!(!report.is_one_of_many(&failed), "trouble is always told");
+        assert_eq!(told, 2 * WORKERS_TOLD);
+        assert_eq!(report.sums(), ["web: 192 more ready, 192 more started"]);
+        assert!(report.sums().is_empty());
     }
 
     #[test]

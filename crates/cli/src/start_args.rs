@@ -3,7 +3,7 @@
 use crate::args::{APPEND, CronArg, off, value};
 use clap::Args;
 use skep_spec::{
-    Account, AppSpec, Balance, Bytes, Drain, ExecMode, Instances, LimitValue, Listen, LogType, Millis,
+    Account, AppSpec, Balance, Bytes, Drain, ExecMode, Instances, LimitValue, Listen, LogType, Millis, Probe,
     RawStart, Resource, ResourceLimit, Runtime, Share, Signal, SpecError, Umask, Watch, WatchAction, Zone,
 };
 
@@ -174,6 +174,13 @@ pub(crate) struct StartArgs {
     /// How long a worker may take to become ready [default: 3s]
     #[arg(long, value_name = "TIME", value_parser = value::<Millis>, help_heading = "Stops and reloads")]
     pub(crate) listen_timeout: Option<Millis>,
+    /// Ask each worker whether it can take work: /healthz, tcp or exec=COMMAND, with interval=, timeout=, failure_threshold=,
+    /// success_threshold=, initial_delay=, port=
+    #[arg(long, value_name = "PROBE", value_parser = value::<Probe>, help_heading = "Stops and reloads")]
+    pub(crate) readiness: Option<Probe>,
+    /// Ask each worker whether it is worth keeping; one that is not is replaced
+    #[arg(long, value_name = "PROBE", value_parser = value::<Probe>, help_heading = "Stops and reloads")]
+    pub(crate) liveness: Option<Probe>,
     /// How many workers more a reload may run at once: 1 or 25% [default: 1]
     #[arg(long, value_name = "N", value_parser = value::<Share>, help_heading = "Stops and reloads")]
     pub(crate) max_surge: Option<Share>,
@@ -346,6 +353,8 @@ impl StartArgs {
         spec.shutdown_with_message = self.shutdown_with_message;
         spec.wait_ready = self.wait_ready;
         set(&mut spec.listen_timeout, self.listen_timeout);
+        spec.readiness = self.readiness.clone();
+        spec.liveness = self.liveness.clone();
         set(&mut spec.max_surge, self.max_surge);
         set(&mut spec.max_unavailable, self.max_unavailable);
         set(&mut spec.drain, self.drain);

@@ -56,9 +56,9 @@ impl App {
         for slot in slots {
             let proofs = slot.workers().filter_map(|worker| Some((worker.id, worker.proof(policy)?)));
             for (id, how) in proofs.collect::<Vec<_>>() {
-                match slot.worker_mut(id).and_then(|worker| worker.asked_first(turn.now, policy, how)) {
-                    Some(how) => slot.worker_ready(turn, *app, id, how),
-                    None => {}
+                let Some(worker) = slot.worker_mut(id) else { continue };
+                if let Some(how) = worker.asked_first(turn.now, policy, how) {
+                    slot.worker_ready(turn, *app, id, how);
                 }
             }
             slot.begin_probes(turn.now, policy);

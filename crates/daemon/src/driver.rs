@@ -269,6 +269,8 @@ impl Driver {
                 self.spawn(crate::spawn::Order { worker, app, slot, index, revision, replaces });
             }
             Effect::Drain { worker, successor, leave } => self.drain(worker, successor, leave),
+            Effect::Probe { worker, kind, question } => self.probe(worker, kind, question),
+            Effect::Attend { worker, ready } => self.attend_to(worker, ready),
             Effect::Signal { worker, signal, tree } => self.signal(worker, signal, tree),
             Effect::Discard { worker } => self.discard(worker),
             Effect::CloseSlot { app, slot } => self.close_slot(app, slot),

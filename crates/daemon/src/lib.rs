@@ -32,6 +32,7 @@ mod patrol;
 mod pm2;
 mod policy;
 mod ports;
+mod probe;
 mod replies;
 mod server;
 mod shared_state;

@@ -31,8 +31,10 @@ impl Driver {
             Said::Closed { key } => self.unlistens(id, &key),
             Said::Exiting => self.mark_leaving(id),
             Said::Accepted(conn) => {
-                self.traffic.settled(conn);
-                self.update_load(id);
+                if !self.traffic.answered(conn) {
+                    self.traffic.settled(conn);
+                    self.update_load(id);
+                }
             }
             Said::Returned(returned) => self.returned(id, returned),
             Said::Message(json) => self.message_from(id, &json),
@@ -230,7 +232,8 @@ impl Driver {
             .map(crate::worker::Worker::id)
             .collect();
         // The wanted one first, then the least burdened.
-        able.sort_by_key(|id| (Some(*id) != first, self.traffic.pending(*id)));
+        let unready = |id: &WorkerId| self.workers.get(id).is_some_and(|worker| worker.unready);
+        able.sort_by_key(|id| (unready(id), Some(*id) != first, self.traffic.pending(*id)));
         for id in able {
             let conn = self.traffic.send(id, app, kind, except);
             let Some(channel) = self.channel_mut(id) else { continue };

@@ -153,12 +153,23 @@ fn describe(notice: &Notice, place: &str, event: &mut Event) -> (EventKind, Stri
                 ReadyHow::Announced => "it said so",
                 ReadyHow::Alive => "it stays alive",
                 ReadyHow::Adopted => "it was found running",
+                ReadyHow::Probed => "its probe says so",
             };
             (EventKind::WorkerReady, format!("{place} is ready: {how}"))
         }
         Notice::NotReady { worker, after, .. } => {
             event.worker = Some(worker.0);
             (EventKind::WorkerNotReady, format!("{place} is not ready after {after}"))
+        }
+        Notice::Unready { worker, reason, .. } => {
+            event.worker = Some(worker.0);
+            event.reason = Some(reason.clone());
+            (EventKind::WorkerNotReady, format!("{place} cannot take new connections: {reason}"))
+        }
+        Notice::Unhealthy { worker, reason, .. } => {
+            event.worker = Some(worker.0);
+            event.reason = Some(reason.clone());
+            (EventKind::WorkerNotReady, format!("{place} is not well and is replaced: {reason}"))
         }
         Notice::Draining { worker, .. } => {
             event.worker = Some(worker.0);

@@ -1,6 +1,6 @@
 //! From what the user asked for to the rules that the core decides by.
 
-use skep_core::{Backoff, Condition, Dependency, Drain, Policy, ReadyRule, Span};
+use skep_core::{Backoff, Condition, Dependency, Drain, Policy, Probe, ReadyRule, Span};
 use skep_spec::{AppSpec, Millis, Runtime};
 
 /// The rules for an app whose `runtime` is decided (never `auto`) and that has `instances` slots.
@@ -19,6 +19,8 @@ pub(crate) fn policy(spec: &AppSpec, runtime: Runtime, instances: u32) -> Policy
         kill_timeout,
         kill_tree: spec.treekill,
         ready: ready_rule(spec, runtime),
+        readiness: spec.readiness.as_ref().map(probe),
+        liveness: spec.liveness.as_ref().map(probe),
         listen_timeout: span(spec.listen_timeout),
         alive_time: defaults.alive_time,
         // A program that binds by itself would find its port taken by its predecessor.
@@ -48,6 +50,16 @@ fn ready_rule(spec: &AppSpec, runtime: Runtime) -> ReadyRule {
         Runtime::Node | Runtime::Bindshare | Runtime::Auto => ReadyRule::Listening,
         // Whether such a program listens cannot be seen from outside without probing.
         Runtime::Fd | Runtime::SelfBind => ReadyRule::Spawned,
+    }
+}
+
+fn probe(probe: &skep_spec::Probe) -> Probe {
+    Probe {
+        initial_delay: span(probe.initial_delay),
+        interval: span(probe.interval),
+        timeout: span(probe.timeout),
+        failure_threshold: probe.failure_threshold,
+        success_threshold: probe.success_threshold,
     }
 }
 

@@ -304,7 +304,8 @@ impl Driver {
         for (_, entry) in self.ports.of(app) {
             let label = &entry.label;
             let live = workers.values().any(|worker| {
-                worker.app == app && worker.slot == slot && !worker.leaving && worker.listens.contains(label)
+                let here = worker.app == app && worker.slot == slot;
+                here && !worker.leaving && !worker.unready && worker.listens.contains(label)
             });
             entry.group.set_live(slot, live);
         }

@@ -47,7 +47,7 @@ pub(crate) fn session_key(worker: WorkerId) -> Vec<u8> {
 
 /// Why a worker could not even be tried.
 #[derive(Debug, thiserror::Error)]
-enum SpawnError {
+pub(crate) enum SpawnError {
     #[error("cannot {what}: {source}")]
     Io { what: &'static str, source: io::Error },
     #[error("{0}")]
@@ -201,7 +201,7 @@ fn request(spec: &AppSpec, launch: &Launch, identity: &Identity) -> Result<Spawn
     Ok(request)
 }
 
-fn credentials(spec: &AppSpec) -> Result<Option<Credentials>, SpawnError> {
+pub(crate) fn credentials(spec: &AppSpec) -> Result<Option<Credentials>, SpawnError> {
     if spec.uid.is_none() && spec.gid.is_none() {
         return Ok(None);
     }

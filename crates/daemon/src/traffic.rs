@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use skep_core::{AppId, WorkerId};
 use skep_node_ipc::{ConnId, ConnectionKind};
+use tokio::sync::oneshot;
 
 /// A connection that a worker was sent and has not answered for.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub(crate) struct Traffic {
     sent: BTreeMap<ConnId, Sent>,
     pending: BTreeMap<WorkerId, usize>,
     successors: BTreeMap<WorkerId, WorkerId>,
+    /// Probes' connections, and who waits for them to be taken.
+    knocks: BTreeMap<ConnId, oneshot::Sender<()>>,
 }
 
 impl Traffic {
@@ -40,8 +43,23 @@ impl Traffic {
         conn
     }
 
+    /// Numbers a probe's connection. It is nobody's load, and if the worker does not take it, nobody else shall.
+    pub(crate) fn knock(&mut self, accepted: oneshot::Sender<()>) -> ConnId {
+        self.next += 1;
+        // Whoever waited for an earlier one may have given up.
+        self.knocks.retain(|_, waiting| !waiting.is_closed());
+        self.knocks.insert(ConnId(self.next), accepted);
+        ConnId(self.next)
+    }
+
+    /// True if this was a probe's connection that has been taken.
+    pub(crate) fn answered(&mut self, conn: ConnId) -> bool {
+        self.knocks.remove(&conn).map(|waiting| waiting.send(())).is_some()
+    }
+
     /// The worker answered, one way or the other.
     pub(crate) fn settled(&mut self, conn: ConnId) -> Option<Sent> {
+        self.knocks.remove(&conn);
         let sent = self.sent.remove(&conn)?;
         if let Some(pending) = self.pending.get_mut(&sent.worker) {
             *pending -= 1;

@@ -97,5 +97,6 @@ fn word(cause: Cause) -> &'static str {
         Cause::Schedule => "schedule",
         Cause::Memory => "memory",
         Cause::Watch => "watch",
+        Cause::Health => "health",
     }
 }

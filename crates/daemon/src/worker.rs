@@ -1,13 +1,13 @@
 //! A worker at the edge: its descriptors and what is known of it beside the core's view.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use skep_core::{AppId, Event, Revision, SlotId, WorkerId};
+use skep_core::{AppId, Event, ProbeKind, Revision, SlotId, WorkerId};
 use skep_keeper::wire::Request;
 use skep_logs::{Progress, Source, Stream, StreamId};
 use skep_node_ipc::{Generation, Session, SessionState};
@@ -91,6 +91,10 @@ pub(crate) struct Worker {
     pub(crate) listens: BTreeSet<String>,
     /// It was asked to go: no connection is given to it any more.
     pub(crate) leaving: bool,
+    /// Its readiness probe says no: it is given connections only if nobody else is there.
+    pub(crate) unready: bool,
+    /// Questions under way.
+    questions: BTreeMap<ProbeKind, AbortHandle>,
     /// Its process ended.
     pub(crate) exited: bool,
     /// Its own `listening` was passed on to the core.
@@ -122,6 +126,8 @@ impl Worker {
             notifier: None,
             listens: BTreeSet::new(),
             leaving: false,
+            unready: false,
+            questions: BTreeMap::new(),
             exited: false,
             told_listening: false,
             cpu_seen: None,
@@ -141,11 +147,18 @@ impl Worker {
     pub(crate) fn own(&mut self, task: AbortHandle) {
         self.tasks.push(task);
     }
+
+    /// A probe's question under way, instead of the last one.
+    pub(crate) fn asks(&mut self, kind: ProbeKind, task: AbortHandle) {
+        if let Some(last) = self.questions.insert(kind, task) {
+            last.abort();
+        }
+    }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        for task in self.tasks.iter().chain(self.questions.values()) {
             task.abort();
         }
     }

@@ -7,8 +7,8 @@ use crate::wire::Manners;
 use crate::witness::{Checked, Violation, promise, workers};
 use crate::world::{Memory, World};
 use skep_core::{
-    AppId, AppView, Backoff, Cause, Command, Condition, Dependency, Drain, ExitStatus, PhaseName, Policy, Probe,
-    ReadyRule, Revision, SlotId, Span, Status, Target, UpdateHow, WorkerId,
+    AppId, AppView, Backoff, Cause, Command, Condition, Dependency, Drain, ExitStatus, PhaseName, Policy,
+    Probe, ReadyRule, Revision, SlotId, Span, Status, Target, UpdateHow, WorkerId,
 };
 
 /// What kind of a history.

@@ -1,8 +1,8 @@
 //! [`AppSpec`]: all that one app was asked to be.
 
 use crate::{
-    Account, Balance, Bytes, Cron, DependsOn, Drain, ExecMode, Instances, Listen, LogType, Millis, Resource,
-    ResourceLimit, Rotation, Runtime, Schedule, Share, Signal, Umask, Watch, WatchAction, Zone,
+    Account, Balance, Bytes, Cron, DependsOn, Drain, ExecMode, Instances, Listen, LogType, Millis, Probe,
+    Resource, ResourceLimit, Rotation, Runtime, Schedule, Share, Signal, Umask, Watch, WatchAction, Zone,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -138,6 +138,12 @@ pub struct AppSpec {
     pub wait_ready: bool,
     /// A worker that is not ready after so long is taken as ready by a start, as failed by a reload. Default: 3 s.
     pub listen_timeout: Millis,
+    /// Whether a worker can take work: before it is ready, and as long as it runs. Default: not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Probe>,
+    /// Whether a worker is worth keeping; one that is not is replaced as in a reload. Default: not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Probe>,
     /// How many workers more than `instances` a reload may run at once, as a number or a percentage. Default: 1.
     pub max_surge: Share,
     /// How many workers fewer than `instances` a reload may leave, as a number or a percentage. Default: 0.
@@ -236,6 +242,8 @@ impl Default for AppSpec {
             shutdown_with_message: false,
             wait_ready: false,
             listen_timeout: Millis(3_000),
+            readiness: None,
+            liveness: None,
             max_surge: Share::Count(1),
             max_unavailable: Share::Count(0),
             drain: Drain::Migrate,

@@ -16,6 +16,7 @@ impl AppSpec {
         self.validate_program()?;
         self.validate_env()?;
         self.validate_sharing()?;
+        self.validate_probes()?;
         self.validate_schedules()?;
         self.validate_renewals()?;
         self.validate_limits()

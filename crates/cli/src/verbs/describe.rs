@@ -133,6 +133,9 @@ fn changed(spec: &AppSpec) -> Vec<(&'static str, String)> {
     add("kill timeout", spec.kill_timeout != usual.kill_timeout, spec.kill_timeout.to_string());
     add("ready when", spec.wait_ready, "it says so".to_owned());
     add("listen timeout", spec.listen_timeout != usual.listen_timeout, spec.listen_timeout.to_string());
+    for (title, probe) in [("readiness", &spec.readiness), ("liveness", &spec.liveness)] {
+        add(title, probe.is_some(), probe.as_ref().map(skep_spec::Probe::summary).unwrap_or_default());
+    }
     add("max surge", spec.max_surge != usual.max_surge, spec.max_surge.to_string());
     let unavailable = spec.max_unavailable;
     add("max missing", unavailable != usual.max_unavailable, unavailable.to_string());
