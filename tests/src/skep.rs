@@ -277,10 +277,10 @@ impl Skep {
 
 impl Drop for Skep {
     fn drop(&mut self) {
-        for _ in 0..3 {
-            // Parents first would be neater, yet a keeper has no say in being killed: what it started carries the mark.
+        // What they started carries the mark. Stopped first: a daemon whose keeper is killed would start another one.
+        for signal in [Signal::STOP, Signal::STOP, Signal::KILL, Signal::KILL, Signal::KILL] {
             for pid in self.processes() {
-                drop(process::signal(pid, Signal::KILL));
+                drop(process::signal(pid, signal));
             }
         }
         if std::thread::panicking()
