@@ -288,7 +288,16 @@ module.exports = ({ cluster, disconnect, liveServers, nameOf, say, sessionsOf, s
 
     // --- The end
 
+    /** Functions that the package's `schedule` runs just now: their end is told over the channel. */
+    function jobsUnderWay() {
+      const jobs = process[Symbol.for('skep.jobs')]
+      if (!jobs || jobs.count === 0) return false
+      jobs.idle = guarded(finish)
+      return true
+    }
+
     function finish() {
+      if (jobsUnderWay()) return
       if (finished) return
       finished = true
       clearInterval(sweeper)

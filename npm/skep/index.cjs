@@ -10,7 +10,9 @@ const { LimitError, Limiter } = require('./lib/limiter.cjs')
 const { Locks } = require('./lib/locks.cjs')
 const { SharedMap } = require('./lib/map.cjs')
 const { Flights } = require('./lib/once.cjs')
+const { makePool } = require('./lib/pool.cjs')
 const { Queue } = require('./lib/queue.cjs')
+const { schedule } = require('./lib/schedule.cjs')
 const { Worker } = require('./lib/worker.cjs')
 
 /** One object a name: `counter('a') === counter('a')`. */
@@ -48,8 +50,10 @@ const locks = {
   query: () => theLocks().query()
 }
 
+const pool = makePool(locks)
 const worker = new Worker({ lead: (name, elected) => theLocks().lead(name, elected) })
 
 module.exports = {
-  LimitError, atomic, channel, counter, leaderboard, limiter, locks, map, once, queue, worker
+  LimitError, atomic, channel, counter, leaderboard, limiter, locks, map, once, pool, queue, schedule,
+  worker
 }

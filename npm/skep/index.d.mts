@@ -227,12 +227,92 @@ export interface Atomic {
 
 export function atomic (): Atomic
 
+/** One run of a scheduled function. */
+export interface Run {
+  /** The same for every attempt: the idempotency key. */
+  readonly id: string
+  readonly job: string
+  /** The time that it is for; it may have begun later. */
+  readonly scheduledAt: Date
+  /** From 1. */
+  readonly attempt: number
+  /** The fencing token: above every one given before. Have what you protect refuse a lower one. */
+  readonly token: number
+  /** Somebody asked for it by `skep jobs run`. */
+  readonly manual: boolean
+  /** Aborts when the run took longer than its timeout, or was cancelled or replaced. */
+  readonly signal: AbortSignal
+}
+
+export interface ScheduleOptions {
+  /** A name of the IANA database. Default: the machine's zone. */
+  timezone?: string
+  /** Each run begins up to so much later, by chance. */
+  jitter?: Duration
+  /** If the run before is still under way: skip this one, wait, end that one, or run both. Default `'forbid'`. */
+  overlap?: 'forbid' | 'queue' | 'replace' | 'allow'
+  /** Fire times while nobody was there. Default `'skip'`; for a single date `'once'`. */
+  missed?: 'skip' | 'once' | 'all'
+  /** With `missed: 'all'`, so many at most. Default 10. */
+  missedLimit?: number
+  /** Then `signal` aborts and the run counts as failed. Default: never. */
+  timeout?: Duration
+  /** A run that failed is tried again so often. Default 0. */
+  retries?: number
+  /** The rest before the first retry; it doubles each time. Default 1 s. */
+  backoff?: Duration
+  backoffMax?: Duration
+  /** A run whose worker was killed: `'record'` (at most once) or `'rerun'` (at least once). Default `'record'`. */
+  onLost?: 'record' | 'rerun'
+  /** So many runs are remembered. Default 100. */
+  keep?: number
+}
+
+export interface Scheduled {
+  readonly name: string
+  /** Resolves when the supervisor has it; rejects if it makes no sense. */
+  readonly ready: Promise<void>
+  stop (): void
+}
+
+/** Has `fn` called by the clock, in one worker of the app; what it returns is kept in the history. */
+export function schedule (
+  name: string,
+  when: string | Date | { every: Duration } | { at: Date | string } | { cron: string },
+  fn: (run: Run) => unknown,
+  options?: ScheduleOptions
+): Scheduled
+/** The function of a job that the app's file declares (`function: name`). */
+export function schedule (name: string, fn: (run: Run) => unknown): Scheduled
+
+export interface PoolOptions {
+  /** Calls at one time, over all workers and pools that share the state. Default: as many as there are processors. */
+  workers?: number
+  /** A call that takes longer is ended. Default: never. */
+  timeout?: Duration
+}
+
+/** Heavy functions off the event loop, in child processes. */
+export interface Pool {
+  /**
+   * Calls the file's default export, or the export `name`, with a copy of `data` (what V8 can serialize, buffers too).
+   * `timeout` and `signal` end the child process. A crash rejects this call alone: `ERR_SKEP_POOL_CRASH`.
+   */
+  run<R = unknown> (data?: unknown, options?: { name?: string, timeout?: Duration, signal?: AbortSignal }): Promise<R>
+  readonly size: { children: number, idle: number, waiting: number }
+  /** Ends the children; calls under way fail. */
+  close (): void
+}
+
+/** A pool for the functions of a file: a path (from the working directory) or a `file:` URL. */
+export function pool (file: string | URL, options?: PoolOptions): Pool
+
 export const worker: {
   /** The worker's id; 0 without skep. */
   readonly id: number
   /** Exactly one worker leads; another takes over when it ends. */
   readonly isLeader: boolean
-  onLeader (fn: () => void): void
+  onLeader (fn: (token: number) => void): void
 }
 
 declare const skep: typeof import("./index.mjs")

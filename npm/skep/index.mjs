@@ -1,4 +1,5 @@
 import skep from './index.cjs'
 
-export const { LimitError, atomic, channel, counter, leaderboard, limiter, locks, map, once, queue, worker } = skep
+export const { LimitError, atomic, channel, counter, leaderboard, limiter, locks, map, once, pool, queue, schedule,
+  worker } = skep
 export default skep

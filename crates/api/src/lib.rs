@@ -12,6 +12,7 @@ mod apply;
 pub mod client;
 mod error;
 mod event;
+mod job;
 mod log;
 mod openapi;
 mod pm2;
@@ -25,6 +26,7 @@ mod view;
 pub use apply::{Action, ApplyApps, ApplyMode, ApplyPlan, FieldChange, PlannedApp, Prune};
 pub use error::{ErrorBody, ErrorCode, ErrorEnvelope};
 pub use event::{Event, EventKind};
+pub use job::{JobAct, JobHistoryQuery, JobRun, JobState, JobView};
 pub use log::{LogLine, Stream};
 pub use openapi::openapi;
 pub use pm2::{SendText, Trigger, TriggerReply};
@@ -38,5 +40,5 @@ pub use state::{
     ChangeState, STATE_ENTRIES_DEFAULT, StateChange, StateChanged, StateConfig, StateEntry, StateFile,
     StateHolder, StateKind, StateLock, StateName, StateQuery, StateQueue, StateStats, StateView,
 };
-pub use target::{Known, Pick, Target, TargetError, decode_targets, encode_targets};
+pub use target::{Known, Pick, Target, TargetError, decode_name, decode_targets, encode_targets};
 pub use view::{AppView, DaemonView, ExitView, ListenerView, QueueView, RolloutView, SlotView, Status};

@@ -1,8 +1,9 @@
 //! The OpenAPI 3.1 document, written from the table of routes and the types' own schemas.
 
 use crate::{
-    Act, AppView, AppsQuery, CreateApp, DaemonView, ErrorEnvelope, Event, EventsQuery, LogLine, LogsQuery,
-    Progress, ROUTES, Route, RouteSpec, ScaleApp, SendSignal,
+    Act, AppView, AppsQuery, CreateApp, DaemonView, ErrorEnvelope, Event, EventsQuery, JobAct,
+    JobHistoryQuery, JobRun, JobView, LogLine, LogsQuery, Progress, ROUTES, Route, RouteSpec, ScaleApp,
+    SendSignal,
 };
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
@@ -76,6 +77,18 @@ fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
         | Route::ShowStateConfig
         | Route::ConfigureState => state_shape(route, schemas, none),
         Route::StopDaemon => Shape { json: Some(json_object()), ..none },
+        Route::ListJobs => Shape { json: Some(Vec::<JobView>::json_schema(schemas)), ..none },
+        Route::ShowJob => Shape { json: Some(schemas.subschema_for::<JobView>()), ..none },
+        Route::ActOnJob => Shape {
+            body: Some(schemas.subschema_for::<JobAct>()),
+            json: Some(schemas.subschema_for::<JobView>()),
+            ..none
+        },
+        Route::JobHistory => Shape {
+            query: Some(JobHistoryQuery::json_schema(schemas)),
+            json: Some(Vec::<JobRun>::json_schema(schemas)),
+            ..none
+        },
         Route::OpenApi => Shape { json: Some(json_object()), ..none },
     }
 }
@@ -168,11 +181,14 @@ fn operation(spec: &RouteSpec, schemas: &mut SchemaGenerator) -> Value {
                 "Names, ids, namespaces, /patterns/ or all; several are separated by commas. Each is \
                 percent-encoded, its own commas and slashes too."
             }
+            "job" => {
+                "A job's name, percent-encoded; with its app's in front (`app/job`) where it is not unique."
+            }
             _ => "A worker's id.",
         };
         parameters.push(json!({
             "name": name, "in": "path", "required": true, "description": description,
-            "schema": { "type": if name == "target" { "string" } else { "integer" } },
+            "schema": { "type": if matches!(name, "target" | "job") { "string" } else { "integer" } },
         }));
     }
     if let Some(query) = shape.query {

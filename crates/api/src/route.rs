@@ -74,6 +74,14 @@ pub enum Route {
     ShowStateConfig,
     /// Change how the shared state is kept.
     ConfigureState,
+    /// All jobs.
+    ListJobs,
+    /// One job.
+    ShowJob,
+    /// Run, pause, resume a job, or end its runs.
+    ActOnJob,
+    /// A job's last runs.
+    JobHistory,
     /// The OpenAPI document.
     OpenApi,
 }
@@ -180,6 +188,10 @@ pub const ROUTES: &[RouteSpec] = &[
     post(Route::RestoreState, "/v1/state/restore", "Puts a backup in place of the shared state, at once."),
     get(Route::ShowStateConfig, "/v1/state/config", "How the shared state is kept."),
     post(Route::ConfigureState, "/v1/state/config", "Changes how the shared state is kept."),
+    get(Route::ListJobs, "/v1/jobs", "All jobs, by name."),
+    get(Route::ShowJob, "/v1/jobs/{job}", "One job."),
+    post(Route::ActOnJob, "/v1/jobs/{job}", "Runs, pauses, resumes a job, or ends its runs."),
+    get(Route::JobHistory, "/v1/jobs/{job}/history", "A job's last runs, the newest first."),
     get(Route::OpenApi, "/v1/openapi.json", "This document."),
 ];
 

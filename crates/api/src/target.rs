@@ -223,6 +223,17 @@ pub fn encode_targets<S: AsRef<str>>(targets: &[S]) -> String {
     encoded.join(",")
 }
 
+/// One name out of a path's segment.
+///
+/// # Errors
+/// When it is not UTF-8.
+pub fn decode_name(segment: &str) -> Result<String, ErrorBody> {
+    percent_decode_str(segment).decode_utf8().map(std::borrow::Cow::into_owned).map_err(|_| {
+        ErrorBody::new(ErrorCode::BadRequest, format!("name {segment:?} is not UTF-8"))
+            .with_hint("percent-encode the name's UTF-8 bytes")
+    })
+}
+
 /// The targets of a path segment, in reverse of [`encode_targets`].
 pub fn decode_targets(segment: &str) -> Result<Vec<Target>, ErrorBody> {
     segment

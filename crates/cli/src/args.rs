@@ -109,6 +109,8 @@ pub(crate) enum Verb {
     Logs(LogsCommand),
     /// Show what happens to apps and workers
     Events(EventsCommand),
+    /// Look at, run and pause jobs: what runs by the clock
+    Jobs(crate::verbs::jobs::JobsCommand),
     /// Print an app's environment
     Env(LookCommand),
     /// Print process ids, one a line

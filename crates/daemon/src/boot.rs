@@ -42,6 +42,9 @@ struct Sorted {
     /// Descriptors of workers.
     workers: BTreeMap<WorkerId, Stored>,
     progress: BTreeMap<WorkerId, Progressed>,
+    /// Outputs of jobs that are commands.
+    job_pipes: BTreeMap<u64, std::os::fd::OwnedFd>,
+    same_keeper: bool,
 }
 
 fn sort(stored: Vec<Stored>) -> Sorted {
@@ -57,6 +60,10 @@ fn sort(stored: Vec<Stored>) -> Sorted {
             sorted.door = Some(item);
         } else if item.key == AGENDA_KEY {
             sorted.agenda = Some(item);
+        } else if item.key == crate::jobs::SAME_KEEPER_KEY {
+            sorted.same_keeper = true;
+        } else if let Some(token) = crate::jobs::stored_token(&key) {
+            sorted.job_pipes.extend(item.fds.into_iter().next().map(|pipe| (token, pipe)));
         } else if key.starts_with("l:") {
             sorted.ports.push(item);
         } else if let Some(worker) = number("w:") {
@@ -130,6 +137,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         }
         let door = sorted.door.take().and_then(|door| door.fds.into_iter().next());
         driver.take_back_door(door, &inventory.children);
+        let (same_keeper, job_pipes) = (sorted.same_keeper, std::mem::take(&mut sorted.job_pipes));
         let asked_again = effects.iter().filter_map(|effect| match effect {
             Effect::Spawn { worker, .. } => Some(*worker),
             _ => None,
@@ -155,6 +163,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         for id in ids {
             driver.check_listening(id);
         }
+        driver.begin_jobs(same_keeper, job_pipes);
         for signal in inventory.signals {
             driver.on_signal(signal);
         }

@@ -80,6 +80,7 @@ pub(crate) struct Driver {
     pub(crate) shared_state: SharedState,
     pub(crate) door: crate::door::Door,
     pub(crate) triggers: Triggers,
+    pub(crate) board: crate::jobs::Board,
     pub(crate) capture: skep_logs::Capture,
     pub(crate) capture_wake: Rc<Notify>,
     /// Workers that are gone with lines still to be written, and in how many streams.
@@ -173,6 +174,7 @@ impl Driver {
                 shared_state: SharedState::default(),
                 door: crate::door::Door::default(),
                 triggers: Triggers::default(),
+                board: crate::jobs::Board::default(),
                 capture: parts.capture,
                 capture_wake: Rc::new(Notify::new()),
                 unwritten: BTreeMap::new(),
@@ -212,6 +214,7 @@ impl Driver {
         }
         self.handling = false;
         self.deadline_wake.notify_one();
+        self.sync_jobs();
         self.check_foreground();
     }
 
@@ -241,6 +244,7 @@ impl Driver {
         self.handling = false;
         self.drain_queue();
         self.deadline_wake.notify_one();
+        self.sync_jobs();
         Ok(())
     }
 

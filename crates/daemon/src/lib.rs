@@ -20,6 +20,7 @@ mod door;
 mod drain;
 mod driver;
 mod foreground;
+mod jobs;
 mod journal;
 mod keeper;
 mod launch;

@@ -11,6 +11,7 @@ use skep_spec::AppSpec;
 
 use crate::driver::Driver;
 use crate::pm2::Meaning;
+use crate::jobs::FromFunctions;
 use crate::ports::Wanted;
 
 impl Driver {
@@ -41,6 +42,13 @@ impl Driver {
             // Sent by the app to a primary that has no use for it; closing it here is what Node's own does with
             // a handle that nobody takes.
             Said::Handle { .. } => {}
+            Said::Schedule(skep_node_ipc::skep::Schedule { name, schedule }) => {
+                self.on_functions(id, FromFunctions::Schedule { name, schedule });
+            }
+            Said::Unschedule { name } => self.on_functions(id, FromFunctions::Unschedule { name }),
+            Said::Ran(skep_node_ipc::skep::Ran { token, ok, result, refused }) => {
+                self.on_functions(id, FromFunctions::Ran { token, ok, result, refused });
+            }
             Said::Dropped(dropped) => {
                 crate::diary::note(format_args!(
                     "worker {id} said something that was not understood: {dropped:?}"

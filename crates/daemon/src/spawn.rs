@@ -187,9 +187,24 @@ pub(crate) fn role(spec: &AppSpec, runtime: Runtime) -> NodeRole {
 }
 
 fn request(spec: &AppSpec, launch: &Launch, identity: &Identity) -> Result<Spawn, SpawnError> {
+    let note = serde_json::to_vec(identity).expect("plain data with string keys is always JSON");
+    fill(spec, launch, u64::from(identity.worker.0), note)
+}
+
+/// The order for another program of an app: its user, limits and directory.
+pub(crate) fn request_for(
+    spec: &AppSpec,
+    launch: &Launch,
+    child: u64,
+    note: Vec<u8>,
+) -> Result<Spawn, String> {
+    fill(spec, launch, child, note).map_err(|error| error.to_string())
+}
+
+fn fill(spec: &AppSpec, launch: &Launch, child: u64, note: Vec<u8>) -> Result<Spawn, SpawnError> {
     let bytes = |text: &String| text.clone().into_bytes();
-    let mut request = Spawn::new(u64::from(identity.worker.0), launch.argv.iter().map(bytes).collect());
-    request.note = serde_json::to_vec(identity).expect("plain data with string keys is always JSON");
+    let mut request = Spawn::new(child, launch.argv.iter().map(bytes).collect());
+    request.note = note;
     request.env = launch.env.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect();
     request.cwd = bytes(&spec.cwd);
     request.credentials = credentials(spec)?;

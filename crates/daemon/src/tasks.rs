@@ -74,6 +74,7 @@ async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result
     tokio::task::spawn_local(cron::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(memory::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(watching::serve(Rc::clone(&driver)));
+    tokio::task::spawn_local(crate::jobs::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(server::serve(Rc::clone(&driver), control));
     if let Some(file) = &options.run {
         let mut driver = driver.borrow_mut();

@@ -11,7 +11,7 @@ use skep_core::{AppId, Event, ProbeKind, Revision, SlotId, WorkerId};
 use skep_keeper::wire::Request;
 use skep_logs::{Progress, Source, Stream, StreamId};
 use skep_node_ipc::{Generation, Session, SessionState};
-use skep_spec::AppSpec;
+use skep_spec::{AppSpec, Schedule};
 use skep_sys::seccomp::Notifier;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -44,6 +44,9 @@ pub(crate) struct Progressed {
     pub(crate) listens: BTreeSet<String>,
     /// What it told of itself.
     pub(crate) told: crate::pm2::Told,
+    /// Functions for jobs that it has registered, with their schedules.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) functions: BTreeMap<String, Option<Schedule>>,
 }
 
 /// The read ends of a worker's standard output and standard error.
@@ -89,6 +92,8 @@ pub(crate) struct Worker {
     pub(crate) notifier: Option<Rc<Notifier>>,
     /// Labels of the addresses that it listens on.
     pub(crate) listens: BTreeSet<String>,
+    /// Functions for jobs that it has registered, with their schedules.
+    pub(crate) functions: BTreeMap<String, Option<Schedule>>,
     /// It was asked to go: no connection is given to it any more.
     pub(crate) leaving: bool,
     /// Its readiness probe says no: it is given connections only if nobody else is there.
@@ -125,6 +130,7 @@ impl Worker {
             told: crate::pm2::Told::default(),
             notifier: None,
             listens: BTreeSet::new(),
+            functions: BTreeMap::new(),
             leaving: false,
             unready: false,
             questions: BTreeMap::new(),
@@ -187,6 +193,7 @@ impl Driver {
     ) -> io::Result<()> {
         if !worker.exited {
             worker.listens = progress.listens;
+            worker.functions = progress.functions;
         }
         worker.told = progress.told;
         if let Some(channel) = &mut worker.channel {
@@ -264,6 +271,7 @@ impl Driver {
             session: worker.channel.as_ref().map(|channel| channel.session().state().clone()),
             listens: worker.listens.clone(),
             told: worker.told.clone(),
+            functions: worker.functions.clone(),
         };
         let note = serde_json::to_vec(&progress).expect("plain data with string keys is always JSON");
         self.ask(&Request::Store { key: session_key(id), note });

@@ -93,6 +93,18 @@ pub struct Backoff {
     pub most_ms: u64,
 }
 
+impl Kind {
+    /// In one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Function => "function",
+            Self::Command => "command",
+            Self::Http => "http",
+        }
+    }
+}
+
 impl Backoff {
     /// The wait before this attempt; the first retry is attempt 2.
     #[must_use]

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use crate::job::{Job, mix};
 use crate::{
-    Deadlines, Effect, Event, JobId, JobView, Moment, Place, Record, Seat, UnixMs, WhenProblem, Why,
+    Deadlines, Effect, Event, JobId, JobView, Moment, Place, Record, RunId, Seat, UnixMs, WhenProblem, Why,
 };
 
 /// Everything that is decided about jobs.
@@ -246,9 +246,19 @@ impl Jobs {
         self.jobs.get(job).map(JobView::of)
     }
 
-    /// There is nothing to decide: no job at all.
+    /// Every job that is known, by name only.
+    pub fn ids(&self) -> impl Iterator<Item = &JobId> {
+        self.jobs.keys()
+    }
+
+    /// The run that was started there with this token.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
+    pub fn run_at(&self, place: Place, token: u64) -> Option<RunId> {
+        self.jobs.values().find_map(|job| {
+            let mut runs = job.record.runs.iter();
+            let found = runs
+                .find(|run| run.under().is_some_and(|under| under.place == place && under.token == token))?;
+            Some(job.run_id(found))
+        })
     }
 }

@@ -259,6 +259,25 @@ impl<F> Session<F> {
         Ok(())
     }
 
+    /// Sends one of our own messages ([`crate::skep`]), which Node keeps from the app; `body` without its `cmd`.
+    ///
+    /// # Errors
+    /// [`SendError::Congested`]; [`SendError::NotJson`] when `body` is no object.
+    pub fn send_skep(&mut self, body: serde_json::Value) -> Result<(), SendError> {
+        let serde_json::Value::Object(mut fields) = body else {
+            return Err(SendError::NotJson("our messages are objects".to_owned()));
+        };
+        fields.insert("cmd".to_owned(), crate::skep::CMD.into());
+        let text = serde_json::Value::Object(fields).to_string();
+        if self.outgoing_bytes + text.len() > OUTGOING_BYTES_MAX {
+            return Err(SendError::Congested);
+        }
+        let message: &RawValue =
+            serde_json::from_str(&text).map_err(|error| SendError::NotJson(error.to_string()))?;
+        self.queue(outgoing::user(message), None);
+        Ok(())
+    }
+
     /// The next line to write.
     #[must_use]
     pub fn next_frame(&self) -> Option<FrameRef<'_, F>> {

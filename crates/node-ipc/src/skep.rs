@@ -30,6 +30,16 @@
 //! P> {"cmd":"NODE_HANDLE","type":"net.Native","msg":{"cmd":"NODE_SKEP","act":"newconn","server":S,"seq":9,"idle":true}} + fd
 //! W> {"cmd":"NODE_SKEP","act":"accepted","ack":9,"accepted":true|false}
 //!        The same for a fork-mode worker, where Node has no word for it.
+//! W> {"cmd":"NODE_SKEP","act":"schedule","name":"nightly","schedule":{"cron":"0 3 * * *"}}
+//!        The package `skep` has a function for the job of this name; without `schedule` for one that the app's file
+//!        declares. P answers {"act":"scheduled","name":N} or {"act":"unscheduled","name":N,"problem":"…"}.
+//! W> {"cmd":"NODE_SKEP","act":"unschedule","name":"nightly"}
+//! P> {"cmd":"NODE_SKEP","act":"run","name":"nightly","token":7,"run":{"id":…,"job":…,"scheduledAt":…,"attempt":1,"token":7}}
+//!        Call the function. May come again with the same token (a daemon that restarted): the worker calls it once, and
+//!        says again how it ended if it has.
+//! P> {"cmd":"NODE_SKEP","act":"cancel","token":7,"reason":"…"}
+//! W> {"cmd":"NODE_SKEP","act":"ran","token":7,"ok":true,"result":…}
+//!        It returned; with ok false `result` is the error's text; with refused true it was never called.
 //! W: EOF  The drain is complete: every server closed, every connection ended.
 //! ```
 
@@ -86,7 +96,7 @@ pub struct Hello {
 }
 
 /// From the preload.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "act", rename_all = "snake_case")]
 pub(crate) enum FromPreload {
     Hello(Hello),
@@ -96,6 +106,35 @@ pub(crate) enum FromPreload {
     StopsItself,
     Conn { server: BoundServer },
     Accepted { ack: u64, accepted: bool },
+    Schedule(Schedule),
+    Unschedule { name: String },
+    Ran(Ran),
+}
+
+/// A worker has a function for a job.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Schedule {
+    /// The job's name.
+    pub name: String,
+    /// When it runs, as in an app's file; `None`: the file says it.
+    #[serde(default)]
+    pub schedule: Option<serde_json::Value>,
+}
+
+/// How a function that was called for a job ended.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Ran {
+    /// As it was given.
+    pub token: u64,
+    /// It returned.
+    #[serde(default)]
+    pub ok: bool,
+    /// What it returned, or the error's text.
+    #[serde(default)]
+    pub result: Option<serde_json::Value>,
+    /// It was never called.
+    #[serde(default)]
+    pub refused: bool,
 }
 
 /// To the preload.

@@ -21,3 +21,4 @@ pub mod signal;
 pub mod spawn;
 pub mod unix;
 pub mod wait;
+pub mod wall_timer;

@@ -123,8 +123,8 @@ class Locks {
     const hub = this.#hub
     const request = hub.request()
     const token = hub.now(client => client.lock(name, request, false, WAIT, 0))
-    if (token > 0) elected()
-    else hub.listen(request, event => { if (event[0] === 'lock') elected() })
+    if (token > 0) elected(token)
+    else hub.listen(request, event => { if (event[0] === 'lock') elected(event[2]) })
   }
 
   /** Who holds and who waits, over all processes: `{ held: [...], pending: [...] }`. */

@@ -6,6 +6,7 @@ const LEADER = 'skep:leader'
 class Worker {
   #locks
   #leading = false
+  #token
   #standing = false
   #listeners = []
 
@@ -24,19 +25,20 @@ class Worker {
     return this.#leading
   }
 
-  /** Has `fn` called when this worker becomes the leader (at once if it is). */
+  /** Has `fn` called when this worker becomes the leader (at once if it is), with its fencing token. */
   onLeader (fn) {
     this.#stand()
-    if (this.#leading) queueMicrotask(fn)
+    if (this.#leading) queueMicrotask(() => fn(this.#token))
     else this.#listeners.push(fn)
   }
 
   #stand () {
     if (this.#standing) return
     this.#standing = true
-    this.#locks.lead(LEADER, () => {
+    this.#locks.lead(LEADER, token => {
       this.#leading = true
-      for (const fn of this.#listeners.splice(0)) fn()
+      this.#token = token
+      for (const fn of this.#listeners.splice(0)) fn(token)
     })
   }
 }

@@ -166,6 +166,19 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| ClientError::Garbled(error.to_string()))
     }
 
+    /// A `POST` on one thing, whose answer is one JSON value.
+    pub async fn change<T: DeserializeOwned>(
+        &mut self,
+        route: Route,
+        parameter: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| ClientError::Garbled(error.to_string()))?;
+        let response = self.send(route, parameter, "", body.into()).await?;
+        let answer = collect(response).await?;
+        serde_json::from_slice(&answer).map_err(|error| ClientError::Garbled(error.to_string()))
+    }
+
     /// A `GET` whose answer is one JSON value.
     pub async fn read<T: DeserializeOwned>(
         &mut self,

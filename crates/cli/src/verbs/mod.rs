@@ -13,6 +13,7 @@ pub(crate) mod events;
 pub(crate) mod ids;
 pub(crate) mod init;
 pub(crate) mod inspect;
+pub(crate) mod jobs;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod openapi;

@@ -153,8 +153,30 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
         | Route::RestoreState
         | Route::ShowStateConfig
         | Route::ConfigureState => state::answer(driver, found.route, text, body).await,
+        Route::ListJobs => {
+            let views = driver.borrow().job_views();
+            json(&views)
+        }
+        Route::ShowJob => {
+            let view = driver.borrow().job_view(&job_name(parameter)?)?;
+            json(&view)
+        }
+        Route::JobHistory => {
+            let wanted: skep_api::JobHistoryQuery = query(text)?;
+            let runs = driver.borrow().job_history(&job_name(parameter)?, wanted.limit as usize)?;
+            json(&runs)
+        }
+        Route::ActOnJob => {
+            let act: skep_api::JobAct = read(body).await?;
+            let view = driver.borrow_mut().job_act(&job_name(parameter)?, act)?;
+            json(&view)
+        }
         Route::OpenApi => json(&skep_api::openapi()),
     }
+}
+
+fn job_name(parameter: &str) -> Result<String, ErrorBody> {
+    skep_api::decode_name(parameter)
 }
 
 /// Answers when the keeper has become the new program; this daemon ends right afterwards and the new one takes over.

@@ -2,7 +2,7 @@
 
 use crate::address::{Address, Query};
 use crate::incoming::HandleKind;
-use crate::skep::{BoundServer, Hello};
+use crate::skep::{BoundServer, Hello, Ran, Schedule};
 
 /// A connection on its way to a worker; the owner's own number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +49,15 @@ pub enum Event<F> {
     Drained,
     /// The app handles its stop signal: it was not drained and expects the signal.
     StopsItself,
+    /// The worker has a function for a job.
+    Schedule(Schedule),
+    /// It has it no more.
+    Unschedule {
+        /// The job's name.
+        name: String,
+    },
+    /// A function that was called for a job has ended.
+    Ran(Ran),
     /// A connection of ours is served by the worker; our copy is closed.
     Accepted(ConnId),
     /// A connection of ours comes back and needs another worker.

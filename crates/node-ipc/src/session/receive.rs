@@ -224,6 +224,9 @@ impl<F> Session<F> {
             }
             FromPreload::Drained => events.push(Event::Drained),
             FromPreload::StopsItself => events.push(Event::StopsItself),
+            FromPreload::Schedule(schedule) => events.push(Event::Schedule(schedule)),
+            FromPreload::Unschedule { name } => events.push(Event::Unschedule { name }),
+            FromPreload::Ran(ran) => events.push(Event::Ran(ran)),
             FromPreload::Accepted { ack, accepted } => self.answered(ack, accepted, events),
             // Without its descriptor it means nothing; the handle's own path is in `line`.
             FromPreload::Conn { .. } => {}

@@ -296,6 +296,9 @@ impl Primary {
                 self.returned(returned.conn, returned.why);
                 told
             }
+            Event::Schedule(schedule) => format!("schedule {}", schedule.name),
+            Event::Unschedule { name } => format!("unschedule {name}"),
+            Event::Ran(ran) => format!("ran {} {}", ran.token, ran.ok),
             Event::Message(json) => format!("message {json}"),
             Event::Handle { kind, json, .. } => format!("handle {kind:?} {json}"),
             Event::Dropped(dropped) => panic!("worker {id}: {dropped:?}"),
