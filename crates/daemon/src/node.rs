@@ -10,8 +10,8 @@ use skep_node_ipc::{ConnectionKind, Event as Said, Handover, Query, SockName, Uv
 use skep_spec::AppSpec;
 
 use crate::driver::Driver;
-use crate::pm2::Meaning;
 use crate::jobs::FromFunctions;
+use crate::pm2::Meaning;
 use crate::ports::Wanted;
 
 impl Driver {
