@@ -23,6 +23,7 @@ impl Driver {
             Reply::SpawnFailed { child, stage, errno } if crate::door::is_door(child) => {
                 let error = std::io::Error::from_raw_os_error(errno);
                 self.door_ended(child, &format!("could not be started ({stage}: {error})"), None);
+            }
             Reply::SpawnFailed { child, stage, errno } if crate::jobs::is_child(child).is_some() => {
                 let Some(token) = crate::jobs::is_child(child) else { return };
                 let error = std::io::Error::from_raw_os_error(errno);

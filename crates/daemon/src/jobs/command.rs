@@ -21,6 +21,8 @@ use crate::launch::Launch;
 
 /// Children from here on are jobs; workers are numbered by 32 bits.
 const CHILD_BASE: u64 = 1 << 40;
+/// Children from here on are somebody else's again.
+const CHILD_END: u64 = 1 << 62;
 /// So much of one run's output is kept; the rest is read and dropped, so that the command does not block.
 const OUTPUT_BYTES_MAX: u64 = 1024 * 1024;
 /// What is moved at once.
@@ -31,7 +33,7 @@ const SIGKILL: i32 = 9;
 
 /// Whether a child of the keeper's is a job, and its token.
 pub(crate) fn is_child(child: u64) -> Option<u64> {
-    child.checked_sub(CHILD_BASE)
+    child.checked_sub(CHILD_BASE).filter(|_| child < CHILD_END)
 }
 
 fn key(token: u64) -> Vec<u8> {
