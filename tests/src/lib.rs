@@ -21,5 +21,5 @@ pub use events::Events;
 pub use ports::{Port, is_free};
 pub use service::Service;
 pub use skep::{Outcome, Skep, Start, finish};
-pub use tools::{Node, fixture, fixtures, node, nodes, root, tool};
+pub use tools::{Node, fixture, fixtures, node, nodes, root, skep_binary, tool};
 pub use view::{App, Daemon, Event, Listener, Slot};

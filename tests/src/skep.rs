@@ -124,7 +124,16 @@ impl Skep {
 
     /// The command `skep …`, to be given more environment or to be run by hand.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(skep_binary());
+        self.program(skep_binary(), args)
+    }
+
+    /// Any program in this test's surroundings; it ends with the test.
+    pub fn program<S: AsRef<OsStr>>(
+        &self,
+        program: impl AsRef<OsStr>,
+        args: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = Command::new(program);
         command
             .args(args)
             .current_dir(self.root())

@@ -62,7 +62,7 @@ pub fn fixture(name: &str) -> PathBuf {
 }
 
 /// skep's binary: `SKEP_BIN`, or what cargo builds now.
-pub(crate) fn skep_binary() -> &'static Path {
+pub fn skep_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("SKEP_BIN") {
         Some(file) => PathBuf::from(file),

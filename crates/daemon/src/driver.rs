@@ -82,6 +82,8 @@ pub(crate) struct Driver {
     pub(crate) triggers: Triggers,
     pub(crate) board: crate::jobs::Board,
     pub(crate) capture: skep_logs::Capture,
+    /// Rotation of logs whose app says nothing of it.
+    pub(crate) log_rotation: skep_spec::Rotation,
     pub(crate) capture_wake: Rc<Notify>,
     /// Workers that are gone with lines still to be written, and in how many streams.
     pub(crate) unwritten: BTreeMap<WorkerId, Unwritten>,
@@ -158,6 +160,7 @@ impl Driver {
             RefCell::new(Driver {
                 ops: Ops::new(parts.site.generation),
                 census: Census::at(&parts.site.home),
+                log_rotation: crate::settings::rotation(&parts.site.home),
                 site: parts.site,
                 fleet: parts.fleet,
                 specs: parts.specs,

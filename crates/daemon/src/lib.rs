@@ -36,6 +36,7 @@ mod ports;
 mod probe;
 mod replies;
 mod server;
+mod settings;
 mod shared_state;
 mod spawn;
 mod store;

@@ -1,15 +1,17 @@
 //! Where an app's lines go: from the spec to the files of `skep-logs`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use skep_api::{ErrorBody, ErrorCode};
 use skep_core::SlotId;
-use skep_logs::{DateFormat, FileSpec, Format, Framing, Rotation, Stream, WhenFull};
+use skep_logs::{DateFormat, FileSpec, Format, Framing, Rotation, Stream, StreamId, WhenFull};
 use skep_spec::{AppSpec, Instances, LogType};
 
 use crate::driver::Driver;
+use crate::worker::Worker;
 
 /// The permissions of a log file: its owner's alone, as everything in the home.
 const MODE: u32 = 0o600;
@@ -56,6 +58,38 @@ impl Driver {
 fn cannot_flush(why: impl std::fmt::Display) -> ErrorBody {
     ErrorBody::new(ErrorCode::Internal, format!("a log file cannot be emptied: {why}"))
         .with_hint("look at its permissions")
+}
+
+impl Driver {
+    /// The files of a worker's stream, with the home's rotation where its app says nothing of it.
+    pub(crate) fn log_files(&self, worker: &Worker, stream: Stream) -> Vec<FileSpec> {
+        let usual = worker.spec.rotate == skep_spec::Rotation::default();
+        let spec = if usual {
+            Cow::Owned(AppSpec { rotate: self.log_rotation.clone(), ..AppSpec::clone(&worker.spec) })
+        } else {
+            Cow::Borrowed(&*worker.spec)
+        };
+        files(&spec, &self.site.home, worker.slot, stream)
+    }
+
+    /// Reads the home's settings anew and opens every log file by its path, after somebody has moved them.
+    pub(crate) fn reopen_logs(&mut self) {
+        self.log_rotation = crate::settings::rotation(&self.site.home);
+        let now = crate::driver::moment();
+        let streams: Vec<(StreamId, Vec<FileSpec>)> = self
+            .workers
+            .values()
+            .flat_map(|worker| [Stream::Out, Stream::Err].map(|stream| (worker, stream)))
+            .map(|(worker, stream)| (StreamId::new(worker.id().0, stream), self.log_files(worker, stream)))
+            .collect();
+        for (stream, files) in streams {
+            if let Err(error) = self.capture.redirect(stream, &files, now) {
+                crate::diary::note(format_args!("{error}"));
+            }
+        }
+        self.capture.reopen();
+        self.capture_wake.notify_one();
+    }
 }
 
 /// The stream's own file.

@@ -10,6 +10,9 @@ use crate::driver::Driver;
 /// The signals that end skep as a whole (`kill`, a terminal, a container runtime).
 const ENDING_SIGNALS: [i32; 4] = [1, 2, 3, 15];
 
+/// PM2's request to open all log files anew (logrotate's `postrotate`).
+pub(crate) const SIGUSR2: i32 = 12;
+
 impl Driver {
     pub(crate) fn on_reply(&mut self, delivery: Delivery) {
         let Delivery { reply, mut fds, .. } = delivery;
@@ -71,6 +74,9 @@ impl Driver {
     /// kept: after a reboot they run again.
     pub(crate) fn on_signal(&mut self, signal: i32) {
         self.ask(&Request::Handled { signal });
+        if signal == SIGUSR2 {
+            self.reopen_logs();
+        }
         if !ENDING_SIGNALS.contains(&signal) || self.ending {
             return;
         }

@@ -8,11 +8,13 @@ use std::rc::Rc;
 use skep_core::{Event, Now};
 use skep_keeper::wire::Request;
 use skep_keeper::{DAEMON_CONTROL_FD, DAEMON_LINK_FD, Link, fault};
+use skep_sys::signal::SignalFd;
 use tokio::task::LocalSet;
 
 use crate::boot::{Setting, boot};
 use crate::driver::{Driver, Shared, moment, now};
 use crate::patrol::until;
+use crate::replies::SIGUSR2;
 use crate::{cron, keeper, memory, patrol, server, strays, succession, watching};
 
 /// Sent to a process that writes beyond `RLIMIT_FSIZE` (signal(7); the same number on every Linux but MIPS).
@@ -41,17 +43,22 @@ pub fn run(options: Options) -> io::Result<()> {
         .ok_or_else(|| missing("the control socket"))?;
     skep_sys::process::set_name("skep-daemon");
     // A limit on file size is then an error of the write, which the logs deal with, and not the daemon's end.
-    let _blocked = skep_sys::signal::SignalFd::new(&[SIGXFSZ])?;
+    let signals = SignalFd::new(&[SIGXFSZ, SIGUSR2])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let tasks = LocalSet::new();
-    let link_of_heir = tasks.block_on(&runtime, serve(options, Link::new(link), control))?;
+    let link_of_heir = tasks.block_on(&runtime, serve(options, Link::new(link), control, signals))?;
     // Its end tells another keeper that nobody works here any more.
     drop((tasks, runtime));
     drop(link_of_heir);
     Ok(())
 }
 
-async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result<Option<OwnedFd>> {
+async fn serve(
+    options: Options,
+    mut link: Link,
+    control: OwnedFd,
+    signals: SignalFd,
+) -> io::Result<Option<OwnedFd>> {
     fault::point("daemon", "start");
     let inventory = keeper::greet(&mut link).await.map_err(io::Error::other)?;
     fault::point("daemon", "inventory");
@@ -70,6 +77,7 @@ async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result
     let (end, replaced) = (Rc::clone(&driver.borrow().end), Rc::clone(&driver.borrow().replaced));
     tokio::task::spawn_local(deadlines(Rc::clone(&driver)));
     tokio::task::spawn_local(log_work(Rc::clone(&driver)));
+    tokio::task::spawn_local(own_signals(Rc::clone(&driver), signals));
     tokio::task::spawn_local(patrol::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(cron::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(memory::serve(Rc::clone(&driver)));
@@ -92,6 +100,20 @@ async fn serve(options: Options, mut link: Link, control: OwnedFd) -> io::Result
             let_others_finish().await;
             Ok(None)
         }
+    }
+}
+
+/// SIGUSR2 to the daemon itself is understood as well as to the keeper.
+async fn own_signals(driver: Shared, signals: SignalFd) -> io::Result<()> {
+    let ready = crate::watch::watch(signals.as_fd().try_clone_to_owned()?, tokio::io::Interest::READABLE)?;
+    loop {
+        let mut guard = ready.readable().await?;
+        for signal in signals.read()? {
+            if signal == SIGUSR2 {
+                driver.borrow_mut().reopen_logs();
+            }
+        }
+        guard.clear_ready();
     }
 }
 

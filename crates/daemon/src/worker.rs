@@ -227,7 +227,7 @@ impl Driver {
         stream: Stream,
         pipe: Arc<OwnedFd>,
     ) -> io::Result<AbortHandle> {
-        let files = crate::logging::files(&worker.spec, &self.site.home, worker.slot, stream);
+        let files = self.log_files(worker, stream);
         let source = Source {
             app: Arc::from(worker.spec.name.as_str()),
             slot: worker.slot.0,

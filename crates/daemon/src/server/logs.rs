@@ -85,7 +85,8 @@ pub(crate) fn logs(driver: Shared, parameter: &str, query: &LogsQuery) -> Answer
             sources.retain(|source| is_younger(&source.path, since));
         }
         // First the subscription, then the end of the file, with nothing in between: no line twice, none missing.
-        let follower = query.follow.then(|| subscribe(&mut driver, &slots, wanted));
+        let heard = driver.heard(&targets)?;
+        let follower = query.follow.then(|| subscribe(&mut driver, heard, wanted));
         let zone = jiff::tz::TimeZone::system();
         let tails = sources
             .into_iter()
@@ -136,14 +137,28 @@ struct Follower {
     behind: Rc<Cell<usize>>,
 }
 
-fn subscribe(driver: &mut Driver, slots: &[SlotId], stream: Option<Stream>) -> Follower {
+/// Whom a follower listens to: also those that come later.
+enum Heard {
+    Everybody,
+    Some { apps: BTreeSet<String>, slots: BTreeSet<u32> },
+}
+
+impl Heard {
+    fn has(&self, source: &skep_logs::Source) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Some { apps, slots } => apps.contains(&*source.app) || slots.contains(&source.slot),
+        }
+    }
+}
+
+fn subscribe(driver: &mut Driver, heard: Heard, stream: Option<Stream>) -> Follower {
     let (sender, lines) = mpsc::unbounded_channel();
     let behind = Rc::new(Cell::new(0));
-    let slots: BTreeSet<u32> = slots.iter().map(|slot| slot.0).collect();
     let counter = Rc::clone(&behind);
     let pieces: RefCell<BTreeMap<(u32, Stream), Vec<u8>>> = RefCell::default();
     driver.capture.subscribe(
-        move |source| slots.contains(&source.slot) && stream.is_none_or(|stream| stream == source.stream),
+        move |source| heard.has(source) && stream.is_none_or(|stream| stream == source.stream),
         move |chunk| {
             for line in split(chunk, &mut pieces.borrow_mut()) {
                 counter.set(counter.get() + weight(&line));
@@ -218,6 +233,22 @@ fn weight(line: &LogLine) -> usize {
 }
 
 impl Driver {
+    /// What a follower of these targets listens to.
+    fn heard(&self, targets: &[skep_api::Target]) -> Result<Heard, ErrorBody> {
+        if targets.iter().any(|target| matches!(target, skep_api::Target::All)) {
+            return Ok(Heard::Everybody);
+        }
+        let (mut apps, mut slots) = (BTreeSet::new(), BTreeSet::new());
+        for (_, name, target) in self.pick(targets)? {
+            if target.apps.is_empty() {
+                slots.extend(target.slots.iter().map(|slot| slot.0));
+            } else {
+                apps.insert(name);
+            }
+        }
+        Ok(Heard::Some { apps, slots })
+    }
+
     /// The files of these slots, each once.
     fn tail_sources(&self, slots: &[SlotId], wanted: Option<Stream>) -> Vec<TailSource> {
         let mut sources = BTreeMap::new();

@@ -125,7 +125,7 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
             no_content()
         }
         Route::ReopenLogs => {
-            driver.borrow_mut().capture.reopen();
+            driver.borrow_mut().reopen_logs();
             no_content()
         }
         Route::MessageWorker => {

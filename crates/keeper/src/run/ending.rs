@@ -29,7 +29,9 @@ impl Ending {
 impl Keeper {
     /// A signal to the keeper is for the daemon to act upon.
     pub(crate) fn pass_on(&mut self, number: i32) {
-        if !self.signalled.iter().any(|(known, _)| *known == number) {
+        // Only a request (log files are to be opened anew): nothing ends for want of an answer.
+        let asks_only = number == super::SIGUSR2;
+        if !asks_only && !self.signalled.iter().any(|(known, _)| *known == number) {
             let answer_by_ns = self.now_ns.saturating_add(SIGNAL_ANSWER_MS_MAX * 1_000_000);
             self.signalled.push((number, answer_by_ns));
         }

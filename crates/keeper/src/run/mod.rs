@@ -37,11 +37,12 @@ use self::upgrade::{Probation, Upgrade};
 use crate::channel;
 
 /// The signals that the keeper passes on to the daemon.
-const PASSED_ON: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT];
+const PASSED_ON: [i32; 5] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR2];
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGQUIT: i32 = 3;
+const SIGUSR2: i32 = 12;
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 const SIGCHLD: i32 = 17;

@@ -82,7 +82,7 @@ pub enum Reply {
     },
     /// The keeper itself got this signal; answer with `Handled`.
     Signal {
-        /// Its number: SIGTERM, SIGINT, SIGHUP or SIGQUIT.
+        /// Its number: SIGTERM, SIGINT, SIGHUP, SIGQUIT or SIGUSR2.
         signal: i32,
     },
     /// The keeper is a new program now; the daemon should end, and a new one will be started.

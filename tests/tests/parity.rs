@@ -1,0 +1,276 @@
+//! The same commands for PM2 and for skep under the name `pm2`; what scripts see is compared.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+use skep_tests::{Deadline, Outcome, Skep, finish, fixture, skep_binary, tool};
+
+/// One of the two.
+struct Side {
+    place: Skep,
+    program: PathBuf,
+}
+
+impl Side {
+    fn pm2() -> Self {
+        Self { place: Skep::new(), program: tool("pm2/node_modules/.bin/pm2") }
+    }
+
+    fn skep() -> Self {
+        let place = Skep::new();
+        let program = place.root().join("pm2");
+        std::os::unix::fs::symlink(skep_binary(), &program).expect("the folder is the test's own");
+        Self { place, program }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.place.root().join("pm2-home")
+    }
+
+    fn facts(&self) -> PathBuf {
+        self.place.root().join("facts")
+    }
+
+    fn run(&self, line: &str) -> Outcome {
+        let mut command = self.place.program(&self.program, words(line));
+        command
+            .env_remove("SKEP_HOME")
+            .env_remove("NO_COLOR")
+            .env("PM2_HOME", self.home())
+            .env("PM2_DISABLE_VERSION_CHECK", "1")
+            .env("FACTS", self.facts());
+        finish(command)
+    }
+
+    fn processes(&self) -> Vec<Map<String, Value>> {
+        let text = self.run("jlist").ok();
+        // The first PM2 command of a home prints a banner before its answer.
+        let json = text.lines().find(|line| line.starts_with('[')).expect("jlist prints a list");
+        serde_json::from_str(json).expect("jlist prints JSON")
+    }
+
+    /// What a worker saw of its environment.
+    fn facts_of(&self, name: &str) -> Value {
+        let file = self.facts().join(format!("{name}.json"));
+        let text = Deadline::until(&format!("{} is written", file.display()), || std::fs::read(&file).ok());
+        serde_json::from_slice(&text).expect("the fixture writes JSON")
+    }
+
+    /// Text without colours, tables and what tells the two places apart.
+    fn plain(&self, text: &str) -> Vec<String> {
+        let home = self.home().display().to_string();
+        let root = self.place.root().display().to_string();
+        without_colors(text)
+            .replace(&home, "HOME")
+            .replace(&root, "ROOT")
+            .lines()
+            .map(|line| line.trim_end().to_owned())
+            .filter(|line| !line.is_empty() && !line.starts_with(['┌', '├', '└', '│']))
+            .filter(|line| !line.starts_with("host metrics") && !line.contains("PM2 daemon with pm2_home"))
+            .filter(|line| !line.contains("PM2 Successfully daemonized"))
+            .collect()
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace()
+        .map(|word| match word.strip_prefix('@') {
+            Some(name) => fixture(name).display().to_string(),
+            None => word.to_owned(),
+        })
+        .collect()
+}
+
+fn without_colors(text: &str) -> String {
+    let mut pieces = text.split("\u{1b}[");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |all, piece| all + piece.split_once('m').map_or("", |(_, rest)| rest))
+}
+
+/// The same command for both: the exit codes are the same, and so are the texts.
+fn same(pm2: &Side, skep: &Side, line: &str) {
+    let (theirs, ours) = same_code(pm2, skep, line);
+    assert_eq!(skep.plain(&ours.stdout), pm2.plain(&theirs.stdout), "`pm2 {line}` prints the same");
+    assert_eq!(skep.plain(&ours.stderr), pm2.plain(&theirs.stderr), "`pm2 {line}` complains the same");
+}
+
+fn same_code(pm2: &Side, skep: &Side, line: &str) -> (Outcome, Outcome) {
+    let (theirs, ours) = (pm2.run(line), skep.run(line));
+    assert_eq!(ours.code, theirs.code, "`pm2 {line}`: {theirs:?} and {ours:?}");
+    (theirs, ours)
+}
+
+/// Fields whose values differ from run to run, or from place to place.
+const CHANGING: &[&str] = &[
+    "FACTS",
+    "PM2_HOME",
+    "SKEP_TEST_MARK",
+    "created_at",
+    "pm_uptime",
+    "unique_id",
+    "axm_actions",
+    "axm_monitor",
+    "axm_options",
+    "axm_dynamic",
+    "env",
+    "exit_code",
+    "PATH",
+    "HOME",
+];
+/// What PM2 only has for its own sake: what its shell was doing, how its agent is to behave.
+const ITS_OWN: &[&str] = &[
+    "_",
+    "OLDPWD",
+    "PWD",
+    "SHLVL",
+    "PM2_INTERACTOR_PROCESSING",
+    "SILENT",
+    "PM2_DISABLE_VERSION_CHECK",
+    "_tree_pids",
+];
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Each entry has each field of PM2's, of the same type, and the same value where it does not change.
+fn compare_lists(pm2: &Side, skep: &Side) {
+    let (theirs, ours) = (pm2.processes(), skep.processes());
+    assert_eq!(ours.len(), theirs.len());
+    for (theirs, ours) in theirs.iter().zip(&ours) {
+        assert_eq!((&ours["name"], &ours["pm_id"]), (&theirs["name"], &theirs["pm_id"]));
+        let keys = |entry: &Map<String, Value>| entry.keys().cloned().collect::<Vec<_>>();
+        let sorted = |mut keys: Vec<String>| {
+            keys.sort();
+            keys
+        };
+        assert_eq!(sorted(keys(ours)), sorted(keys(theirs)));
+        let env = |entry: &Map<String, Value>| entry["pm2_env"].as_object().cloned().expect("an object");
+        let (their_env, our_env) = (env(theirs), env(ours));
+        for (name, value) in their_env.iter().filter(|(name, _)| !ITS_OWN.contains(&name.as_str())) {
+            let found = our_env.get(name).unwrap_or_else(|| panic!("{name}: is missing ({value})"));
+            assert_eq!(kind(found), kind(value), "{name}: {found} and {value}");
+            if !CHANGING.contains(&name.as_str()) && !value.is_object() {
+                let plain = |side: &Side, value: &Value| side.plain(&value.to_string());
+                assert_eq!(plain(skep, found), plain(pm2, value), "{name}");
+            }
+        }
+    }
+}
+
+/// Each variable that PM2 gives to a worker is there with the same value.
+fn compare_workers(pm2: &Side, skep: &Side, name: &str) {
+    let (theirs, ours) = (pm2.facts_of(name), skep.facts_of(name));
+    assert_eq!((&ours["main"], &ours["channel"]), (&theirs["main"], &theirs["channel"]), "{name}");
+    assert_eq!(ours["script"], Value::from(fixture("pm2-worker.js").display().to_string()));
+    let variables = |facts: &Value| -> BTreeMap<String, String> {
+        serde_json::from_value(facts["env"].clone()).expect("an environment")
+    };
+    let ours = variables(&ours);
+    for (variable, value) in variables(&theirs) {
+        // Objects that PM2 wrote as text, and what it copied from its own daemon.
+        let text_of_object = value.contains("[object") || value.is_empty();
+        let known = CHANGING.contains(&variable.as_str()) || ITS_OWN.contains(&variable.as_str());
+        if text_of_object || known || variable == "_pm2_version" {
+            continue;
+        }
+        let found = ours.get(&variable).unwrap_or_else(|| panic!("{name}: {variable} is missing ({value})"));
+        assert_eq!(skep.plain(found), pm2.plain(&value), "{name}: {variable}");
+    }
+}
+
+fn log_files(side: &Side) -> Vec<String> {
+    let entries = std::fs::read_dir(side.home().join("logs")).expect("there are logs");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| name.contains("-out"));
+    names.sort();
+    names
+}
+
+#[test]
+fn scripts_see_the_same_under_the_name_pm2() {
+    let (pm2, skep) = (Side::pm2(), Side::skep());
+    for side in [&pm2, &skep] {
+        std::fs::create_dir(side.facts()).expect("the folder is the test's own");
+        assert!(side.run("ping").ok().contains("{ msg: 'pong' }"));
+    }
+    same(&pm2, &skep, "stop all");
+    same(&pm2, &skep, "start @pm2-worker.js --name web");
+    same(&pm2, &skep, "start @pm2-worker.js --name duo -i 2 --namespace back");
+    for name in ["web-0", "duo-1", "duo-2"] {
+        compare_workers(&pm2, &skep, name);
+    }
+    compare_lists(&pm2, &skep);
+    assert_eq!(log_files(&skep), log_files(&pm2));
+    for line in [
+        "stop nosuch",
+        "delete 666",
+        "restart 666",
+        "restart web --env production",
+        "start @pm2-worker.js --name web",
+        "start nosuch.js",
+        "start nosuch.config.js",
+        "start --nosuch",
+        "describe nosuch",
+        "env 99",
+        "id duo",
+        "id nosuch",
+        "pid nosuch",
+        "get nosuch",
+        "send 99 x",
+        "trigger web nosuch",
+        "scale duo 2",
+        "scale nosuch 2",
+        "attach web",
+    ] {
+        same(&pm2, &skep, line);
+    }
+    same(&pm2, &skep, "restart web");
+    same(&pm2, &skep, "reload duo");
+    same(&pm2, &skep, "stop web");
+    same(&pm2, &skep, "start web");
+    same(&pm2, &skep, "stop back");
+    same(&pm2, &skep, "restart /du./");
+    same(&pm2, &skep, "reset 1");
+    same(&pm2, &skep, "scale duo 3");
+    compare_lists(&pm2, &skep);
+    same(&pm2, &skep, "save");
+    same_code(&pm2, &skep, "set some value");
+    same_code(&pm2, &skep, "nosuch");
+    let pretty = skep.run("prettylist").ok();
+    assert!(pretty.contains("name: 'web'") && pretty.contains("status: 'online'"), "{pretty}");
+    same(&pm2, &skep, "delete web");
+    same(&pm2, &skep, "delete duo");
+    compare_dumps(&pm2, &skep);
+    same_code(&pm2, &skep, "kill");
+}
+
+/// What PM2 saved, skep brings back.
+fn compare_dumps(pm2: &Side, skep: &Side) {
+    let ours: Value = read_dump(skep);
+    let theirs: Value = read_dump(pm2);
+    let names = |dump: &Value| -> Vec<String> {
+        dump.as_array().into_iter().flatten().map(|entry| entry["name"].to_string()).collect()
+    };
+    assert_eq!(names(&ours), names(&theirs));
+    std::fs::copy(pm2.home().join("dump.pm2"), skep.home().join("dump.pm2")).expect("copied");
+    let said = skep.run("resurrect").ok();
+    assert!(said.contains("[PM2] Resurrecting"), "{said}");
+    let brought: Vec<String> = skep.processes().iter().map(|entry| entry["name"].to_string()).collect();
+    let count = |names: &[String], name: &str| names.iter().filter(|found| found.contains(name)).count();
+    assert_eq!((count(&brought, "web"), count(&brought, "duo")), (1, 3), "{brought:?}");
+}
+
+fn read_dump(side: &Side) -> Value {
+    let text = std::fs::read(side.home().join("dump.pm2")).expect("the dump was written");
+    serde_json::from_slice(&text).expect("it is JSON")
+}
