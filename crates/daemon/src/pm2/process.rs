@@ -136,9 +136,7 @@ fn pm2_env(
     if let Some(exit) = &view.last_exit {
         all.insert("exit_code".to_owned(), json!(exit.code.or(exit.signal).unwrap_or_default()));
     }
-    if slot.backoff.as_millis() > 0 {
-        all.insert("prev_restart_delay".to_owned(), json!(slot.backoff.as_millis()));
-    }
+    all.insert("prev_restart_delay".to_owned(), json!(slot.backoff.as_millis()));
     env.insert(spec.name.clone(), json!({}));
     env.insert("unique_id".to_owned(), all.get("unique_id").cloned().unwrap_or_default());
     all.insert("env".to_owned(), Value::Object(env));
