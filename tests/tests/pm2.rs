@@ -68,9 +68,11 @@ fn a_worker_reads_what_it_is_sent_and_logs_are_chosen_by_word_and_age() {
         "100",
         "--time",
     ]));
+    let shown = |args: &[&str]| skep.ok([&["logs", "app"], args].concat());
+    // Before it listens to signals, one would end it.
+    Deadline::until("the worker is up", || shown(&[]).contains("up").then_some(()));
     skep.ok(["send", "app", "first"]);
     skep.ok(["sendSignal", "SIGUSR2", "app"]);
-    let shown = |args: &[&str]| skep.ok([&["logs", "app"], args].concat());
     Deadline::until("the worker has answered", || {
         let text = shown(&[]);
         (text.contains("input first") && text.contains("signalled")).then_some(())
@@ -112,6 +114,47 @@ fn log_files_that_were_moved_are_opened_anew_and_settings_rotate_them() {
         skep.ok(["send", "app", &"x".repeat(80)]);
         (rotated() > 0).then_some(())
     });
+}
+
+#[test]
+fn a_file_of_apps_is_started_renewed_and_deleted_under_the_name_pm2() {
+    let skep = Skep::new();
+    let program = skep.root().join("pm2");
+    std::os::unix::fs::symlink(skep_binary(), &program).expect("the folder is the test's own");
+    let pm2 = |line: &[&str]| finish(skep.program(&program, line)).ok();
+    let file = skep.root().join("ecosystem.config.js");
+    let write = |color: &str| {
+        let script = fixture("pm2-worker.js").display().to_string();
+        let facts = skep.root().display().to_string();
+        let app = json!({ "name": "web", "script": script, "env": { "FACTS": facts }, "env_blue": { "COLOR": color } });
+        std::fs::write(&file, format!("module.exports = {{ apps: [{app}] }}"))
+            .expect("the folder is the test's own");
+    };
+    write("blue");
+    let said = pm2(&["start", "ecosystem.config.js", "--env", "blue"]);
+    assert!(said.contains("[PM2][WARN] Applications web not running, starting..."), "{said}");
+    assert!(said.contains("[PM2] App [web] launched (1 instances)"), "{said}");
+    let web = || -> Value {
+        let list: Vec<Value> = serde_json::from_str(&pm2(&["jlist"])).expect("jlist prints JSON");
+        list.into_iter()
+            .find(|process| process["name"] == "web")
+            .map(|process| process["pm2_env"].clone())
+            .unwrap_or_default()
+    };
+    let first = web();
+    assert_eq!((&first["COLOR"], &first["exec_mode"]), (&json!("blue"), &json!("fork_mode")));
+    write("navy");
+    let said = pm2(&["restart", "ecosystem.config.js", "--env", "blue"]);
+    assert!(said.contains("[PM2] [web](0) ✓"), "{said}");
+    assert_eq!(web()["COLOR"], "navy");
+    let mut command = skep.program(&program, ["restart", "web", "--update-env", "--kill-timeout", "2000"]);
+    command.env("FRESH", "yes");
+    finish(command).ok();
+    let renewed = web();
+    assert_eq!((&renewed["FRESH"], &renewed["kill_timeout"]), (&json!("yes"), &json!(2000)));
+    assert_eq!(renewed["COLOR"], "navy");
+    pm2(&["delete", "ecosystem.config.js"]);
+    assert_eq!(web(), Value::Null);
 }
 
 #[test]

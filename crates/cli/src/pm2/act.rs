@@ -2,13 +2,13 @@
 
 use super::say::Trouble;
 use super::select::{Selected, select, unknown};
-use super::{Front, list};
+use super::{Front, files, list};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Report;
 use crate::settle::Goal;
 use skep_api::client::Client;
-use skep_api::{Act, AppView, AppsQuery, Route};
+use skep_api::{Act, AppView, ApplyMode, AppsQuery, Route};
 
 /// One of them.
 pub(super) struct Action {
@@ -29,6 +29,13 @@ pub(super) const RELOAD: Action =
 pub(super) const DELETE: Action =
     Action { name: "deleteProcessId", route: Route::DeleteApps, goal: Goal::Gone, renews: false };
 
+impl Action {
+    /// What it does to apps that are there and get other settings.
+    fn mode(&self) -> ApplyMode {
+        if self.route == Route::ReloadApps { ApplyMode::Reload } else { ApplyMode::Restart }
+    }
+}
+
 pub(super) async fn run(action: &Action, front: &Front) -> Result<(), Trouble> {
     let operands = &front.line.operands;
     if operands.is_empty() {
@@ -36,6 +43,14 @@ pub(super) async fn run(action: &Action, front: &Front) -> Result<(), Trouble> {
         return Err(Trouble::Plain(format!(
             "\n  error: missing required argument `{verb} <id|name|namespace|all>'\n"
         )));
+    }
+    let [file, rest @ ..] = operands.as_slice() else { unreachable!("looked at above") };
+    if rest.is_empty() && files::is_file(file, front)? {
+        if files::only_known(action) {
+            return files::act(action, file, front).await;
+        }
+        files::start(file, action.mode(), front).await?;
+        return list::show(front).await;
     }
     if action.renews && front.line.has("env") {
         return Err(Trouble::Error(
@@ -77,9 +92,13 @@ pub(super) async fn carry_out(
 ) -> Result<(), Trouble> {
     let Selected { word, slots, targets, .. } = selected;
     front.say.info(&format!("Applying action {} on app [{word}](ids: {})", action.name, selected.ids()));
-    let act = Act::default();
-    let lines = client.act(action.route, targets, &act).await?;
-    let outcome = told(lines, targets, action.goal, front).await;
+    let by_name = !selected.by_id;
+    let outcome = if action.renews && by_name && front.line.changes_apps() {
+        files::renew(targets, action.mode(), client, front).await
+    } else {
+        let lines = client.act(action.route, targets, &Act::default()).await?;
+        told(lines, targets, action.goal, front).await
+    };
     if let Err(Trouble::Told) = outcome {
         // The workers were started; that they fail is theirs, as in PM2: `list` shows it.
     } else {

@@ -2,7 +2,8 @@
 
 use super::say::Trouble;
 use super::{Front, act, describe, dump, left_out, list, look, scale, start, talk};
-use crate::verbs::settings;
+use crate::verbs::{self, settings};
+use skep_api::ApplyMode;
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub(super) enum Command {
     Conf,
     Unset,
     Multiset,
+    Ecosystem,
     /// Does not exist here; something else does.
     LeftOut(&'static str),
 }
@@ -98,6 +100,8 @@ const COMMANDS: &[(&str, Command)] = &[
     ("config", Command::Conf),
     ("unset", Command::Unset),
     ("multiset", Command::Multiset),
+    ("ecosystem", Command::Ecosystem),
+    ("init", Command::Ecosystem),
 ];
 
 /// The command of this name.
@@ -109,12 +113,12 @@ pub(super) fn find(word: &str) -> Option<Command> {
 impl Command {
     pub(super) async fn run(self, front: &Front) -> Result<(), Trouble> {
         match self {
-            Self::Start => Box::pin(start::run(front)).await,
+            Self::Start | Self::StartOrRestart => Box::pin(start::run(ApplyMode::Restart, front)).await,
             Self::Stop => act::run(&act::STOP, front).await,
             Self::Restart => act::run(&act::RESTART, front).await,
             Self::Reload => act::run(&act::RELOAD, front).await,
             Self::Delete => act::run(&act::DELETE, front).await,
-            Self::StartOrRestart | Self::StartOrReload => Box::pin(start::run(front)).await,
+            Self::StartOrReload => Box::pin(start::run(ApplyMode::Reload, front)).await,
             Self::Scale => scale::run(front).await,
             Self::Reset => talk::reset(front).await,
             Self::Kill => talk::kill(front).await,
@@ -146,6 +150,12 @@ impl Command {
                     Some(failure) => Trouble::Failure(failure),
                     None => Trouble::Told,
                 })
+            }
+            Self::Ecosystem => {
+                let simple = front.line.operand(0) == Some("simple");
+                verbs::init::run(verbs::init::Template::JavaScript, simple, &front.context)?;
+                front.say.line("File ecosystem.config.js generated");
+                Ok(())
             }
             Self::LeftOut(instead) => {
                 let word = front.line.verb.as_deref().unwrap_or_default();

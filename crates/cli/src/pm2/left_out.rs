@@ -55,10 +55,6 @@ const LEFT_OUT: &[(&[&str], &str)] = &[
     ),
     (&["serve", "expose"], "this version of skep serves no files yet; start a static file server as an app"),
     (&["deploy"], "this version of skep does not deploy yet; `git pull` and `pm2 reload` over ssh"),
-    (
-        &["ecosystem", "init"],
-        "this version of skep writes no example file yet; `skep help start` shows all options",
-    ),
 ];
 
 /// What to use instead of this command, if it is one of PM2's that do not exist here.

@@ -7,6 +7,7 @@ mod act;
 mod command;
 mod describe;
 mod dump;
+mod files;
 mod left_out;
 mod list;
 mod look;

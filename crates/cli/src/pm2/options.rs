@@ -169,6 +169,11 @@ impl Line {
         self.operands.get(at).map(String::as_str)
     }
 
+    /// Whether anything was said that changes an app which is there.
+    pub(super) fn changes_apps(&self) -> bool {
+        self.has("update-env") || !self.app_words.is_empty()
+    }
+
     /// How an app is to be run, as `skep start` understands it.
     pub(super) fn app(&self) -> Result<StartArgs, Misread> {
         #[derive(Parser)]

@@ -88,6 +88,12 @@ impl Say {
         self.complain(&format!("{mark} {}", printable(text)));
     }
 
+    /// A warning among the results, where PM2 prints it.
+    pub(super) fn warn_out(&self, text: &str) {
+        let mark = paint("[PM2][WARN]", AnsiColor::Yellow.on_default(), self.color);
+        self.line(&format!("{mark} {}", printable(text)));
+    }
+
     /// Why it did not succeed.
     pub(super) fn trouble(&self, trouble: &Trouble) {
         match trouble {

@@ -4,19 +4,19 @@ use super::act::{RESTART, all, carry_out, told};
 use super::options::WITHOUT_MEANING;
 use super::say::Trouble;
 use super::select::{Selected, select};
-use super::{Front, list};
-use crate::app_file::is_app_file;
+use super::{Front, files, list};
 use crate::machine::Machine;
 use crate::settle::Goal;
 use crate::start_args::StartArgs;
 use skep_api::client::Client;
-use skep_api::{AppView, CreateApp, Status};
+use skep_api::{AppView, ApplyMode, CreateApp, Status};
 use skep_spec::{AppSpec, ExecMode, Instances, SpecError, resolve};
 
 /// What PM2 starts when nothing is named.
 const DEFAULT_FILE: &str = "ecosystem.config.js";
 
-pub(super) async fn run(front: &Front) -> Result<(), Trouble> {
+/// `mode` is what is done with the apps of a file that are there already.
+pub(super) async fn run(mode: ApplyMode, front: &Front) -> Result<(), Trouble> {
     for (option, instead) in WITHOUT_MEANING.iter().filter(|(option, _)| front.line.has(option)) {
         front.say.warn(&format!("--{option} has no effect: {instead}"));
     }
@@ -26,22 +26,16 @@ pub(super) async fn run(front: &Front) -> Result<(), Trouble> {
     };
     let args = front.line.app()?;
     for word in &words {
-        one(word, &args, front).await?;
+        one(word, &args, mode, front).await?;
     }
     list::show(front).await
 }
 
-async fn one(word: &str, args: &StartArgs, front: &Front) -> Result<(), Trouble> {
+async fn one(word: &str, args: &StartArgs, mode: ApplyMode, front: &Front) -> Result<(), Trouble> {
     let mut client = front.context.connect_or_start().await?;
     let apps = all(&mut client).await?;
-    if is_app_file(word) {
-        let path = front.cwd()?.join(word);
-        if word != "-" && !path.exists() {
-            return Err(Trouble::Error(format!("File {word} not found")));
-        }
-        return Err(Trouble::Error(format!(
-            "{word}: this version of skep does not read configuration files yet"
-        )));
+    if files::is_file(word, front)? {
+        return files::start(word, mode, front).await;
     }
     let is_path = word.contains('/') && front.cwd()?.join(word).is_file();
     if !is_path && let Some(known) = select(word, &apps, &front.cwd()?) {
