@@ -128,6 +128,8 @@ const ITS_OWN: &[&str] = &[
     "SILENT",
     "PM2_DISABLE_VERSION_CHECK",
     "_tree_pids",
+    // A restart sets it in PM2, though each instance goes on with files of its own.
+    "merge_logs",
 ];
 
 fn kind(value: &Value) -> &'static str {

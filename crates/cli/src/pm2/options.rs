@@ -46,7 +46,7 @@ const OPTIONS: &[Known] = &[
     flag(Some('s'), "silent", ""),
     flag(Some('m'), "mini-list", ""),
     flag(Some('h'), "help", ""),
-    with(None, "ext", "ext"),
+    with(None, "ext", "watch-ext"),
     with(Some('n'), "name", "name"),
     with(None, "interpreter", "interpreter"),
     with(None, "interpreter-args", "interpreter-args"),
@@ -66,7 +66,7 @@ const OPTIONS: &[Known] = &[
     with(Some('i'), "instances", "instances"),
     with(None, "parallel", ""),
     flag(None, "shutdown-with-message", "shutdown-with-message"),
-    with(Some('p'), "pid", "pid"),
+    with(Some('p'), "pid", ""),
     with(Some('k'), "kill-timeout", "kill-timeout"),
     with(None, "listen-timeout", "listen-timeout"),
     with(None, "max-memory-restart", "max-memory-restart"),
@@ -128,6 +128,7 @@ const OPTIONS: &[Known] = &[
 /// Options of PM2 that have no meaning here, and why that is no loss.
 pub(super) const WITHOUT_MEANING: &[(&str, &str)] = &[
     ("trace", "skep collects no traces; use OpenTelemetry in the app"),
+    ("pid", "process ids are in pids/<name>-<id>.pid of the home"),
     ("v8", "skep collects no V8 metrics through this option; use @pm2/io in the app"),
     ("event-loop-inspector", "start the app with --node-args=--inspect instead"),
     ("deep-monitoring", "use @pm2/io or OpenTelemetry in the app"),
