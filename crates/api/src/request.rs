@@ -36,6 +36,7 @@ pub struct Act {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// For stop: stop watching files as well. For restart: begin to watch, or stop if they are watched. Default: false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub switch_watch: bool,
 }
 
