@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Something that happened at the edge.
-#[expect(clippy::large_enum_variant, reason = "events are handled one by one and never kept by the thousand")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "events are handed on one at a time, never kept in numbers")]
 pub enum Event {
