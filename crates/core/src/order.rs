@@ -12,8 +12,8 @@ use crate::app::{App, Course, Stage};
 use crate::fleet::Fleet;
 use crate::slot::{Seat, Slot, Wish};
 use crate::turn::Turn;
-use crate::worker::Worker;
-use crate::{Failure, Notice, OpId, Reason, Rejection};
+use crate::worker::{Worker, starting_time};
+use crate::{Failure, Notice, OpId, Policy, Reason, Rejection};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -221,7 +221,7 @@ fn standing(other: Option<&App>, wanted: &Dependency) -> Standing {
     }
     let mut all = Standing::Met;
     for slot in app.slots.iter().filter(|slot| slot.wish != Wish::Gone) {
-        match slot.stands(wanted.condition) {
+        match slot.stands(wanted.condition, &app.policy) {
             Standing::Met => {}
             Standing::Pending => all = Standing::Pending,
             Standing::Hopeless(why) => return Standing::Hopeless(format!("{name} {why}")),
@@ -280,7 +280,7 @@ impl Slot {
         self.trouble.as_ref().is_some_and(|trouble| matches!(trouble.reason, Reason::Dependency { .. }))
     }
 
-    fn stands(&self, condition: Condition) -> Standing {
+    fn stands(&self, condition: Condition, policy: &Policy) -> Standing {
         let ended = match (self.wish, self.finished) {
             (Wish::Up, _) => None,
             (Wish::Down | Wish::Gone, Some(true)) => return Standing::Met,
@@ -305,6 +305,10 @@ impl Slot {
                 Standing::Hopeless(trouble.reason.to_string())
             }
             Some(Failure { reason: Reason::Dependency { why }, .. }) => Standing::Hopeless(why.clone()),
+            // What was wrong with it is forgotten with a reload; that it is late is not.
+            None if condition == Condition::Ready && self.current().is_some_and(Worker::is_late) => {
+                Standing::Hopeless(Reason::NotReady { after: starting_time(policy) }.to_string())
+            }
             Some(_) | None => Standing::Pending,
         }
     }

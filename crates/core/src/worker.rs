@@ -184,6 +184,11 @@ impl Worker {
         matches!(self.phase, Phase::Starting { .. } | Phase::Ready { .. })
     }
 
+    /// It was to be ready by now, and is not.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self.phase, Phase::Starting { until: None, .. }) && !self.said.alive
+    }
+
     pub(crate) fn uptime(&self, now: Now) -> Span {
         match self.phase {
             Phase::Spawning { .. } | Phase::Stopping { pid: None, .. } => Span::ZERO,
