@@ -29,6 +29,9 @@
   /** The drain under way. */
   let draining = null
   const beginDrain = loadDrain()
+  /** Answers how this worker is; made with the first question. */
+  let measure = null
+  const beginMetrics = loadMetrics()
 
   watchServers()
   process.prependListener('internalMessage', (message, handle) => {
@@ -73,6 +76,16 @@
       const begin = require('./drain.cjs')
       delete require.cache[require.resolve('./drain.cjs')]
       return begin({ cluster, disconnect, liveServers, nameOf, say, sessionsOf, symbolOf })
+    } catch {
+      return null
+    }
+  }
+
+  function loadMetrics() {
+    try {
+      const begin = require('./metrics.cjs')
+      delete require.cache[require.resolve('./metrics.cjs')]
+      return begin
     } catch {
       return null
     }
@@ -133,6 +146,9 @@
       if (message.stop !== undefined && stopsItself(message.stop)) say({ act: 'stops_itself' })
       else if (draining === null) drainOrDisconnect(message)
       else if (message.keep === true) draining.stop(message)
+    } else if (message.cmd === CMD && message.act === 'measure') {
+      if (measure === null && beginMetrics !== null) measure = beginMetrics()
+      if (measure !== null) say({ act: 'measured', figures: measure() })
     } else if (message.cmd === CMD && message.act === 'newconn' && handle) {
       const accepted = take(message.server, handle)
       say({ act: 'accepted', ack: message.seq, accepted })

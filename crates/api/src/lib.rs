@@ -41,4 +41,6 @@ pub use state::{
     StateHolder, StateKind, StateLock, StateName, StateQuery, StateQueue, StateStats, StateView,
 };
 pub use target::{Known, Pick, Target, TargetError, decode_name, decode_targets, encode_targets};
-pub use view::{AppView, DaemonView, ExitView, ListenerView, QueueView, RolloutView, SlotView, Status};
+pub use view::{
+    AppView, DaemonView, ExitView, ListenerView, QueueView, RolloutView, SlotView, Status, VitalsView,
+};

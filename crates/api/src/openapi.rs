@@ -60,6 +60,8 @@ fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
             lines: Some(schemas.subschema_for::<Event>()),
             ..none
         },
+        // Text, not JSON.
+        Route::Metrics => none,
         Route::ShowDaemon => Shape { json: Some(schemas.subschema_for::<DaemonView>()), ..none },
         Route::UpgradeDaemon => Shape {
             body: Some(schemas.subschema_for::<crate::UpgradeDaemon>()),

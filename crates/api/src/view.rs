@@ -127,6 +127,9 @@ pub struct SlotView {
     /// Processor time since the last look, as a percentage of one processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_percent: Option<f32>,
+    /// What its Node.js worker told of its inside; only while somebody reads metrics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vitals: Option<VitalsView>,
     /// How the last worker here ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<ExitView>,
@@ -142,6 +145,32 @@ pub struct SlotView {
     /// The file of standard error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_file: Option<String>,
+}
+
+/// What a Node.js worker told of its inside lately. Rates are of the time between the last two questions.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct VitalsView {
+    /// How late its event loop was on average since the question before, in milliseconds.
+    pub event_loop_delay_ms: Option<f64>,
+    /// The 99th percentile of the same.
+    pub event_loop_delay_p99_ms: Option<f64>,
+    /// The most.
+    pub event_loop_delay_max_ms: Option<f64>,
+    /// The share of the time that its event loop worked, from 0 to 1.
+    pub event_loop_utilization: Option<f64>,
+    /// Bytes of the JavaScript heap in use.
+    pub heap_used_bytes: u64,
+    /// Bytes of the JavaScript heap.
+    pub heap_total_bytes: u64,
+    /// HTTP/1 responses since it was first asked.
+    pub http_requests: u64,
+    /// Those of them with a status from 500.
+    pub http_errors: u64,
+    /// HTTP/1 responses a second.
+    pub http_requests_per_second: Option<f64>,
+    /// How long an HTTP/1 answer took on average, in milliseconds.
+    pub http_latency_ms: Option<f64>,
 }
 
 /// How a worker ended.

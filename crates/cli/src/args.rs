@@ -111,6 +111,8 @@ pub(crate) enum Verb {
     Events(EventsCommand),
     /// Look at, run and pause jobs: what runs by the clock
     Jobs(crate::verbs::jobs::JobsCommand),
+    /// Print figures of workers and of skep, in Prometheus's text format
+    Metrics,
     /// Print an app's environment
     Env(LookCommand),
     /// Print process ids, one a line

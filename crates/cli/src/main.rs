@@ -93,6 +93,7 @@ async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Describe(args) => verbs::describe::run(&args.targets, context).await,
         Verb::Logs(args) => verbs::logs::run(args, context).await,
         Verb::Jobs(args) => verbs::jobs::run(args, context).await,
+        Verb::Metrics => verbs::metrics::run(context).await,
         Verb::Events(args) => verbs::events::run(args, context).await,
         Verb::Env(args) => verbs::env::run(&args.targets, context).await,
         Verb::Pid(args) => verbs::ids::pids(&args.targets, context).await,

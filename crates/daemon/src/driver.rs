@@ -81,6 +81,7 @@ pub(crate) struct Driver {
     pub(crate) door: crate::door::Door,
     pub(crate) triggers: Triggers,
     pub(crate) board: crate::jobs::Board,
+    pub(crate) vitals_wake: Rc<Notify>,
     pub(crate) capture: skep_logs::Capture,
     /// Rotation of logs whose app says nothing of it.
     pub(crate) log_rotation: skep_spec::Rotation,
@@ -178,6 +179,7 @@ impl Driver {
                 door: crate::door::Door::default(),
                 triggers: Triggers::default(),
                 board: crate::jobs::Board::default(),
+                vitals_wake: Rc::new(Notify::new()),
                 capture: parts.capture,
                 capture_wake: Rc::new(Notify::new()),
                 unwritten: BTreeMap::new(),

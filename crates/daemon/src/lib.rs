@@ -26,6 +26,7 @@ mod keeper;
 mod launch;
 mod logging;
 mod memory;
+mod metrics;
 mod node;
 mod notices;
 mod ops;

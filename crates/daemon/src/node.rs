@@ -27,6 +27,7 @@ impl Driver {
             Said::Draining { .. } => self.unlistens_all(id),
             Said::Drained => self.handle(Event::Drained { worker: id }),
             Said::StopsItself => self.handle(Event::StopsItself { worker: id }),
+            Said::Measured(figures) => self.measured(id, *figures),
             Said::Query(query) => self.query(id, &query),
             Said::Listening(server) => self.listens(id, server.key),
             Said::Closed { key } => self.unlistens(id, &key),

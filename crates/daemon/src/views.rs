@@ -69,6 +69,7 @@ impl Driver {
             restart_in_ms: slot.restart_at.map(|then| then.since(at).as_millis()),
             memory_bytes: used.and_then(|used| used.memory_bytes),
             cpu_percent,
+            vitals: seen.and_then(|worker| self.vitals_view(worker.id)),
             last_exit: slot.last_exit.map(exit),
             actions,
             metrics,

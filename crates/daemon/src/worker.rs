@@ -106,6 +106,8 @@ pub(crate) struct Worker {
     pub(crate) told_listening: bool,
     /// Processor time at the last look, for percentages.
     pub(crate) cpu_seen: Option<crate::usage::CpuSample>,
+    /// What it told of its inside when it was asked.
+    pub(crate) vitals: crate::metrics::Vitals,
     tasks: Vec<AbortHandle>,
 }
 
@@ -137,6 +139,7 @@ impl Worker {
             exited: false,
             told_listening: false,
             cpu_seen: None,
+            vitals: crate::metrics::Vitals::default(),
             tasks: Vec::new(),
         }
     }

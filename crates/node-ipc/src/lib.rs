@@ -23,6 +23,7 @@ mod dispatch;
 mod errno;
 mod frame;
 mod incoming;
+mod measured;
 mod outgoing;
 mod preload;
 mod seq;
@@ -36,6 +37,7 @@ pub use dispatch::{Assignment, Dispatcher, Policy, Verdict, WAITING_MAX, WINDOW}
 pub use errno::{UvErrno, describe_errno};
 pub use frame::{LINE_BYTES_MAX, SPILL_BYTES, Serialization, WINDOW_BYTES};
 pub use incoming::HandleKind;
+pub use measured::Measured;
 pub use outgoing::SockName;
 pub use preload::{PRELOAD_FILES, inject_preload, preload_allowed};
 pub use seq::Generation;

@@ -143,6 +143,11 @@ pub(crate) fn finish(mode: DrainMode, grace_ms: u32, stop: Option<&str>) -> Vec<
     line(&Skep { cmd: skep::CMD, body: ToPreload::Drain { mode, grace_ms, keep: true, stop } })
 }
 
+/// Asks the preload how the worker is.
+pub(crate) fn measure() -> Vec<u8> {
+    line(&Skep { cmd: skep::CMD, body: ToPreload::Measure })
+}
+
 /// A message for `process.on('message')`. JSON text may contain newlines between tokens, which would cut the line in
 /// the worker; inside strings they are always escaped, so a space is the same value.
 pub(crate) fn user(message: &RawValue) -> Vec<u8> {

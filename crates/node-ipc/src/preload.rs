@@ -2,9 +2,10 @@
 
 /// The preload's files, by name; the daemon writes them to a directory that workers can read. The first is the one to
 /// require.
-pub const PRELOAD_FILES: [(&str, &str); 2] = [
+pub const PRELOAD_FILES: [(&str, &str); 3] = [
     ("preload.cjs", include_str!("../../../npm/skep/preload.cjs")),
     ("drain.cjs", include_str!("../../../npm/skep/drain.cjs")),
+    ("metrics.cjs", include_str!("../../../npm/skep/metrics.cjs")),
 ];
 
 /// The value of `NODE_OPTIONS` that loads the preload at `path` and then does what the user's own value says.

@@ -223,6 +223,15 @@ impl<F> Session<F> {
         self.begin_drain(outgoing::finish(mode, grace_ms, stop))
     }
 
+    /// Asks our preload how the worker is; the answer is [`Event::Measured`]. False if there is no preload.
+    pub fn measure(&mut self) -> bool {
+        let able = self.state.hello.is_some();
+        if able {
+            self.queue(outgoing::measure(), None);
+        }
+        able
+    }
+
     fn begin_drain(&mut self, line: Vec<u8>) -> bool {
         if self.state.hello.is_none() {
             return false;

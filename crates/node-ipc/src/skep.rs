@@ -24,6 +24,9 @@
 //! W> {"cmd":"NODE_HANDLE","type":"net.Native","msg":{"cmd":"NODE_SKEP","act":"conn","id":7,"server":S}} + fd
 //!        An idle connection of server S, for another worker. P answers NODE_HANDLE_ACK and owns it from there; the
 //!        worker's copy is closed on the ACK. After a NACK the worker keeps it and goes on serving it.
+//! P> {"cmd":"NODE_SKEP","act":"measure"}
+//! W> {"cmd":"NODE_SKEP","act":"measured","figures":{…}}
+//!        How the worker is (crate::Measured). Nothing is measured before the first question.
 //! P> {"cmd":"NODE_HANDLE","type":"net.Native","msg":{"cmd":"NODE_CLUSTER","act":"newconn","key":K,"seq":9,"idle":true}} + fd
 //!        Node's own message; `idle` asks the preload to end the connection after the server's keepAliveTimeout if no
 //!        byte arrives on it, as the worker that it came from would have done.
@@ -43,6 +46,7 @@
 //! W: EOF  The drain is complete: every server closed, every connection ended.
 //! ```
 
+use crate::Measured;
 use serde::{Deserialize, Serialize};
 
 /// The `cmd` of every message in this module.
@@ -104,6 +108,7 @@ pub(crate) enum FromPreload {
     Draining { servers: u32, connections: u32 },
     Drained,
     StopsItself,
+    Measured { figures: Box<Measured> },
     Conn { server: BoundServer },
     Accepted { ack: u64, accepted: bool },
     Schedule(Schedule),
@@ -150,6 +155,7 @@ pub(crate) enum ToPreload<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         stop: Option<&'a str>,
     },
+    Measure,
     Newconn {
         server: &'a BoundServer,
         seq: u64,

@@ -191,6 +191,13 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| ClientError::Garbled(error.to_string()))
     }
 
+    /// A `GET` whose answer is text.
+    pub async fn text(&mut self, route: Route) -> Result<String, ClientError> {
+        let response = self.send(route, "", "", Bytes::new()).await?;
+        let body = collect(response).await?;
+        String::from_utf8(body.into()).map_err(|error| ClientError::Garbled(error.to_string()))
+    }
+
     /// A `GET` whose answer is a stream.
     pub async fn follow<T: DeserializeOwned>(
         &mut self,

@@ -195,6 +195,7 @@ pub(crate) mod tests {
             restart_in_ms: None,
             memory_bytes: runs.then_some(47_500_000),
             cpu_percent: runs.then_some(1.25),
+            vitals: None,
             last_exit: None,
             actions: vec![],
             metrics: serde_json::Map::new(),

@@ -16,6 +16,7 @@ pub(crate) mod inspect;
 pub(crate) mod jobs;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod metrics;
 pub(crate) mod openapi;
 pub(crate) mod parity;
 pub(crate) mod resurrect;

@@ -4,6 +4,7 @@
 mod answer;
 mod body;
 mod logs;
+mod metrics;
 mod progress;
 mod state;
 
@@ -82,6 +83,7 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
             let views = driver.borrow_mut().app_views(None, wanted.detail);
             json(&views)
         }
+        Route::Metrics => metrics::metrics(&driver).await,
         Route::ShowApps => {
             let wanted: skep_api::AppsQuery = query(text)?;
             let targets = skep_api::decode_targets(parameter)?;

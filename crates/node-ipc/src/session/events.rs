@@ -58,6 +58,8 @@ pub enum Event<F> {
     },
     /// A function that was called for a job has ended.
     Ran(Ran),
+    /// How the worker is, in answer to a question.
+    Measured(Box<crate::Measured>),
     /// A connection of ours is served by the worker; our copy is closed.
     Accepted(ConnId),
     /// A connection of ours comes back and needs another worker.

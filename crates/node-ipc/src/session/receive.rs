@@ -227,6 +227,7 @@ impl<F> Session<F> {
             FromPreload::Schedule(schedule) => events.push(Event::Schedule(schedule)),
             FromPreload::Unschedule { name } => events.push(Event::Unschedule { name }),
             FromPreload::Ran(ran) => events.push(Event::Ran(ran)),
+            FromPreload::Measured { figures } => events.push(Event::Measured(figures)),
             FromPreload::Accepted { ack, accepted } => self.answered(ack, accepted, events),
             // Without its descriptor it means nothing; the handle's own path is in `line`.
             FromPreload::Conn { .. } => {}

@@ -299,6 +299,7 @@ impl Primary {
             Event::Schedule(schedule) => format!("schedule {}", schedule.name),
             Event::Unschedule { name } => format!("unschedule {name}"),
             Event::Ran(ran) => format!("ran {} {}", ran.token, ran.ok),
+            Event::Measured(_) => "measured".to_owned(),
             Event::Message(json) => format!("message {json}"),
             Event::Handle { kind, json, .. } => format!("handle {kind:?} {json}"),
             Event::Dropped(dropped) => panic!("worker {id}: {dropped:?}"),
