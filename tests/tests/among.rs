@@ -18,7 +18,8 @@ impl Stage {
         std::fs::write(&notes, "").expect("the folder is writable");
         let modules = skep.root().join("modules");
         std::fs::create_dir_all(&modules).expect("the folder is writable");
-        std::os::unix::fs::symlink(root().join("npm/skep"), modules.join("skep")).expect("a link can be made");
+        std::os::unix::fs::symlink(root().join("npm/skep"), modules.join("skep"))
+            .expect("a link can be made");
         let start = Start::program("app", file)
             .instances(workers)
             .port(port.number())
@@ -31,7 +32,8 @@ impl Stage {
     }
 
     fn get(&self, path: &str) -> String {
-        let answer = http::get(self.port.address(), path).unwrap_or_else(|error| panic!("GET {path}: {error}"));
+        let answer =
+            http::get(self.port.address(), path).unwrap_or_else(|error| panic!("GET {path}: {error}"));
         answer.body
     }
 
@@ -96,7 +98,8 @@ fn requests_are_answered_while_computations_run_and_children_end_with_their_work
             assert_eq!(stage.get("/"), "hello\n");
         }
         assert!(computations.iter().any(|one| !one.is_finished()));
-        let children: Vec<u32> = stage.skep.app("app").pids().into_iter().flat_map(process::children).collect();
+        let children: Vec<u32> =
+            stage.skep.app("app").pids().into_iter().flat_map(process::children).collect();
         stage.skep.ok(["stop", "app"]);
         for child in children {
             process::wait_gone(child);

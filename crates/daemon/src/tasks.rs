@@ -84,6 +84,8 @@ async fn serve(
     tokio::task::spawn_local(watching::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(crate::jobs::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(server::serve(Rc::clone(&driver), control));
+    // A megabyte or two that only the start needed; without /proc they stay, and that is all.
+    let _ = skep_sys::code::let_go();
     if let Some(file) = &options.run {
         let mut driver = driver.borrow_mut();
         driver.begin_foreground(file);

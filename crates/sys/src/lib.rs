@@ -6,6 +6,7 @@
 
 pub mod bpf;
 pub mod clock;
+pub mod code;
 pub mod cpus;
 pub mod durable;
 pub mod fdpass;

@@ -163,6 +163,9 @@ impl Keeper {
     fn run(mut self) -> io::Result<()> {
         self.write_pid();
         self.reap_all();
+        self.start_daemon_if_due();
+        // Code that only the start needed; without /proc it stays, and that is all.
+        let _ = skep_sys::code::let_go();
         loop {
             self.start_daemon_if_due();
             self.end_what_is_due();
