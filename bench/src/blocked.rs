@@ -16,6 +16,9 @@ use crate::subject::Subject;
 const WORKERS: usize = 4;
 const CLIENTS: usize = 8;
 const BLOCK_MS: u64 = 300;
+/// What a client waits between its requests. Without a pause there are so many requests a second that the few that meet
+/// a blocked worker are fewer than one in a thousand, whoever distributes them.
+const THINK: Duration = Duration::from_millis(5);
 
 const SUBJECTS: [Subject; 4] =
     [Subject::Skep("auto"), Subject::NodeRoundRobin, Subject::Skep("shared"), Subject::NodeShared];
@@ -72,6 +75,7 @@ fn client(address: SocketAddr, end: u64) -> Result<Vec<f64>> {
         let begin = boottime_ns();
         Connection::open(address)?.get("/", true)?;
         latencies.push((boottime_ns() - begin) as f64 / 1e6);
+        thread::park_timeout(THINK);
     }
     Ok(latencies)
 }

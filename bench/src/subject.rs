@@ -74,7 +74,7 @@ impl Subject {
                      net.Server.prototype.listen=function(p,...r){return l.call(this,{port:p,reusePort:true},...r)};\
                      require(process.env.APP)";
                 let one = || {
-                    Command::new(node(24).bin.join("node"))
+                    Command::new(usual().bin.join("node"))
                         .args(["-e", wrap])
                         .env("APP", &app)
                         .env("PORT", port.number().to_string())
@@ -91,9 +91,9 @@ impl Subject {
     }
 }
 
-/// The Node that is used where nothing else is said.
+/// The Node of every subject, so that supervisors are compared and not Nodes: the first long-term one with `reusePort`.
 pub(crate) fn usual() -> Node {
-    node(22)
+    node(24)
 }
 
 /// A subject at work; ended when dropped.
