@@ -72,6 +72,8 @@ pub(crate) struct Primary {
     pub(crate) descriptors: Option<u32>,
     pub(crate) workers: BTreeMap<u32, Worker>,
     pub(crate) listeners: BTreeMap<String, Listener>,
+    /// A listener goes as soon as one worker has closed it.
+    pub(crate) lets_go: bool,
     pub(crate) data: ServerData,
     pub(crate) conns: BTreeMap<ConnId, (String, Fd, ConnectionKind)>,
     /// Who gets what a draining worker hands over.
@@ -97,6 +99,7 @@ impl Primary {
             descriptors: None,
             workers: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            lets_go: false,
             data: ServerData::default(),
             conns: BTreeMap::new(),
             successor: None,
@@ -274,7 +277,9 @@ impl Primary {
                 format!("listening {} {:?}", listening.key, listening.port)
             }
             Event::Closed { key } => {
-                if let Some(listener) = self.listeners.get_mut(&key) {
+                if self.lets_go {
+                    self.listeners.remove(&key);
+                } else if let Some(listener) = self.listeners.get_mut(&key) {
                     listener.dispatcher.leave(id);
                 }
                 format!("closed {key}")
