@@ -23,3 +23,23 @@ pub use service::Service;
 pub use skep::{Outcome, Skep, Start, finish};
 pub use tools::{Node, fixture, fixtures, node, nodes, root, skep_binary, tool};
 pub use view::{App, Daemon, Event, Listener, Slot};
+
+/// Tests on each supported Node, with the Node's number in their names.
+#[macro_export]
+macro_rules! on_each_node {
+    ($($name:ident => $check:expr;)*) => {$(
+        mod $name {
+            use super::*;
+            #[test]
+            fn on_node_18() { $check(&$crate::node(18)); }
+            #[test]
+            fn on_node_20() { $check(&$crate::node(20)); }
+            #[test]
+            fn on_node_22() { $check(&$crate::node(22)); }
+            #[test]
+            fn on_node_24() { $check(&$crate::node(24)); }
+            #[test]
+            fn on_node_26() { $check(&$crate::node(26)); }
+        }
+    )*};
+}

@@ -11,26 +11,7 @@ use std::process::Command;
 use skep_tests::strict::{self, Mode, Plan, Target, Think};
 use skep_tests::{Deadline, LIMIT, Node, Port, Service, Skep, Start, fixture, http, is_free, node, nodes};
 
-/// A test on each supported Node, with the Node's number in its name.
-macro_rules! on_each_node {
-    ($($name:ident => $check:expr;)*) => {$(
-        mod $name {
-            use super::*;
-            #[test]
-            fn on_node_18() { $check(&node(18)); }
-            #[test]
-            fn on_node_20() { $check(&node(20)); }
-            #[test]
-            fn on_node_22() { $check(&node(22)); }
-            #[test]
-            fn on_node_24() { $check(&node(24)); }
-            #[test]
-            fn on_node_26() { $check(&node(26)); }
-        }
-    )*};
-}
-
-on_each_node! {
+skep_tests::on_each_node! {
     plain_http_lives => |node| check_http(node, "http.cjs");
     express_lives => |node| check_http(node, "express.js");
     fastify_as_an_es_module_lives => |node| check_http(node, "fastify.mjs");

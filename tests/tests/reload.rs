@@ -18,25 +18,7 @@ fn reloads() -> usize {
     std::env::var("SKEP_TEST_RELOADS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
 
-macro_rules! on_each_node {
-    ($($name:ident => $check:expr;)*) => {$(
-        mod $name {
-            use super::*;
-            #[test]
-            fn on_node_18() { $check(&node(18)); }
-            #[test]
-            fn on_node_20() { $check(&node(20)); }
-            #[test]
-            fn on_node_22() { $check(&node(22)); }
-            #[test]
-            fn on_node_24() { $check(&node(24)); }
-            #[test]
-            fn on_node_26() { $check(&node(26)); }
-        }
-    )*};
-}
-
-on_each_node! {
+skep_tests::on_each_node! {
     plain_http_loses_nothing_and_keeps_its_connections => |node| check_all_kinds(node, "http.cjs", &[]);
     express_loses_nothing => |node| check_usual(node, "express.js");
     fastify_loses_nothing => |node| check_usual(node, "fastify.mjs");

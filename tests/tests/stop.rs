@@ -84,25 +84,7 @@ fn check_a_restart(node: &Node) {
     assert_eq!(answer.body, skep.app("app").pids()[0].to_string());
 }
 
-macro_rules! on_each_node {
-    ($($name:ident => $check:expr;)*) => {$(
-        mod $name {
-            use super::*;
-            #[test]
-            fn on_node_18() { $check(&node(18)); }
-            #[test]
-            fn on_node_20() { $check(&node(20)); }
-            #[test]
-            fn on_node_22() { $check(&node(22)); }
-            #[test]
-            fn on_node_24() { $check(&node(24)); }
-            #[test]
-            fn on_node_26() { $check(&node(26)); }
-        }
-    )*};
-}
-
-on_each_node! {
+skep_tests::on_each_node! {
     an_app_without_a_handler_answers_what_it_has_before_it_is_signalled => check_an_app_without_a_handler;
     a_restart_answers_what_the_old_worker_has_and_queues_the_rest_for_the_new_one => check_a_restart;
 }

@@ -6,7 +6,7 @@ use crate::key::{Key, StoredName, Take};
 use crate::ranks::{self, BY_SCORE};
 use crate::record::Kind;
 use crate::spaces::Space;
-use crate::tx::{Tx, View};
+use crate::tx::{Row, Tx, View};
 
 /// Rows of members, with their scores.
 const MEMBERS: u8 = 1;
@@ -246,7 +246,7 @@ pub fn range(
     Ok(members)
 }
 
-/// Members with scores between two bounds, ascending, without the first `skip`, at most `most`.
+/// Members with scores between two bounds, in `order`, without the first `skip`, at most `most`.
 ///
 /// # Errors
 /// See [`update`].
@@ -255,27 +255,49 @@ pub fn by_score(
     space: Space,
     key: &[u8],
     (low, high): (Bound, Bound),
-    skip: usize,
-    most: usize,
+    order: Order,
+    (skip, most): (usize, usize),
 ) -> Result<Vec<Scored>> {
     let Some(set) = find(view, space, key, Kind::SortedSet)? else { return Ok(Vec::new()) };
     let by_score = set.elements().u8(BY_SCORE);
-    let (Bound::Included(from) | Bound::Excluded(from)) = low;
-    let mut members = Vec::new();
-    let mut skipped = 0;
-    for row in view.rows_from(&by_score, &by_score.push(&sortable(from)))? {
-        let scored = scored(&by_score, row?);
-        let above = within_low(scored.score, low);
-        if !within_high(scored.score, high) || members.len() == most {
-            break;
+    let above = |score| within_low(score, low);
+    let below = |score| within_high(score, high);
+    let member = |row: Result<Row<'_>>| row.map(|row| scored(&by_score, row));
+    match order {
+        Order::Ascending => {
+            let (Bound::Included(from) | Bound::Excluded(from)) = low;
+            let rows = view.rows_from(&by_score, &by_score.push(&sortable(from)))?;
+            between(rows.map(member), above, below, skip, most)
         }
-        if above && skipped < skip {
-            skipped += 1;
-        } else if above {
-            members.push(scored);
+        Order::Descending => {
+            let rows = view.rows_back_from(&by_score, &by_score.push(&after(high)))?;
+            between(rows.map(member), below, above, skip, most)
         }
     }
-    Ok(members)
+}
+
+/// The members from the first that is `begun` to the last that is not beyond `still`.
+fn between(
+    members: impl Iterator<Item = Result<Scored>>,
+    begun: impl Fn(f64) -> bool,
+    still: impl Fn(f64) -> bool,
+    skip: usize,
+    most: usize,
+) -> Result<Vec<Scored>> {
+    let mut found = Vec::new();
+    let mut skipped = 0;
+    for member in members {
+        let member = member?;
+        if !still(member.score) || found.len() == most {
+            break;
+        }
+        if begun(member.score) && skipped < skip {
+            skipped += 1;
+        } else if begun(member.score) {
+            found.push(member);
+        }
+    }
+    Ok(found)
 }
 
 /// Removes members; how many were there.
@@ -299,39 +321,6 @@ pub fn remove_all(tx: &mut Tx<'_>, space: Space, key: &[u8], members: &[&[u8]]) 
         set.count -= removed;
         Ok(removed)
     })
-}
-
-/// As [`by_score`], from the highest score down.
-///
-/// # Errors
-/// See [`update`].
-pub fn by_score_down(
-    view: &View<'_>,
-    space: Space,
-    key: &[u8],
-    (low, high): (Bound, Bound),
-    skip: usize,
-    most: usize,
-) -> Result<Vec<Scored>> {
-    let Some(set) = find(view, space, key, Kind::SortedSet)? else { return Ok(Vec::new()) };
-    let by_score = set.elements().u8(BY_SCORE);
-    let mut members = Vec::new();
-    let mut skipped = 0;
-    for row in view.rows_back_from(&by_score, &by_score.push(&after(high)))? {
-        let scored = scored(&by_score, row?);
-        if !within_high(scored.score, high) {
-            continue;
-        }
-        if !within_low(scored.score, low) || members.len() == most {
-            break;
-        }
-        if skipped < skip {
-            skipped += 1;
-        } else {
-            members.push(scored);
-        }
-    }
-    Ok(members)
 }
 
 /// How many members have scores between two bounds.

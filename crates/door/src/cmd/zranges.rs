@@ -126,10 +126,7 @@ fn find(c: &Call<'_, '_>, key: &[u8], wish: &Wish<'_>) -> Result<Vec<Scored>, Fa
                 return Ok(Vec::new());
             };
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            Ok(match wish.order {
-                Order::Ascending => zsets::by_score(&view, c.space, key, bounds, skip, most)?,
-                Order::Descending => zsets::by_score_down(&view, c.space, key, bounds, skip, most)?,
-            })
+            Ok(zsets::by_score(&view, c.space, key, bounds, wish.order, (skip, most))?)
         }
         By::Lex => {
             let (low, high) = low_and_high(wish);

@@ -4,6 +4,7 @@
 //! `SKEP_JOBS_HISTORIES=1000000` plays more of them (in release: `cargo test --release -p skep-jobs --test histories`),
 //! `SKEP_JOBS_SEED=42` tells the story of one.
 
+mod chance;
 mod witness;
 mod world;
 

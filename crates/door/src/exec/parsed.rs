@@ -1,0 +1,58 @@
+//! What of a client's bytes are whole commands.
+
+use std::ops::Range;
+
+use crate::connection::Connection;
+use crate::limits::{BATCH_COMMANDS, UNKNOWN_ARGUMENTS_MAX, UNKNOWN_BULK_BYTES_MAX};
+use crate::resp::{Bounds, Garbage};
+
+/// What of a client's bytes are whole commands.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    bytes: Vec<u8>,
+    ranges: Vec<Range<usize>>,
+    /// Where each command's arguments end, and where its bytes begin.
+    pub(super) commands: Vec<(usize, usize)>,
+    pub(super) garbage: Option<Garbage>,
+}
+
+impl Parsed {
+    pub(super) fn take(own: &mut Connection) -> Self {
+        let known = own.client.known;
+        let most = if known { BATCH_COMMANDS } else { 1 };
+        let bounds = if known {
+            Bounds::default()
+        } else {
+            Bounds { arguments: UNKNOWN_ARGUMENTS_MAX, bulk_bytes: UNKNOWN_BULK_BYTES_MAX }
+        };
+        let mut parsed = Self { ranges: std::mem::take(&mut own.ranges), ..Self::default() };
+        parsed.ranges.clear();
+        while parsed.commands.len() < most {
+            let mark = own.request.mark();
+            match own.request.next(bounds, &mut parsed.ranges) {
+                Ok(true) => parsed.commands.push((parsed.ranges.len(), mark)),
+                Ok(false) => break,
+                Err(found) => {
+                    parsed.garbage = Some(found);
+                    break;
+                }
+            }
+        }
+        parsed.bytes = own.request.take_bytes();
+        parsed
+    }
+
+    pub(super) fn args(&self, at: usize) -> Vec<&[u8]> {
+        let from = if at == 0 { 0 } else { self.commands[at - 1].0 };
+        self.ranges[from..self.commands[at].0].iter().map(|range| &self.bytes[range.clone()]).collect()
+    }
+
+    /// Gives the bytes back; the commands from `stopped` on will come again.
+    pub(super) fn give_back(self, own: &mut Connection, stopped: Option<usize>) {
+        own.request.give_back(self.bytes);
+        own.ranges = self.ranges;
+        if let Some(at) = stopped {
+            own.request.rewind(self.commands[at].1);
+        }
+    }
+}

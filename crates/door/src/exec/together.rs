@@ -1,0 +1,123 @@
+//! One transaction for several clients: beginning and ending one costs as much as several commands do.
+
+use skep_state::{Error, Space};
+
+use super::admit::{Admission, admit, joins};
+use super::parsed::Parsed;
+use super::{BATCH_NS, can_go_on, run_one};
+use crate::call::{Access, Call, From};
+use crate::client::{Answers, Client};
+use crate::connection::Connection;
+use crate::door::Door;
+use crate::table::{Command, Flags};
+
+/// One client's part of a transaction that several share.
+struct Share<'a> {
+    own: &'a mut Connection,
+    run: Vec<(&'static Command, Vec<&'a [u8]>)>,
+    done: usize,
+}
+
+/// Runs the first commands of several clients in one transaction, as far as these are plain ones; what is left, `process`
+/// does. Beginning and ending a transaction costs as much as several commands do.
+pub(crate) fn process_together(door: &mut Door, all: &mut [Box<Connection>]) {
+    let mut parsed: Vec<(usize, Parsed)> = Vec::new();
+    for (index, own) in all.iter_mut().enumerate() {
+        let plain = own.client.queue.is_none() && own.client.answers == Answers::On && own.client.known;
+        if plain && can_go_on(own) {
+            parsed.push((index, Parsed::take(own)));
+        }
+    }
+    let mut done: Vec<usize> = Vec::with_capacity(parsed.len());
+    {
+        let mut rest = parsed.iter().peekable();
+        let mut shares: Vec<Share<'_>> = Vec::with_capacity(parsed.len());
+        for (index, own) in all.iter_mut().enumerate() {
+            let Some((_, parsed)) = rest.next_if(|(of, _)| *of == index) else { continue };
+            let run = plain_run(door, &own.client, parsed);
+            shares.push(Share { own, run, done: 0 });
+        }
+        share(door, &mut shares);
+        done.extend(shares.iter().map(|share| share.done));
+    }
+    for ((index, parsed), done) in parsed.into_iter().zip(done) {
+        let own = &mut all[index];
+        let stopped = (done < parsed.commands.len()).then_some(done);
+        let garbage = parsed.garbage.is_some();
+        parsed.give_back(own, stopped);
+        if garbage && stopped.is_none() {
+            // It is met again when its turn comes.
+            own.request.rewind(own.request.mark());
+        }
+    }
+}
+
+/// The first commands of a client that a shared transaction can do.
+fn plain_run<'a>(door: &Door, client: &Client, parsed: &'a Parsed) -> Vec<(&'static Command, Vec<&'a [u8]>)> {
+    let mut run = Vec::with_capacity(parsed.commands.len());
+    for at in 0..parsed.commands.len() {
+        let args = parsed.args(at);
+        match admit(door, client, &args) {
+            Admission::Run(command) if joins(command) && command.flags.is_plain() => {
+                run.push((command, args));
+            }
+            Admission::Run(_) | Admission::Refuse(_) | Admission::Queue => break,
+        }
+    }
+    run
+}
+
+fn share(door: &mut Door, shares: &mut [Share<'_>]) {
+    if shares.iter().filter(|share| !share.run.is_empty()).count() < 2 {
+        return;
+    }
+    let marks: Vec<usize> = shares.iter().map(|share| share.own.reply.bytes.len()).collect();
+    let writes =
+        shares.iter().flat_map(|share| &share.run).any(|(command, _)| command.flags.has(Flags::WRITE));
+    let (store, now) = (door.store.clone(), door.now());
+    let mut attempt = |access: &mut Access<'_, '_>| -> Result<(), Error> {
+        undo(door, shares, &marks);
+        let until = skep_sys::clock::boottime_ns() + BATCH_NS;
+        for share in shares.iter_mut().filter(|share| !share.run.is_empty()) {
+            let space = Space::database(share.own.client.database);
+            let Connection { reply, client, .. } = &mut *share.own;
+            for (command, args) in &share.run {
+                let mut call = Call {
+                    args,
+                    access: access.again(),
+                    out: reply,
+                    client,
+                    door,
+                    space,
+                    from: From::Client,
+                };
+                run_one(&mut call, command)?;
+                share.done += 1;
+                if !door.effects.ready.is_empty() {
+                    return Ok(());
+                }
+            }
+            if skep_sys::clock::boottime_ns() > until {
+                return Ok(());
+            }
+        }
+        Ok(())
+    };
+    let result = if writes {
+        store.write(now, |tx| attempt(&mut Access::Write(tx)))
+    } else {
+        store.read(now, |view| attempt(&mut Access::Read(*view)))
+    };
+    if result.is_err() {
+        // Whose command it was shows when each has a transaction of its own.
+        undo(door, shares, &marks);
+    }
+}
+
+fn undo(door: &mut Door, shares: &mut [Share<'_>], marks: &[usize]) {
+    door.effects.clear();
+    for (share, mark) in shares.iter_mut().zip(marks) {
+        share.own.reply.bytes.truncate(*mark);
+        share.done = 0;
+    }
+}
