@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use skep_tests::strict::{self, Mode, Plan, Target, Think};
-use skep_tests::{Deadline, LIMIT, Node, Port, Service, Skep, Start, fixture, http, is_free, node, nodes};
+use skep_tests::{Deadline, LIMIT, Node, Port, Service, Skep, Start, fixture, http, is_free, nodes};
 
 skep_tests::on_each_node! {
     plain_http_lives => |node| check_http(node, "http.cjs");
