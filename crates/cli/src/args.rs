@@ -2,6 +2,7 @@
 
 use crate::complete;
 use crate::file_args::{ApplyCommand, ConvertCommand, FileChoice, FileCommand, InitCommand, ValidateCommand};
+use crate::host_args::{HostVerb, ServiceCommand, UnitStopCommand};
 use crate::parity_args::ParityVerb;
 use crate::start_args::StartArgs;
 use clap::builder::Styles;
@@ -159,6 +160,9 @@ pub(crate) enum Verb {
     /// What PM2's users know beside
     #[command(flatten)]
     Parity(ParityVerb),
+    /// The machine around the apps
+    #[command(flatten)]
+    Host(HostVerb),
     /// Print the OpenAPI document of the control socket
     Openapi,
     /// Print the manual of all verbs in Markdown
@@ -386,6 +390,11 @@ pub(crate) enum DaemonVerb {
     Status,
     /// Stop all workers, the daemon and the keeper
     Stop(WaitArgs),
+    /// Be the keeper, with everything that ran before: what the unit of `skep startup` runs
+    Run(ServiceCommand),
+    /// Stop everything, unless systemd is restarting this unit
+    #[command(hide = true)]
+    UnitStop(UnitStopCommand),
 }
 
 /// `skep completions`.

@@ -3,6 +3,7 @@
 //! They are told apart before the command line is parsed, so that processes which live for months never touch the
 //! pages of the parser.
 
+use crate::verbs::daemon::service;
 use crate::verbs::run::relay;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -42,11 +43,13 @@ fn daemon(mut args: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let run = match (args.next(), args.next()) {
-        (Some(flag), Some(file)) if flag == "--run" => Some(PathBuf::from(file)),
-        _ => None,
-    };
-    match skep_daemon::run(skep_daemon::Options { home, run }) {
+    let mut options = skep_daemon::Options { home, run: None, resurrect: false };
+    match (args.next(), args.next()) {
+        (Some(flag), Some(file)) if flag == "--run" => options.run = Some(PathBuf::from(file)),
+        (Some(flag), None) if flag == service::RESURRECT_OPTION => options.resurrect = true,
+        _ => {}
+    }
+    match skep_daemon::run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("skep: the daemon ends: {error}");

@@ -9,6 +9,7 @@ mod complete;
 mod failure;
 mod file_args;
 mod hidden;
+mod host_args;
 mod human;
 mod machine;
 mod output;
@@ -22,9 +23,10 @@ mod start_args;
 mod table;
 mod verbs;
 
-use args::{Cli, DaemonVerb, Verb};
+use args::{Cli, DaemonCommand, DaemonVerb, Verb};
 use clap::{CommandFactory, Parser};
 use failure::{Failure, exit};
+use host_args::HostVerb;
 use session::Context;
 use settle::Goal;
 use skep_api::{ApplyMode, Route};
@@ -66,6 +68,11 @@ fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
         }
         Verb::Docs => verbs::docs::run(context),
         Verb::Run(args) => verbs::run::run(*args, context),
+        Verb::Daemon(DaemonCommand { verb: DaemonVerb::Run(args) }) => {
+            verbs::daemon::service::run(&args, context)
+        }
+        Verb::Host(HostVerb::Startup(args)) => verbs::startup::run(&args, context),
+        Verb::Host(HostVerb::Unstartup(args)) => verbs::startup::undo(&args, context),
         verb => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
             runtime.map_err(|error| Failure::out_of_resources(&error))?.block_on(talk(verb, context))
@@ -104,11 +111,14 @@ async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Daemon(args) => match args.verb {
             DaemonVerb::Status => verbs::daemon::status(context).await,
             DaemonVerb::Stop(args) => verbs::daemon::stop(&args, context).await,
+            DaemonVerb::UnitStop(args) => verbs::daemon::unit_stop(&args, context).await,
+            DaemonVerb::Run(_) => unreachable!("`run` has carried it out"),
         },
         Verb::Kill(args) => verbs::daemon::stop(&args, context).await,
         Verb::Upgrade(args) => verbs::upgrade::run(args.program, context).await,
         Verb::Parity(verb) => verbs::parity::run(verb, context).await,
-        Verb::Completions(_)
+        Verb::Host(HostVerb::Startup(_) | HostVerb::Unstartup(_))
+        | Verb::Completions(_)
         | Verb::Openapi
         | Verb::Docs
         | Verb::Run(_)

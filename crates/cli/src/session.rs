@@ -23,6 +23,16 @@ impl Context {
         Self { output, home: global.home.filter(|home| !home.as_os_str().is_empty()) }
     }
 
+    /// The same, of another home.
+    pub(crate) fn with_home(&self, home: PathBuf) -> Self {
+        Self { output: self.output, home: Some(home) }
+    }
+
+    /// Whether somebody said where skep lives.
+    pub(crate) fn names_home(&self) -> bool {
+        self.home.is_some() || std::env::var_os("SKEP_HOME").is_some_and(|home| !home.is_empty())
+    }
+
     /// Where skep lives.
     pub(crate) fn home(&self) -> Result<Home, Failure> {
         match &self.home {

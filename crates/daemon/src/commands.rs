@@ -110,6 +110,13 @@ impl Driver {
         Ok(Command::Scale { app, instances })
     }
 
+    /// As a service of the machine: nobody waits for the answer, so the diary gets it.
+    pub(crate) fn resurrect_at_boot(&mut self) {
+        if let Err(error) = self.resurrect() {
+            crate::diary::note(format_args!("what ran before cannot be started: {}", error.message));
+        }
+    }
+
     /// Starts again what ran when the daemon was last stopped.
     pub(crate) fn resurrect(&mut self) -> Result<Vec<Pending>, ErrorBody> {
         self.refuse_when_ending()?;

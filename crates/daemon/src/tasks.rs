@@ -27,6 +27,8 @@ pub struct Options {
     pub home: PathBuf,
     /// The apps of `skep run`, as a [`crate::RunFile`]: the daemon then ends with them and keeps nothing on disk.
     pub run: Option<PathBuf>,
+    /// What ran when skep was last stopped is started at once: as a service of the machine.
+    pub resurrect: bool,
 }
 
 /// Runs the daemon until the keeper closes the link or everything has been stopped.
@@ -64,8 +66,9 @@ async fn serve(
     fault::point("daemon", "inventory");
     let keeper = succession::keeper_handle(inventory.keeper_pid);
     let for_heir = control.try_clone()?;
-    let first = inventory.generation == 1 && options.run.is_none();
-    let strays = if first { strays::end_all(&options.home).await } else { Vec::new() };
+    let is_first = inventory.generation == 1;
+    let strays =
+        if is_first && options.run.is_none() { strays::end_all(&options.home).await } else { Vec::new() };
     let setting =
         Setting { home: options.home, skep: std::env::current_exe()?, foreground: options.run.is_some() };
     let driver = boot(setting, link, inventory)?;
@@ -86,6 +89,9 @@ async fn serve(
     tokio::task::spawn_local(server::serve(Rc::clone(&driver), control));
     // A megabyte or two that only the start needed; without /proc they stay, and that is all.
     let _ = skep_sys::code::let_go();
+    if options.resurrect && is_first {
+        driver.borrow_mut().resurrect_at_boot();
+    }
     if let Some(file) = &options.run {
         let mut driver = driver.borrow_mut();
         driver.begin_foreground(file);

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod home;
 mod link;
 mod run;
+pub mod service;
 pub mod wire;
 
 use std::os::fd::RawFd;

@@ -16,6 +16,12 @@ pub fn wall_ns() -> u64 {
     nanoseconds(ClockId::Realtime)
 }
 
+/// Nanoseconds of `CLOCK_MONOTONIC`, which stands still while the machine is suspended: for protocols that ask for it.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    nanoseconds(ClockId::Monotonic)
+}
+
 fn nanoseconds(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

@@ -1,7 +1,7 @@
 //! PM2's commands and their other names.
 
 use super::say::Trouble;
-use super::{Front, act, describe, dump, left_out, list, look, scale, start, talk};
+use super::{Front, act, describe, dump, host, left_out, list, look, scale, start, talk};
 use crate::verbs::{self, settings};
 use skep_api::ApplyMode;
 
@@ -45,6 +45,8 @@ pub(super) enum Command {
     Unset,
     Multiset,
     Ecosystem,
+    Startup,
+    Unstartup,
     /// Does not exist here; something else does.
     LeftOut(&'static str),
 }
@@ -102,6 +104,8 @@ const COMMANDS: &[(&str, Command)] = &[
     ("multiset", Command::Multiset),
     ("ecosystem", Command::Ecosystem),
     ("init", Command::Ecosystem),
+    ("startup", Command::Startup),
+    ("unstartup", Command::Unstartup),
 ];
 
 /// The command of this name.
@@ -157,6 +161,8 @@ impl Command {
                 front.say.line("File ecosystem.config.js generated");
                 Ok(())
             }
+            Self::Startup => host::startup(true, front),
+            Self::Unstartup => host::startup(false, front),
             Self::LeftOut(instead) => {
                 let word = front.line.verb.as_deref().unwrap_or_default();
                 Err(Trouble::Error(format!("`{word}` is not part of skep: {instead}")))

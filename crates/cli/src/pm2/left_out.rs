@@ -49,10 +49,6 @@ const LEFT_OUT: &[(&[&str], &str)] = &[
         &["dashboard", "dash", "monit"],
         "this version of skep has no dashboard yet; `pm2 list`, `pm2 logs` and `skep events -f` show the same",
     ),
-    (
-        &["startup", "unstartup"],
-        "this version of skep writes no units yet; let `skep resurrect` be started at boot",
-    ),
     (&["serve", "expose"], "this version of skep serves no files yet; start a static file server as an app"),
     (&["deploy"], "this version of skep does not deploy yet; `git pull` and `pm2 reload` over ssh"),
 ];

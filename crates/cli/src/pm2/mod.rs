@@ -8,6 +8,7 @@ mod command;
 mod describe;
 mod dump;
 mod files;
+mod host;
 mod left_out;
 mod list;
 mod look;

@@ -26,6 +26,7 @@ pub(crate) mod schema;
 pub(crate) mod settings;
 pub(crate) mod signal;
 pub(crate) mod start;
+pub(crate) mod startup;
 pub(crate) mod state;
 pub(crate) mod upgrade;
 pub(crate) mod validate;

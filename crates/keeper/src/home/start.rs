@@ -20,7 +20,7 @@ use skep_sys::{clock, unix};
 use super::check::failed;
 use super::{Home, HomeError};
 use crate::run::Config;
-use crate::{DAEMON_VERB, KEEPER_CONTROL_FD, KEEPER_LINK_FD, KEEPER_LOCK_FD, KEEPER_VERB};
+use crate::{DAEMON_VERB, KEEPER_CONTROL_FD, KEEPER_LINK_FD, KEEPER_LOCK_FD, KEEPER_VERB, service};
 
 /// How many connections may wait for a daemon that is being restarted. The kernel cuts it to `somaxconn` (4096).
 const BACKLOG: i32 = 1024;
@@ -174,7 +174,9 @@ impl Home {
         let argv = [OsString::from("skep"), KEEPER_VERB.into(), "--home".into(), self.path().into()];
         let argv: Vec<_> = argv.into_iter().chain(more.iter().cloned()).map(OsString::into_vec).collect();
         let entry = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
-        let env: Vec<_> = std::env::vars_os().map(entry).collect();
+        // A detached keeper is no service manager's main process.
+        let env: Vec<_> =
+            std::env::vars_os().filter(|(name, _)| !service::is_private(name)).map(entry).collect();
         let mut fds: Vec<(i32, BorrowedFd<'_>)> =
             vec![(0, null.as_fd()), (1, log), (2, log), (KEEPER_CONTROL_FD, control), (KEEPER_LOCK_FD, lock)];
         fds.extend(link.map(|link| (KEEPER_LINK_FD, link)));

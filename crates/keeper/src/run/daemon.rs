@@ -12,7 +12,7 @@ use super::backoff::Backoff;
 use super::ending::Ending;
 use super::peer::Peer;
 use super::{Keeper, SIGKILL, log};
-use crate::{DAEMON_CONTROL_FD, DAEMON_LINK_FD};
+use crate::{DAEMON_CONTROL_FD, DAEMON_LINK_FD, service};
 
 /// When the daemon's log (its standard error, if that is a file) is longer than this in bytes, it is emptied before
 /// the next daemon starts: one that crashes for ever must not fill the disk.
@@ -114,7 +114,8 @@ impl Keeper {
         let entry = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             [name.as_bytes(), b"=", value.as_bytes()].concat()
         };
-        let env: Vec<_> = std::env::vars_os().map(entry).collect();
+        let env: Vec<_> =
+            std::env::vars_os().filter(|(name, _)| !service::is_private(name)).map(entry).collect();
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let fds: [(i32, BorrowedFd<'_>); 5] = [
             (0, self.null.as_fd()),

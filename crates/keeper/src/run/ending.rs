@@ -31,6 +31,9 @@ impl Keeper {
     pub(crate) fn pass_on(&mut self, number: i32) {
         // Only a request (log files are to be opened anew): nothing ends for want of an answer.
         let asks_only = number == super::SIGUSR2;
+        if !asks_only {
+            self.manager.stopping();
+        }
         if !asks_only && !self.signalled.iter().any(|(known, _)| *known == number) {
             let answer_by_ns = self.now_ns.saturating_add(SIGNAL_ANSWER_MS_MAX * 1_000_000);
             self.signalled.push((number, answer_by_ns));
@@ -49,7 +52,10 @@ impl Keeper {
 
     pub(crate) fn shutdown(&mut self) {
         match self.ending {
-            Ending::No => self.ending = Ending::WhenDaemonEnds,
+            Ending::No => {
+                self.manager.stopping();
+                self.ending = Ending::WhenDaemonEnds;
+            }
             Ending::WhenDaemonEnds | Ending::Children { .. } => {}
         }
     }

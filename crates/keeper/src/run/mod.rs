@@ -35,6 +35,7 @@ use self::safe::SafeBox;
 pub(crate) use self::upgrade::CHECK_ANSWER;
 use self::upgrade::{Probation, Upgrade};
 use crate::channel;
+use crate::service::ServiceManager;
 
 /// The signals that the keeper passes on to the daemon.
 const PASSED_ON: [i32; 5] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR2];
@@ -118,6 +119,7 @@ pub(crate) struct Keeper {
     generation: u64,
     upgrade: Upgrade,
     probation: Option<Probation>,
+    manager: ServiceManager,
     buffer: Box<[u8]>,
     now_ns: u64,
 }
@@ -155,6 +157,7 @@ impl Keeper {
             generation: 0,
             upgrade: Upgrade::No,
             probation: None,
+            manager: ServiceManager::from_environment(std::process::id()),
             buffer: channel::buffer(),
             now_ns: clock::boottime_ns(),
         })
@@ -171,6 +174,7 @@ impl Keeper {
             self.end_what_is_due();
             self.kill_daemon_if_due();
             self.judge_probation();
+            self.manager.tick(self.now_ns);
             self.talk();
             self.upgrade_if_ready();
             if self.is_finished() {
@@ -248,6 +252,7 @@ impl Keeper {
             self.upgrade.due_ns(),
             self.probation.as_ref().and_then(Probation::due_ns),
             self.signalled.iter().map(|(_, at_ns)| *at_ns).min(),
+            self.manager.due_ns(),
             shortage.then_some(self.now_ns.saturating_add(SHORTAGE_RETRY_NS)),
         ];
         let left = due.into_iter().flatten().min()?.saturating_sub(clock::boottime_ns());

@@ -220,6 +220,7 @@ impl Keeper {
         let error = match self.ourselves() {
             Ok(previous) => {
                 fault::point("keeper", "before-exec");
+                self.manager.reloading(skep_sys::clock::monotonic_ns() / 1_000);
                 let program = Path::new(std::ffi::OsStr::from_bytes(&path));
                 let previous_fd = previous.as_raw_fd().to_string();
                 self.become_program(&["--previous", &previous_fd], Some(previous.as_fd()), |argv| {
@@ -269,9 +270,15 @@ impl Keeper {
 
     fn upgrade_failed(&mut self, reason: &str) {
         log(&format!("the upgrade failed: {reason}"));
+        self.tell_ready();
         if let Some(peer) = &mut self.peer {
             peer.answer(Reply::UpgradeFailed { reason: reason.as_bytes().to_vec() });
         }
+    }
+
+    /// The service manager, if there is one, may count on us.
+    fn tell_ready(&self) {
+        self.manager.ready(&format!("keeper of {}", self.config.home.display()));
     }
 
     /// A daemon has said hello.
@@ -279,6 +286,7 @@ impl Keeper {
         if let Daemon::Running { greeted, .. } = &mut self.daemon {
             *greeted = true;
         }
+        self.tell_ready();
         let until_ns = self.now_ns.saturating_add(PROVED_NS);
         if let Some(probation) = &mut self.probation
             && probation.generation < self.generation

@@ -1,5 +1,10 @@
 //! `ping`, `daemon status`, `daemon stop` and `kill`.
 
+mod guard;
+pub(crate) mod service;
+
+pub(crate) use guard::unit_stop;
+
 use crate::args::WaitArgs;
 use crate::failure::Failure;
 use crate::human;
