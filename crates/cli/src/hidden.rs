@@ -15,6 +15,9 @@ use std::process::{Command, ExitCode};
 const LISTEN_PID_VERB: &str = "__listen-pid";
 /// The hidden verb that stands between the daemon and a standard output that cannot be opened by its name.
 pub(crate) const RELAY_VERB: &str = "__relay";
+/// The hidden first word after which a command line is PM2's, for callers who cannot choose the name that they call the
+/// program by: `require('skep/pm2')`.
+pub(crate) const PM2_VERB: &str = "__pm2";
 /// The hidden verb that serves the shared state in the Redis protocol: the store's folder, and the listening socket as
 /// descriptor 3.
 const DOOR_VERB: &str = "__door";

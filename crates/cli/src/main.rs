@@ -38,8 +38,14 @@ fn main() -> ExitCode {
         return code;
     }
     let mut words = std::env::args_os();
-    if pm2::is_called(words.next().as_deref()) {
-        return pm2::run(words.map(|word| word.to_string_lossy().into_owned()).collect());
+    let called = words.next();
+    let mut words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    if pm2::is_called(called.as_deref()) {
+        return pm2::run(words);
+    }
+    if words.first().is_some_and(|word| word == hidden::PM2_VERB) {
+        words.remove(0);
+        return pm2::run(words);
     }
     clap_complete::CompleteEnv::with_factory(Cli::command).bin("skep").complete();
     let cli = Cli::parse();

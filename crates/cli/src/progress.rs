@@ -6,7 +6,7 @@ use crate::plan_view::{self, Shown};
 use crate::table::printable;
 use anstyle::AnsiColor;
 use skep_api::client::{ClientError, Lines};
-use skep_api::{ApplyPlan, Done, Event, EventKind, Failed, Progress};
+use skep_api::{ApplyPlan, Done, ErrorCode, Event, EventKind, Failed, Progress};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) done: Vec<String>,
     /// The worst exit code of those for which it was not.
     failed: Option<u8>,
+    /// That it takes longer than the time given is no failure: it goes on.
+    pub(crate) may_go_on: bool,
     /// How often the workers of a slot have ended.
     ends: BTreeMap<u32, u32>,
     /// What was told of apps as a whole.
@@ -152,6 +154,9 @@ impl Report {
     }
 
     fn fail(&mut self, failed: Failed, output: &Output) {
+        if self.may_go_on && failed.error.code == ErrorCode::TimedOut {
+            return;
+        }
         let code = exit_code_of(failed.error.code);
         self.failed =
             Some(self.failed.map_or(code, |worst| if worst == code { code } else { exit::FAILURE }));
@@ -226,6 +231,9 @@ mod tests {
         report.take(failed(ErrorCode::StartFailed), &QUIET);
         assert_eq!(report.result().unwrap_err().exit_code(), exit::FAILURE);
         assert_eq!(report.done, ["web"]);
+        let mut patient = Report { may_go_on: true, ..Report::default() };
+        patient.take(failed(ErrorCode::TimedOut), &QUIET);
+        assert!(patient.result().is_ok());
     }
 
     #[test]

@@ -203,6 +203,9 @@ pub(crate) struct StartArgs {
     /// A file for both
     #[arg(short, long, value_name = "FILE", help_heading = "Logs")]
     pub(crate) log: Option<String>,
+    /// Where process ids are written: /run/web.pid becomes /run/web-<id>.pid
+    #[arg(long, value_name = "FILE", help_heading = "Logs")]
+    pub(crate) pid_file: Option<String>,
     /// All instances write to one file
     #[arg(long, help_heading = "Logs")]
     pub(crate) merge_logs: bool,
@@ -365,6 +368,7 @@ impl StartArgs {
         spec.out_file = self.output.clone();
         spec.error_file = self.error.clone();
         spec.log_file = self.log.clone();
+        spec.pid_file = self.pid_file.clone();
         spec.merge_logs = self.merge_logs;
         set(&mut spec.log_type, self.log_type);
         spec.log_date_format =

@@ -178,6 +178,10 @@ pub struct AppSpec {
     /// A file for both. Default: none.
     #[serde(skip_serializing_if = "Option::is_none", alias = "log")]
     pub log_file: Option<String>,
+    /// Where each worker's process id is written while it runs; the instance's id is put before the ending `.pid`.
+    /// Default: `<home>/pids/<name>-<id>.pid`.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "pid")]
+    pub pid_file: Option<String>,
     /// All instances write to one file. Default: false.
     pub merge_logs: bool,
     /// `raw` or `json`. Default: `raw`.
@@ -256,6 +260,7 @@ impl Default for AppSpec {
             out_file: None,
             error_file: None,
             log_file: None,
+            pid_file: None,
             merge_logs: false,
             log_type: LogType::Raw,
             log_date_format: None,

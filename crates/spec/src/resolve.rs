@@ -79,7 +79,7 @@ pub fn resolve(raw: RawStart, facts: &dyn Facts) -> Result<Resolved, SpecError> 
             base_name(spec.script.as_deref().unwrap_or_default()),
         ));
     }
-    let files = [&mut spec.out_file, &mut spec.error_file, &mut spec.log_file];
+    let files = [&mut spec.out_file, &mut spec.error_file, &mut spec.log_file, &mut spec.pid_file];
     for path in files.into_iter().flatten() {
         *path = absolute(&spec.cwd, path);
     }

@@ -1,7 +1,7 @@
 'use strict'
 // The control socket: HTTP with JSON over a Unix socket, by node:http; and the skep program, where it has to be run.
 
-const { execFile } = require('node:child_process')
+const { execFile, spawn, spawnSync } = require('node:child_process')
 const http = require('node:http')
 const net = require('node:net')
 const os = require('node:os')
@@ -49,9 +49,11 @@ class Control {
     }
   }
 
-  /** Starts skep if it does not run. */
+  /** Starts skep if it does not run; whether it did not. */
   async ensure () {
-    if (!await this.isRunning()) await this.run(['resurrect'])
+    if (await this.isRunning()) return false
+    await this.run(['resurrect'])
+    return true
   }
 
   async get (target) {
@@ -93,20 +95,60 @@ class Control {
     await this.run(['kill'])
   }
 
+  /** The same while this process ends and can wait for nothing. */
+  stopAtExit () {
+    spawnSync(this.program, ['kill'], { env: this.#env(), stdio: 'ignore', timeout: PATIENCE_MS })
+  }
+
+  /** Runs a command in PM2's words and manner; its standard output, or an error with its own words. */
+  pm2 (words, { input = '', cwd } = {}) {
+    const [verb] = words
+    const child = spawn(this.program, ['__pm2', ...words], { cwd, env: this.#env(), timeout: PATIENCE_MS })
+    const texts = [child.stdout, child.stderr].map(async stream => {
+      stream.setEncoding('utf8')
+      let text = ''
+      for await (const chunk of stream) text = (text + chunk).slice(-OUTPUT_BYTES_MAX)
+      return text
+    })
+    // A program that does not read to the end says why by itself.
+    child.stdin.on('error', () => {})
+    child.stdin.end(input)
+    return new Promise((resolve, reject) => {
+      child.once('error', error => reject(this.#missing(error)))
+      child.once('close', async code => {
+        const [stdout, stderr] = await Promise.all(texts)
+        if (code === 0) return resolve(stdout)
+        const said = /\[PM2\]\[(?:ERROR|WARN)\] ([^]*)/.exec(stderr)?.[1] ?? stderr
+        // What is described here comes through standard input, which its author knows nothing of.
+        const reason = said.trim().replace(/^stdin: /, '')
+        reject(Object.assign(new Error(reason || `pm2 ${verb} has failed`), { stderr }))
+      })
+    })
+  }
+
+  #env (more) {
+    const { PM2_SILENT: silent, ...env } = process.env
+    return { ...env, ...more, PM2_HOME: this.home, SKEP_HOME: this.home, NO_COLOR: '1' }
+  }
+
+  #missing (error) {
+    return error.code === 'ENOENT'
+      ? new Error(`${this.program} was not found: put skep into PATH, or name it in SKEP_BIN`)
+      : error
+  }
+
   /** Runs `skep …`; its standard output, or an error with its own words. */
   run (words, { env, cwd } = {}) {
     const options = {
       cwd,
-      env: { ...process.env, ...env, SKEP_HOME: this.home, NO_COLOR: '1' },
+      env: this.#env(env),
       maxBuffer: OUTPUT_BYTES_MAX,
       timeout: PATIENCE_MS
     }
     return new Promise((resolve, reject) => {
       execFile(this.program, words, options, (error, stdout, stderr) => {
         if (!error) return resolve(stdout)
-        if (error.code === 'ENOENT') {
-          return reject(new Error(`${this.program} was not found: put skep into PATH, or name it in SKEP_BIN`))
-        }
+        if (error.code === 'ENOENT') return reject(this.#missing(error))
         const said = stderr.split('\n').find(line => line.startsWith('error:'))
         reject(Object.assign(new Error(said ? said.slice(6).trim() : stderr.trim() || error.message), { stderr }))
       })

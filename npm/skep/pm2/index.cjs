@@ -9,7 +9,20 @@ const path = require('node:path')
 
 const { Control } = require('./control.cjs')
 const { Bus } = require('./bus.cjs')
-const { describeApp } = require('./options.cjs')
+
+/** PM2's own rule for what is a file of apps. */
+const APP_FILE = /\.(json|ya?ml|config\.[cm]?[jt]s)\b/
+
+/** What `start`, `restart` and `reload` are told beside their target. */
+function flags (options) {
+  const words = []
+  if (typeof options.env === 'string') words.push('--env', options.env)
+  if (options.only) words.push('--only', [options.only].flat().join(','))
+  if (options.updateEnv || options.update_env) words.push('--update-env')
+  if (options.force) words.push('--force')
+  if (options.parallel) words.push('--parallel', String(options.parallel))
+  return words
+}
 
 /** A process in the short form that commands answer with. */
 function brief (process) {
@@ -44,11 +57,13 @@ class PM2 extends EventEmitter {
     return this.#control.home
   }
 
-  /** Starts skep if it does not run. `noDaemon` has no meaning: skep always outlives its callers. */
+  /** Starts skep if it does not run; with `noDaemon`, a skep that was started by this ends with this process. */
   connect (noDaemon, callback) {
-    return answer(typeof noDaemon === 'function' ? noDaemon : callback, async () => {
-      await this.#control.ensure()
-      return { new_pm2_instance: false, pm2_home: this.pm2_home }
+    if (typeof noDaemon === 'function') [noDaemon, callback] = [false, noDaemon]
+    return answer(callback, async () => {
+      const isNew = await this.#control.ensure()
+      if (noDaemon && isNew) process.once('exit', () => this.#control.stopAtExit())
+      return { new_pm2_instance: isNew, daemon_mode: !noDaemon, pm2_home: this.pm2_home }
     })
   }
 
@@ -76,38 +91,38 @@ class PM2 extends EventEmitter {
   }
 
   /**
-   * Starts a script, an app's description (`{ script, name, … }`), several of them (`{ apps: […] }`), or a known app
-   * again.
+   * Starts a script (with the attributes in `options`), a known app again, an app's description (`{ script, name, … }`),
+   * several of them (`{ apps: […] }`), or a file of them (`options`: `env` chooses its `env_NAME`, `only`, `updateEnv`).
    */
   start (what, options, callback) {
     if (typeof options === 'function') [options, callback] = [{}, options]
+    options ??= {}
     return answer(callback, async () => {
       await this.#control.ensure()
-      const given = typeof what === 'object' && what !== null ? what : { ...options, script: String(what) }
-      const apps = Array.isArray(given) ? given : Array.isArray(given.apps) ? given.apps : [given]
-      if (apps.length === 1 && typeof what !== 'object') {
-        const known = await this.#select(what, false)
-        if (known.length > 0) return this.#act('restart', what)
-      }
-      const started = []
-      for (const app of apps) started.push(...await this.#startOne({ ...app }))
-      return started
+      if (typeof what === 'object' && what !== null) return this.#describe('start', what, options)
+      if (APP_FILE.test(String(what))) return this.#command(['start', String(what), ...flags(options)])
+      const script = path.resolve(this.#cwd, options.cwd ?? '.', String(what))
+      const isName = process => process.name === String(what) || process.pm2_env.namespace === String(what)
+      const known = await this.#select(what, false)
+      // A script's path means a new app; whether it is one, its name decides.
+      if (known.some(isName) || /^\d+$/.test(String(what)) && known.length > 0) return this.#act('restart', what)
+      return this.#script(String(what), script, options)
     })
   }
 
   stop (target, callback) {
-    return answer(callback, () => this.#act('stop', target))
+    return answer(callback, () => this.#end('stop', target))
   }
 
-  /** `target` may be an app's description: then the one of its name is restarted, or started. */
+  /** `target` may be a file of apps or an app's description too: what is not there is started. */
   restart (target, options, callback) {
     if (typeof options === 'function') [options, callback] = [{}, options]
-    return answer(callback, () => this.#again('restart', target))
+    return answer(callback, () => this.#again('restart', target, options ?? {}))
   }
 
   reload (target, options, callback) {
     if (typeof options === 'function') [options, callback] = [{}, options]
-    return answer(callback, () => this.#again('reload', target))
+    return answer(callback, () => this.#again('reload', target, options ?? {}))
   }
 
   gracefulReload (target, options, callback) {
@@ -115,7 +130,7 @@ class PM2 extends EventEmitter {
   }
 
   delete (target, callback) {
-    return answer(callback, () => this.#act('delete', target))
+    return answer(callback, () => this.#end('delete', target))
   }
 
   reset (target, callback) {
@@ -153,18 +168,27 @@ class PM2 extends EventEmitter {
     })
   }
 
+  /** The release of PM2 whose interface this is; skep's own is `version` of `/v1/daemon`. */
   getVersion (callback) {
-    return answer(callback, async () => (await this.#control.get('/v1/daemon')).version)
+    return answer(callback, async () => (await this.#control.pm2(['--version'])).trim())
+  }
+
+  /** A new skep takes over; no process is restarted. */
+  update (callback) {
+    return answer(callback, async () => {
+      await this.#control.pm2(['update'])
+      return { success: true }
+    })
   }
 
   /** Writes what runs to `dump.pm2`. */
   dump (force, callback) {
-    return answer(typeof force === 'function' ? force : callback, () => this.#run(['dump']))
+    return answer(typeof force === 'function' ? force : callback, () => this.#done(['dump']))
   }
 
   resurrect (callback) {
     return answer(callback, async () => {
-      await this.#run(['resurrectDump'])
+      await this.#control.pm2(['resurrect'])
       return (await this.#list()).map(brief)
     })
   }
@@ -268,11 +292,11 @@ class PM2 extends EventEmitter {
   }
 
   set (key, value, callback) {
-    return answer(callback, () => this.#run(['set', String(key), String(value)]))
+    return answer(callback, () => this.#done(['set', String(key), String(value)]))
   }
 
   unset (key, callback) {
-    return answer(callback, () => this.#run(['unset', String(key)]))
+    return answer(callback, () => this.#done(['unset', String(key)]))
   }
 
   get (key, callback) {
@@ -307,6 +331,7 @@ class PM2 extends EventEmitter {
       if (matching.length > 0) return matching
     }
     if (!needed) return []
+    if (/^\d+$/.test(word)) throw new Error(`${word} : id unknown`)
     throw new Error(word === 'all' ? 'No process found' : 'process or namespace not found')
   }
 
@@ -327,30 +352,64 @@ class PM2 extends EventEmitter {
     return (await this.#list()).filter(process => ids.has(process.pm_id)).map(brief)
   }
 
-  async #again (verb, target) {
-    if (typeof target !== 'object' || target === null) return this.#act(verb, target)
-    const apps = Array.isArray(target) ? target : Array.isArray(target.apps) ? target.apps : [target]
-    const done = []
-    for (const app of apps) {
-      const name = app.name ?? path.parse(String(app.script)).name
-      const known = await this.#select(name, false)
-      done.push(...known.length > 0 ? await this.#act(verb, name) : await this.#startOne({ ...app }))
+  async #again (verb, target, options) {
+    if (typeof target === 'object' && target !== null) {
+      return this.#describe(verb === 'reload' ? 'startOrReload' : 'startOrRestart', target, options)
     }
-    return done
+    if (APP_FILE.test(String(target)) || flags(options).length > 0) {
+      if (!APP_FILE.test(String(target))) await this.#select(target)
+      return this.#command([verb, String(target), ...flags(options)])
+    }
+    return this.#act(verb, target)
   }
 
-  async #startOne (app) {
-    const { words, env, cwd, name } = describeApp(app, this.#cwd)
-    const script = path.resolve(cwd, String(app.script ?? ''))
-    const known = (await this.#list()).filter(process => process.name === name)
-    if (known.length > 0 && known[0].pm2_env.pm_exec_path === script && !app.force) {
-      if (known.some(process => process.pm2_env.status === 'online')) throw new Error('Script already launched')
+  /** Apps that are described here go through the program, which reads and checks them as it does a file's. */
+  #describe (verb, what, options) {
+    const apps = Array.isArray(what) ? what : Array.isArray(what.apps) ? what.apps : [what]
+    return this.#command([verb, '-', ...flags(options)], JSON.stringify({ apps }))
+  }
+
+  /** A command in PM2's words; answers with the processes that it has started anew. */
+  async #command (words, input) {
+    const before = new Map((await this.#list()).map(process => [process.pm_id, process]))
+    await this.#control.pm2(words, { input, cwd: this.#cwd })
+    return (await this.#list()).filter(({ pm_id: id, pid, pm2_env: env }) => {
+      const was = before.get(id)
+      return was === undefined || was.pid !== pid || was.pm2_env.restart_time !== env.restart_time
+    }).map(brief)
+  }
+
+  /** A script that is not known by name. */
+  async #script (what, script, options) {
+    const all = await this.#list()
+    const name = options.name ?? path.parse(what).name
+    const same = all.filter(process => process.name === name)
+    if (same.some(process => process.pm2_env.pm_exec_path === script) && !options.force) {
+      if (same.some(process => process.pm2_env.status === 'online')) throw new Error('Script already launched')
       return this.#act('restart', name)
     }
-    // What existed before does not belong to the answer.
-    const before = new Set((await this.#list()).map(process => process.pm_id))
-    await this.#run(words, { env, cwd })
-    return (await this.#list()).filter(process => !before.has(process.pm_id))
+    // Names are unique here: a second app of the same name has a number behind it.
+    const taken = new Set(all.map(process => process.name))
+    let free = name
+    for (let number = 2; taken.has(free); number += 1) free = `${name}-${number}`
+    const { force, ...attributes } = options
+    return this.#describe('start', { ...attributes, name: free, script: what }, {}).catch(error => {
+      const [, missing] = /script not found: (\S+)/.exec(error.message) ?? []
+      throw missing ? Object.assign(new Error(`Script not found: ${missing}`), { cause: error }) : error
+    })
+  }
+
+  /** Stops or deletes; of a file, those of its apps that are there. */
+  async #end (verb, target) {
+    if (!APP_FILE.test(String(target))) return this.#act(verb, target)
+    const file = JSON.parse(await this.#run(['convert', '--to', 'json', String(target)], { cwd: this.#cwd }))
+    const known = new Set((await this.#list()).map(process => process.name))
+    const ended = []
+    for (const app of file.apps) {
+      const name = app.name ?? path.parse(String(app.script)).name
+      if (known.has(name)) ended.push(...await this.#act(verb, name))
+    }
+    return ended
   }
 
   #signal (signal, target) {
@@ -367,6 +426,12 @@ class PM2 extends EventEmitter {
     if (slot === undefined) throw new Error(`Process with ID <${id}> unknown.`)
     if (slot.worker === undefined) throw new Error(`Process with ID <${id}> offline.`)
     return slot.worker
+  }
+
+  /** A command of which only its success matters. */
+  async #done (words) {
+    await this.#run(words)
+    return { success: true }
   }
 
   #run (words, options) {

@@ -110,6 +110,19 @@ declare namespace pm2 {
     max_surge?: number | string
   }
 
+  /** For a file of apps, or for apps that are there. */
+  interface CommandOptions {
+    /** Chooses `env_NAME` of a file. */
+    env?: string
+    /** Of a file's apps, only these. */
+    only?: string | string[]
+    /** Gives the variables of this process to apps that are there already. */
+    updateEnv?: boolean
+    force?: boolean
+    /** How many processes are restarted at once. */
+    parallel?: number
+  }
+
   interface BusProcess {
     pm_id?: number
     name?: string
@@ -156,16 +169,19 @@ declare namespace pm2 {
     describe(target: Target, callback: Callback<ProcessDescription[]>): void
     describe(target: Target): Promise<ProcessDescription[]>
     start(what: Target | StartOptions | StartOptions[] | { apps: StartOptions[] }, callback: Callback<(Proc | ProcessDescription)[]>): void
-    start(what: Target, options: StartOptions, callback: Callback<(Proc | ProcessDescription)[]>): void
-    start(what: Target | StartOptions | StartOptions[] | { apps: StartOptions[] }, options?: StartOptions): Promise<(Proc | ProcessDescription)[]>
+    start(what: Target, options: StartOptions | CommandOptions, callback: Callback<(Proc | ProcessDescription)[]>): void
+    start(what: Target | StartOptions | StartOptions[] | { apps: StartOptions[] }, options?: StartOptions | CommandOptions): Promise<(Proc | ProcessDescription)[]>
     stop(target: Target, callback: Callback<Proc[]>): void
     stop(target: Target): Promise<Proc[]>
     restart(target: Target | StartOptions, callback: Callback<Proc[]>): void
-    restart(target: Target | StartOptions): Promise<Proc[]>
+    restart(target: Target | StartOptions, options: CommandOptions, callback: Callback<Proc[]>): void
+    restart(target: Target | StartOptions, options?: CommandOptions): Promise<Proc[]>
     reload(target: Target | StartOptions, callback: Callback<Proc[]>): void
-    reload(target: Target | StartOptions): Promise<Proc[]>
+    reload(target: Target | StartOptions, options: CommandOptions, callback: Callback<Proc[]>): void
+    reload(target: Target | StartOptions, options?: CommandOptions): Promise<Proc[]>
     gracefulReload(target: Target | StartOptions, callback: Callback<Proc[]>): void
-    gracefulReload(target: Target | StartOptions): Promise<Proc[]>
+    gracefulReload(target: Target | StartOptions, options: CommandOptions, callback: Callback<Proc[]>): void
+    gracefulReload(target: Target | StartOptions, options?: CommandOptions): Promise<Proc[]>
     delete(target: Target, callback: Callback<Proc[]>): void
     delete(target: Target): Promise<Proc[]>
     reset(target: Target, callback: Callback<Proc[]>): void
@@ -178,6 +194,8 @@ declare namespace pm2 {
     kill(): Promise<{ success: boolean }>
     ping(callback: Callback<{ msg: 'pong' }>): void
     ping(): Promise<{ msg: 'pong' }>
+    update(callback: Callback<{ success: boolean }>): void
+    update(): Promise<{ success: boolean }>
     getVersion(callback: Callback<string>): void
     getVersion(): Promise<string>
     dump(callback: Callback<unknown>): void

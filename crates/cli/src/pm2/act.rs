@@ -2,7 +2,8 @@
 
 use super::say::Trouble;
 use super::select::{Selected, select, unknown};
-use super::{Front, files, list};
+use super::talk::operand;
+use super::{Front, files, list, patience};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Report;
@@ -18,16 +19,40 @@ pub(super) struct Action {
     goal: Goal,
     /// It could renew the environment.
     renews: bool,
+    /// What it is to be given.
+    usage: &'static str,
 }
 
-pub(super) const STOP: Action =
-    Action { name: "stopProcessId", route: Route::StopApps, goal: Goal::Stopped, renews: false };
-pub(super) const RESTART: Action =
-    Action { name: "restartProcessId", route: Route::RestartApps, goal: Goal::Running, renews: true };
-pub(super) const RELOAD: Action =
-    Action { name: "reloadProcessId", route: Route::ReloadApps, goal: Goal::Running, renews: true };
-pub(super) const DELETE: Action =
-    Action { name: "deleteProcessId", route: Route::DeleteApps, goal: Goal::Gone, renews: false };
+const TARGETS: &str = "<id|name|namespace|all|json|stdin>";
+
+pub(super) const STOP: Action = Action {
+    name: "stopProcessId",
+    route: Route::StopApps,
+    goal: Goal::Stopped,
+    renews: false,
+    usage: TARGETS,
+};
+pub(super) const RESTART: Action = Action {
+    name: "restartProcessId",
+    route: Route::RestartApps,
+    goal: Goal::Running,
+    renews: true,
+    usage: TARGETS,
+};
+pub(super) const RELOAD: Action = Action {
+    name: "reloadProcessId",
+    route: Route::ReloadApps,
+    goal: Goal::Running,
+    renews: true,
+    usage: "<id|name|namespace|all>",
+};
+pub(super) const DELETE: Action = Action {
+    name: "deleteProcessId",
+    route: Route::DeleteApps,
+    goal: Goal::Gone,
+    renews: false,
+    usage: "<name|id|namespace|script|all|json|stdin>",
+};
 
 impl Action {
     /// What it does to apps that are there and get other settings.
@@ -38,12 +63,7 @@ impl Action {
 
 pub(super) async fn run(action: &Action, front: &Front) -> Result<(), Trouble> {
     let operands = &front.line.operands;
-    if operands.is_empty() {
-        let verb = front.line.verb.as_deref().unwrap_or_default();
-        return Err(Trouble::Plain(format!(
-            "\n  error: missing required argument `{verb} <id|name|namespace|all>'\n"
-        )));
-    }
+    operand(front, 0, action.usage)?;
     let [file, rest @ ..] = operands.as_slice() else { unreachable!("looked at above") };
     if rest.is_empty() && files::is_file(file, front)? {
         if files::only_known(action) {
@@ -96,18 +116,53 @@ pub(super) async fn carry_out(
     let outcome = if action.renews && by_name && front.line.changes_apps() {
         files::renew(targets, action.mode(), client, front).await
     } else {
-        let lines = client.act(action.route, targets, &Act::default()).await?;
-        told(lines, targets, action.goal, front).await
+        in_turns(action, selected, client, front).await
     };
     if let Err(Trouble::Told) = outcome {
         // The workers were started; that they fail is theirs, as in PM2: `list` shows it.
     } else {
         outcome?;
     }
+    if action.goal == Goal::Running {
+        front.acted.borrow_mut().extend(slots.iter().map(|(_, name)| name.clone()));
+    }
     for (id, name) in slots {
         front.say.info(&format!("[{name}]({id}) ✓"));
     }
     Ok(())
+}
+
+/// All at once, or so many at a time as `--parallel` says.
+async fn in_turns(
+    action: &Action,
+    selected: &Selected,
+    client: &mut Client,
+    front: &Front,
+) -> Result<(), Trouble> {
+    let switch_watch = front.line.switches_watch();
+    let timeout_ms =
+        if action.goal == Goal::Running { patience::of_apps(&selected.targets, client).await? } else { None };
+    let mut act = Act { switch_watch, timeout_ms, ..Act::default() };
+    let mut outcome = Ok(());
+    for targets in turns(action, selected, front.line.parallel()?) {
+        let lines = client.act(action.route, &targets, &act).await?;
+        // Once for each app, not for each of its workers.
+        act.switch_watch = false;
+        match told(lines, &targets, action.goal, front).await {
+            Err(Trouble::Told) => outcome = Err(Trouble::Told),
+            other => other?,
+        }
+    }
+    outcome
+}
+
+/// The targets of each turn. A restart is divided into workers; a reload into apps, for within one app its own
+/// `max_surge` says how many workers are renewed at once.
+fn turns(action: &Action, selected: &Selected, parallel: Option<usize>) -> Vec<Vec<String>> {
+    let Some(parallel) = parallel.filter(|_| action.renews) else { return vec![selected.targets.clone()] };
+    let ids: Vec<String> = selected.slots.iter().map(|(id, _)| id.to_string()).collect();
+    let all = if action.route == Route::ReloadApps { &selected.targets } else { &ids };
+    all.chunks(parallel).map(<[String]>::to_vec).collect()
 }
 
 /// Follows a command to its end in silence; failures are told as warnings.
@@ -118,6 +173,7 @@ pub(super) async fn told(
     front: &Front,
 ) -> Result<(), Trouble> {
     let mut report = Report::default();
+    report.may_go_on = true;
     let act = Act::default();
     crate::verbs::act::follow(lines, targets, goal, &act, &front.context, &mut report).await?;
     match report.result() {
@@ -136,5 +192,24 @@ impl Front {
     /// How skep's own parts are to speak here.
     pub(super) fn output(&self) -> &Output {
         &self.context.output
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_takes_turns_by_worker_and_a_reload_by_app() {
+        let selected = Selected {
+            word: "all".into(),
+            slots: (0..3).map(|id| (id, if id < 2 { "web" } else { "jobs" }.into())).collect(),
+            targets: vec!["web".into(), "jobs".into()],
+            by_id: false,
+        };
+        assert_eq!(turns(&RESTART, &selected, None), [["web", "jobs"]]);
+        assert_eq!(turns(&RESTART, &selected, Some(2)), [vec!["0", "1"], vec!["2"]]);
+        assert_eq!(turns(&RELOAD, &selected, Some(1)), [["web"], ["jobs"]]);
+        assert_eq!(turns(&STOP, &selected, Some(1)), [["web", "jobs"]]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::act::all;
 use super::say::Trouble;
-use super::{Front, list};
+use super::{Front, list, patience};
 use crate::verbs::dump;
 use serde_json::json;
 
@@ -23,7 +23,7 @@ pub(super) async fn resurrect(front: &Front) -> Result<(), Trouble> {
     front.say.info("Resurrecting");
     let home = front.context.home()?;
     front.say.info(&format!("Restoring processes located in {}", home.path().join(dump::FILE).display()));
-    for (_, script) in dump::start(None, &front.context).await? {
+    for (_, script) in dump::start(None, |spec| patience::of_specs([spec]), &front.context).await? {
         front.say.info(&format!("Process {script} restored"));
     }
     list::show(front).await

@@ -4,11 +4,13 @@
 use super::act::{Action, DELETE, STOP, all, carry_out};
 use super::say::Trouble;
 use super::select::{ids, select};
-use super::{Front, list};
+use super::{Front, list, patience};
 use crate::app_file::{self, Apps};
 use crate::machine::Machine;
 use skep_api::client::Client;
-use skep_api::{Action as Planned, ApplyApps, ApplyMode, ApplyPlan, AppsQuery, Detail, Progress, Prune};
+use skep_api::{
+    Action as Planned, ApplyApps, ApplyMode, ApplyPlan, AppsQuery, Detail, ErrorCode, Progress, Prune,
+};
 use skep_spec::{AppSpec, ExecMode, Facts, Instances, RawStart, resolve};
 use std::collections::BTreeMap;
 
@@ -104,6 +106,9 @@ pub(super) async fn renew(
     for app in client.apps(targets, AppsQuery { detail: Detail::Full }).await? {
         let Some(spec) = app.spec else { continue };
         let mut spec = changed(*spec, &selection.overrides)?;
+        if front.line.switches_watch() {
+            spec.watch = skep_spec::Watch::All(spec.watch.is_off());
+        }
         // As PM2 does it, what is there stays unless it is said anew.
         spec.inherited_env.extend(environment.clone());
         spec.validate().map_err(crate::failure::Failure::from)?;
@@ -138,7 +143,8 @@ fn request(
     mode: ApplyMode,
 ) -> ApplyApps {
     let prune = Prune::Nothing;
-    ApplyApps { apps, inherited_env, update_env, mode, prune, dry_run: false, wait: true, timeout_ms: None }
+    let timeout_ms = if mode == ApplyMode::Reload { None } else { patience::of_specs(&apps) };
+    ApplyApps { apps, inherited_env, update_env, mode, prune, dry_run: false, wait: true, timeout_ms }
 }
 
 /// Carries a request out; that a worker fails is shown by `list`, as in PM2.
@@ -148,6 +154,8 @@ async fn apply(request: &ApplyApps, client: &mut Client, front: &Front) -> Resul
     while let Some(line) = lines.next().await? {
         match line {
             Progress::Plan(planned) => plan = planned,
+            // They go on; nobody promised to wait for them.
+            Progress::Failed(failed) if failed.error.code == ErrorCode::TimedOut => {}
             Progress::Failed(failed) => front.say.warn(&failed.error.message),
             Progress::Notice(_) | Progress::Done(_) => {}
         }
@@ -157,6 +165,7 @@ async fn apply(request: &ApplyApps, client: &mut Client, front: &Front) -> Resul
 
 async fn tell(plan: &ApplyPlan, client: &mut Client, front: &Front) -> Result<(), Trouble> {
     let known = all(client).await?;
+    front.acted.borrow_mut().extend(plan.apps.iter().map(|planned| planned.app.clone()));
     for planned in &plan.apps {
         let slots = known.iter().filter(|app| app.name == planned.app).flat_map(|app| &app.slots);
         let slots: Vec<u32> = slots.map(|slot| slot.id).collect();

@@ -10,12 +10,25 @@ use serde_json::Value;
 use skep_api::client::Client;
 use skep_api::{Route, Status};
 use std::cmp::Ordering;
+use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
 
 /// `pm2 list`.
 pub(super) async fn run(front: &Front) -> Result<(), Trouble> {
-    show(front).await
+    if !front.line.has("watch") {
+        return show(front).await;
+    }
+    loop {
+        front.say.always(WATCH_CLEARS);
+        show(front).await?;
+        tokio::time::sleep(WATCH_PERIOD).await;
+    }
 }
+
+/// How often `list --watch` shows the table anew, as in PM2.
+const WATCH_PERIOD: Duration = Duration::from_millis(900);
+/// Clears the screen and goes to its corner.
+const WATCH_CLEARS: &str = "\u{1b}[2J\u{1b}[H";
 
 /// Every process as `jlist` has it.
 pub(super) async fn processes(client: &mut Client) -> Result<Vec<Value>, Trouble> {

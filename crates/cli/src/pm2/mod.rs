@@ -13,11 +13,14 @@ mod left_out;
 mod list;
 mod look;
 mod options;
+mod patience;
 mod say;
 mod scale;
 mod select;
 mod start;
+mod streaming;
 mod talk;
+mod write;
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -27,9 +30,12 @@ pub(crate) use describe::metric_rows;
 use command::{Command, find};
 use options::{Line, Misread};
 use say::{Say, Trouble};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use streaming::Foreground;
 
 /// The release of PM2 whose interface this is.
 const PM2_VERSION: &str = "7.0.4";
@@ -44,6 +50,8 @@ struct Front {
     context: Context,
     line: Line,
     say: Say,
+    /// The apps that were started, restarted or reloaded: `--attach` shows what they write.
+    acted: RefCell<BTreeSet<String>>,
 }
 
 /// Runs one command line, without the program's name.
@@ -76,7 +84,7 @@ pub(crate) fn run(words: Vec<String>) -> ExitCode {
     if line.has("help") {
         return help();
     }
-    let front = Front { context, line, say };
+    let front = Front { context, line, say, acted: RefCell::default() };
     match carry_out(command, &front) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
@@ -89,7 +97,26 @@ pub(crate) fn run(words: Vec<String>) -> ExitCode {
 fn carry_out(command: Command, front: &Front) -> Result<(), Trouble> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(|error| Failure::out_of_resources(&error))?;
-    runtime.block_on(command.run(front))
+    runtime.block_on(run_and_stay(command, front))
+}
+
+/// The command, and what was to follow it.
+async fn run_and_stay(command: Command, front: &Front) -> Result<(), Trouble> {
+    if front.line.has("no-daemon") {
+        front.say.line("pm2 launched in no-daemon mode");
+        let foreground = Foreground::take(front).await?;
+        if let Err(trouble) = command.run(front).await {
+            foreground.give_up(front).await?;
+            return Err(trouble);
+        }
+        return Box::pin(foreground.stay(front)).await;
+    }
+    command.run(front).await?;
+    if front.line.has("attach") {
+        let acted = front.acted.take().into_iter().collect();
+        return Box::pin(streaming::attach(acted, front)).await;
+    }
+    Ok(())
 }
 
 fn version() -> ExitCode {

@@ -66,7 +66,7 @@ const OPTIONS: &[Known] = &[
     with(Some('i'), "instances", "instances"),
     with(None, "parallel", ""),
     flag(None, "shutdown-with-message", "shutdown-with-message"),
-    with(Some('p'), "pid", ""),
+    with(Some('p'), "pid", "pid-file"),
     with(Some('k'), "kill-timeout", "kill-timeout"),
     with(None, "listen-timeout", "listen-timeout"),
     with(None, "max-memory-restart", "max-memory-restart"),
@@ -123,15 +123,22 @@ const OPTIONS: &[Known] = &[
     of(&[Command::Sysinfos], flag(Some('t'), "tree", "")),
     of(&[Command::Start], flag(None, "fresh", "")),
     of(&[Command::Start], flag(None, "daemon", "")),
+    of(&[Command::Start], flag(None, "container", "")),
+    of(&[Command::Start], flag(None, "dist", "")),
+    of(&[Command::Start], maybe(None, "image-name", "")),
+    of(&[Command::Start], maybe(None, "node-version", "")),
+    of(&[Command::Start], flag(None, "dockerdaemon", "")),
 ];
 
 /// Options of PM2 that have no meaning here, and why that is no loss.
 pub(super) const WITHOUT_MEANING: &[(&str, &str)] = &[
     ("trace", "skep collects no traces; use OpenTelemetry in the app"),
-    ("pid", "process ids are in pids/<name>-<id>.pid of the home"),
     ("v8", "skep collects no V8 metrics through this option; use @pm2/io in the app"),
     ("event-loop-inspector", "start the app with --node-args=--inspect instead"),
     ("deep-monitoring", "use @pm2/io or OpenTelemetry in the app"),
+    ("fresh", "skep builds no images"),
+    ("daemon", "skep builds no images"),
+    ("disable-source-map-support", "source maps are off unless --source-map-support turns them on"),
 ];
 
 /// A command line that was read.
@@ -170,6 +177,23 @@ impl Line {
         self.operands.get(at).map(String::as_str)
     }
 
+    /// Whether `restart` and `stop` are to switch watching, for which they have an option of the name of that of `start`.
+    pub(super) fn switches_watch(&self) -> bool {
+        let verb = self.verb.as_deref().and_then(super::command::find);
+        matches!(verb, Some(Command::Restart | Command::Stop))
+            && self.has("watch")
+            && self.value("watch").is_none()
+    }
+
+    /// How many are restarted at once; `None` when nobody said.
+    pub(super) fn parallel(&self) -> Result<Option<usize>, Misread> {
+        let Some(text) = self.value("parallel") else { return Ok(None) };
+        match text.parse() {
+            Ok(number) if number > 0 => Ok(Some(number)),
+            _ => Err(Misread(format!("--parallel: {text:?} is not a number of processes; write 1 or more"))),
+        }
+    }
+
     /// Whether anything was said that changes an app which is there.
     pub(super) fn changes_apps(&self) -> bool {
         self.has("update-env") || !self.app_words.is_empty()
@@ -186,7 +210,7 @@ impl Line {
         let flags = Flags::try_parse_from(&self.app_words).map_err(|error| {
             let text = error.to_string();
             let text = text.split("\n\n").next().unwrap_or_default();
-            Misread(text.trim_start_matches("error: ").to_owned())
+            Misread(text.trim_start_matches("error: ").trim_end().to_owned())
         })?;
         Ok(flags.start)
     }
@@ -236,6 +260,9 @@ pub(super) fn read(words: &[String], find: fn(&str) -> Option<Command>) -> Resul
             unknown.get_or_insert_with(|| format!("unknown option `{name}'"));
         }
         note(&mut line, &long, &of_app, value);
+    }
+    if line.switches_watch() {
+        line.app_words.retain(|word| word != "--watch");
     }
     // The command is looked at first: an unknown one has no options that could be wrong.
     match unknown {
@@ -352,6 +379,26 @@ mod tests {
         assert_eq!((line.value("highlight"), line.operands.len()), (Some("error"), 1));
         let line = check("logs web --highlight --raw").unwrap();
         assert!(line.has("highlight") && line.value("highlight").is_none() && line.has("raw"));
+    }
+
+    #[test]
+    fn restart_and_stop_switch_watching_and_start_asks_for_it() {
+        assert!(check("--watch restart").unwrap().switches_watch());
+        let line = check("restart web --watch").unwrap();
+        assert!(line.switches_watch() && !line.changes_apps());
+        let line = check("restart web --watch src").unwrap();
+        assert!(!line.switches_watch() && line.changes_apps());
+        let line = check("start app.js --watch").unwrap();
+        assert!(!line.switches_watch() && line.changes_apps());
+    }
+
+    #[test]
+    fn how_many_at_once_is_a_number() {
+        assert_eq!(check("restart all --parallel 4").unwrap().parallel().unwrap(), Some(4));
+        assert_eq!(check("restart all").unwrap().parallel().unwrap(), None);
+        for wrong in ["0", "many"] {
+            assert!(check(&format!("restart all --parallel {wrong}")).unwrap().parallel().is_err());
+        }
     }
 
     #[test]

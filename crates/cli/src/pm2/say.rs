@@ -99,13 +99,13 @@ impl Say {
         match trouble {
             Trouble::Error(text) => self.error(text),
             Trouble::Warn(text) => self.warn(text),
-            Trouble::Plain(text) => self.complain(&printable(text)),
+            Trouble::Plain(text) => self.complain(&lines(text)),
             Trouble::Told => {}
             Trouble::Failure(failure) => {
                 if let Some(body) = failure.body() {
                     self.error(&body.message);
                     if let Some(hint) = &body.hint {
-                        self.complain(&format!("  {}", printable(hint)));
+                        self.complain(&format!("  {}", lines(hint)));
                     }
                 }
             }
@@ -114,7 +114,7 @@ impl Say {
 
     pub(super) fn error(&self, text: &str) {
         let mark = paint("[PM2][ERROR]", AnsiColor::Red.on_default(), self.error_color);
-        self.complain(&format!("{mark} {}", printable(text)));
+        self.complain(&format!("{mark} {}", lines(text)));
     }
 
     fn complain(&self, text: &str) {
@@ -122,4 +122,9 @@ impl Say {
             drop(writeln!(std::io::stderr(), "{text}"));
         }
     }
+}
+
+/// Text of several lines, each made printable.
+fn lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }

@@ -2,17 +2,15 @@
 
 use super::act::{all, told};
 use super::say::Trouble;
+use super::talk::operand;
 use super::{Front, list};
 use crate::settle::Goal;
 use skep_api::ScaleApp;
 use skep_spec::InstancesChange;
 
 pub(super) async fn run(front: &Front) -> Result<(), Trouble> {
-    let (Some(name), Some(wanted)) = (front.line.operand(0), front.line.operand(1)) else {
-        return Err(Trouble::Plain(
-            "\n  error: missing required argument `scale <app_name> <number>'\n".to_owned(),
-        ));
-    };
+    let usage = "scale <app_name> <number>";
+    let (name, wanted) = (operand(front, 0, usage)?, operand(front, 1, usage)?);
     let mut client = front.context.connect_or_start().await?;
     let apps = all(&mut client).await?;
     let Some(app) =

@@ -4,7 +4,7 @@ use super::act::{RESTART, all, carry_out, told};
 use super::options::WITHOUT_MEANING;
 use super::say::Trouble;
 use super::select::{Selected, select};
-use super::{Front, files, list};
+use super::{Front, files, list, patience, write};
 use crate::machine::Machine;
 use crate::settle::Goal;
 use crate::start_args::StartArgs;
@@ -17,6 +17,12 @@ const DEFAULT_FILE: &str = "ecosystem.config.js";
 
 /// `mode` is what is done with the apps of a file that are there already.
 pub(super) async fn run(mode: ApplyMode, front: &Front) -> Result<(), Trouble> {
+    if front.line.has("container") || front.line.has("dist") {
+        return Err(Trouble::Error(
+            "skep builds no container images: let the image's command be `skep run app.js`, or `pm2 start app.js --no-daemon`"
+                .to_owned(),
+        ));
+    }
     for (option, instead) in WITHOUT_MEANING.iter().filter(|(option, _)| front.line.has(option)) {
         front.say.warn(&format!("--{option} has no effect: {instead}"));
     }
@@ -61,7 +67,13 @@ async fn one(word: &str, args: &StartArgs, mode: ApplyMode, front: &Front) -> Re
             let known = select(&app.name, &apps, &front.cwd()?).unwrap_or_default();
             again(&known, &mut client, front).await
         }
-        _ => create(free_name(spec, &apps), &mut client, front).await,
+        _ => {
+            let spec = free_name(spec, &apps);
+            if front.line.has("write") {
+                write::write(word, args, &spec, front)?;
+            }
+            create(spec, &mut client, front).await
+        }
     }
 }
 
@@ -128,7 +140,9 @@ async fn create(spec: AppSpec, client: &mut Client, front: &Front) -> Result<(),
     let plural = if count == 1 { "instance" } else { "instances" };
     front.say.info(&format!("Starting {} in {mode} ({count} {plural})", script_of(&spec)));
     let targets = [spec.name.clone()];
-    let lines = client.create(&CreateApp { spec, wait: true, timeout_ms: None }).await?;
+    let timeout_ms = patience::of_specs([&spec]);
+    front.acted.borrow_mut().insert(spec.name.clone());
+    let lines = client.create(&CreateApp { spec, wait: true, timeout_ms }).await?;
     match told(lines, &targets, Goal::Running, front).await {
         // The script was started; that it fails is shown by `list`, and by skep's own words.
         Ok(()) | Err(Trouble::Told) => {}

@@ -19,11 +19,12 @@ async fn selected(word: &str, client: &mut Client, front: &Front) -> Result<Opti
     Ok(select(word, &all(client).await?, &front.cwd()?))
 }
 
-fn operand<'a>(front: &'a Front, at: usize, usage: &str) -> Result<&'a str, Trouble> {
-    front
-        .line
-        .operand(at)
-        .ok_or_else(|| Trouble::Plain(format!("\n  error: missing required argument `{usage}'\n")))
+/// An operand of a command whose usage (`send <pm_id> <line>`) names them all.
+pub(super) fn operand<'a>(front: &'a Front, at: usize, usage: &str) -> Result<&'a str, Trouble> {
+    front.line.operand(at).ok_or_else(|| {
+        let name = usage.split(['<', '>']).nth(2 * at + 1).unwrap_or(usage);
+        Trouble::Plain(format!("\n  error: missing required argument `{name}'\n"))
+    })
 }
 
 pub(super) async fn reset(front: &Front) -> Result<(), Trouble> {

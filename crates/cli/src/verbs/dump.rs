@@ -57,9 +57,14 @@ pub(crate) fn save(path: &Path, value: &Value) -> Result<(), Failure> {
     skep_sys::durable::replace(path, &text, 0o600).map_err(failed)
 }
 
-/// Starts every app of a dump that is not known yet; their names and scripts.
+/// So many apps are started side by side, each with a connection of its own.
+const AT_ONCE: usize = 32;
+
+/// Starts every app of a dump that is not known yet, and waits for each as long as `patience` says; their names and
+/// scripts.
 pub(crate) async fn start(
     file: Option<PathBuf>,
+    patience: impl Fn(&AppSpec) -> Option<u64>,
     context: &Context,
 ) -> Result<Vec<(String, String)>, Failure> {
     let path = match file {
@@ -71,17 +76,24 @@ pub(crate) async fn start(
     let known = client.apps::<&str>(&[], AppsQuery::default()).await?;
     let mut started = Vec::new();
     let mut report = Report::default();
-    for spec in specs {
-        if known.iter().any(|app| app.name == spec.name) {
-            context.output.say(&format!("{} is known already", spec.name));
-            continue;
+    report.may_go_on = true;
+    let (old, new): (Vec<AppSpec>, Vec<AppSpec>) =
+        specs.into_iter().partition(|spec| known.iter().any(|app| app.name == spec.name));
+    old.iter().for_each(|spec| context.output.say(&format!("{} is known already", spec.name)));
+    for some in new.chunks(AT_ONCE) {
+        let mut answers = Vec::new();
+        for spec in some {
+            let script = spec.script.clone().or_else(|| spec.command.clone()).unwrap_or_default();
+            started.push((spec.name.clone(), script));
+            let mut own = context.connect_or_start().await?;
+            let timeout_ms = patience(spec);
+            let lines = own.create(&CreateApp { spec: spec.clone(), wait: true, timeout_ms }).await?;
+            answers.push((spec.name.clone(), lines, own));
         }
-        let script = spec.script.clone().or_else(|| spec.command.clone()).unwrap_or_default();
-        let targets = [spec.name.clone()];
-        started.push((spec.name.clone(), script));
-        let mut own = context.connect_or_start().await?;
-        let lines = own.create(&CreateApp { spec, wait: true, timeout_ms: None }).await?;
-        super::act::follow(lines, &targets, Goal::Running, &Act::default(), context, &mut report).await?;
+        for (name, lines, _connection) in answers {
+            let act = Act::default();
+            super::act::follow(lines, &[name], Goal::Running, &act, context, &mut report).await?;
+        }
     }
     report.result()?;
     Ok(started)

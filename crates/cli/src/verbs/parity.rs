@@ -63,7 +63,7 @@ pub(crate) async fn run(verb: ParityVerb, context: &Context) -> Result<(), Failu
             context.output.say(&format!("written to {}", path.display()));
             Ok(())
         }
-        ParityVerb::ResurrectDump(args) => dump::start(args.file, context).await.map(drop),
+        ParityVerb::ResurrectDump(args) => dump::start(args.file, |_| None, context).await.map(drop),
         ParityVerb::Pm2Link(_) | ParityVerb::Get(_) => unreachable!("`alone` has carried these out"),
     }
 }

@@ -98,6 +98,11 @@ pub(crate) fn is_watched(spec: &AppSpec) -> bool {
 
 /// Where a slot's process id is written while it runs.
 pub(crate) fn pid_file(spec: &AppSpec, home: &Path, slot: SlotId) -> PathBuf {
+    if let Some(given) = &spec.pid_file {
+        // As PM2: two instances never write to one file, unless somebody chose another ending.
+        let numbered = given.strip_suffix(".pid").map(|stem| format!("{stem}-{slot}.pid"));
+        return PathBuf::from(numbered.unwrap_or_else(|| given.clone()));
+    }
     home.join("pids").join(format!("{}-{slot}.pid", spec.name.replace(['/', '\0'], "-")))
 }
 
@@ -134,6 +139,17 @@ mod tests {
         assert_eq!(id.as_bytes()[14], b'4');
         assert_eq!(id, unique_id(&spec, AppId(1), Path::new("/h")));
         assert_ne!(id, unique_id(&spec, AppId(2), Path::new("/h")));
+    }
+
+    #[test]
+    fn a_pid_file_carries_the_instances_id() {
+        let file = |given: Option<&str>| {
+            let spec = AppSpec { name: "web".into(), pid_file: given.map(Into::into), ..AppSpec::default() };
+            pid_file(&spec, Path::new("/h"), SlotId(3)).display().to_string()
+        };
+        assert_eq!(file(None), "/h/pids/web-3.pid");
+        assert_eq!(file(Some("/run/web.pid")), "/run/web-3.pid");
+        assert_eq!(file(Some("/run/web")), "/run/web");
     }
 
     #[test]

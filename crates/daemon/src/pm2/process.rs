@@ -93,6 +93,15 @@ pub(crate) fn past_of(app: &core::AppView, slot: &core::SlotView) -> Past {
     }
 }
 
+/// PM2 takes a forked process for online once it was started.
+fn status(spec: &AppSpec, view: &api::SlotView) -> api::Status {
+    let forked = spec.exec_mode_choice() == skep_spec::ExecMode::Fork;
+    match view.status {
+        api::Status::Launching if forked && !spec.wait_ready => api::Status::Online,
+        other => other,
+    }
+}
+
 fn pm2_env(
     spec: &AppSpec,
     place: Place,
@@ -117,7 +126,7 @@ fn pm2_env(
     }
     all.insert("filter_env".to_owned(), json!(spec.filter_env));
     all.insert("watch".to_owned(), json!(identity::is_watched(spec)));
-    all.insert("status".to_owned(), json!(view.status.as_str()));
+    all.insert("status".to_owned(), json!(status(spec, view).as_str()));
     all.insert("pm_uptime".to_owned(), json!(started_unix_ms(slot, place.past)));
     all.insert("axm_actions".to_owned(), json!(told.actions));
     all.insert("axm_monitor".to_owned(), json!(told.monitor));

@@ -38,7 +38,6 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("install_url", "skep has no modules"),
     ("io", "skep has no metrics agent to configure"),
     ("kill_retry_time", "skep is told by the kernel when a process ends"),
-    ("pid_file", "`skep pid NAME` prints process ids"),
     ("pmx", "skep has no metrics agent to inject"),
     ("post_update", "skep does not pull code"),
     ("source_map_support", "write `node_args: \"--enable-source-maps\"`"),

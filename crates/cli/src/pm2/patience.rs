@@ -1,0 +1,43 @@
+//! How long a command waits for its apps.
+//!
+//! PM2 does not wait for a forked process: it is online when it was started. skep looks whether it listens, which an app
+//! without a server never does; under this name that is waited for no longer than it takes a usual server to come up.
+
+use super::say::Trouble;
+use skep_api::client::Client;
+use skep_api::{AppsQuery, Detail};
+use skep_spec::{AppSpec, ExecMode};
+
+/// A usual Node.js server listens within half of that.
+const FORKED_WAIT_MS: u64 = 500;
+
+/// How long to wait for apps that are there; `None` as long as it takes.
+pub(super) async fn of_apps(targets: &[String], client: &mut Client) -> Result<Option<u64>, Trouble> {
+    let apps = client.apps(targets, AppsQuery { detail: Detail::Full }).await?;
+    Ok(of_specs(apps.iter().filter_map(|app| app.spec.as_deref())))
+}
+
+/// How long to wait for these.
+pub(super) fn of_specs<'a>(specs: impl IntoIterator<Item = &'a AppSpec>) -> Option<u64> {
+    specs.into_iter().all(is_online_at_once).then_some(FORKED_WAIT_MS)
+}
+
+/// Whether nobody said what else to wait for.
+fn is_online_at_once(spec: &AppSpec) -> bool {
+    spec.exec_mode_choice() == ExecMode::Fork && !spec.wait_ready && spec.readiness.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_forked_apps_that_promise_nothing_are_not_waited_for() {
+        let forked = AppSpec { exec_mode: Some(ExecMode::Fork), ..AppSpec::default() };
+        let ready = AppSpec { wait_ready: true, ..forked.clone() };
+        let cluster = AppSpec { exec_mode: Some(ExecMode::Cluster), ..AppSpec::default() };
+        assert_eq!(of_specs([&forked, &forked]), Some(FORKED_WAIT_MS));
+        assert_eq!(of_specs([&forked, &cluster]), None);
+        assert_eq!(of_specs([&ready]), None);
+    }
+}
