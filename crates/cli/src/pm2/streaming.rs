@@ -29,7 +29,7 @@ pub(super) struct Foreground {
 impl Foreground {
     /// Must be called before the command, in the program's only thread: a signal that comes while apps start ends them.
     pub(super) async fn take(front: &Front) -> Result<Self, Trouble> {
-        let numbers = ENDING.map(|signal| signal.as_raw());
+        let numbers = ENDING.map(Signal::as_raw);
         let signals = SignalFd::new(&numbers)
             .map_err(|error| Trouble::doing("signals cannot be waited for", &error))?;
         let owns_daemon = front.context.connect_if_running().await?.is_none();
