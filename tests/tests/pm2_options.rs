@@ -40,13 +40,12 @@ impl Pm2 {
 
     /// Starts a command that stays, and reads its output up to a line that contains `text`.
     fn until(&self, line: &str, text: &str) -> (Staying, Vec<String>) {
-        let mut child = self.command(line).stdout(Stdio::piped()).spawn().expect("the program is there");
-        let mut output = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut staying = Staying::from(self.command(line));
         let mut seen = Vec::new();
-        for line in output.by_ref() {
+        for line in staying.output.by_ref() {
             seen.push(line.expect("text"));
             if seen.last().is_some_and(|line| line.contains(text)) {
-                return (Staying { child, output }, seen);
+                return (staying, seen);
             }
         }
         panic!("`pm2 {line}` has ended without {text:?}: {seen:#?}");
@@ -57,6 +56,14 @@ impl Pm2 {
 struct Staying {
     child: Child,
     output: Lines<BufReader<ChildStdout>>,
+}
+
+impl From<Command> for Staying {
+    fn from(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program is there");
+        let output = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Self { child, output }
+    }
 }
 
 impl Staying {

@@ -153,93 +153,93 @@ declare namespace pm2 {
     data: unknown
     id?: number
   }
-
-  class PM2 extends EventEmitter {
-    constructor(options?: { pm2_home?: string, home?: string, cwd?: string })
-    readonly pm2_home: string
-    connect(callback: Callback<unknown>): void
-    connect(noDaemon: boolean, callback: Callback<unknown>): void
-    connect(noDaemon?: boolean): Promise<unknown>
-    disconnect(callback: Callback<unknown>): void
-    disconnect(): Promise<unknown>
-    close(callback: Callback<unknown>): void
-    close(): Promise<unknown>
-    list(callback: Callback<ProcessDescription[]>): void
-    list(): Promise<ProcessDescription[]>
-    describe(target: Target, callback: Callback<ProcessDescription[]>): void
-    describe(target: Target): Promise<ProcessDescription[]>
-    start(what: Target | StartOptions | StartOptions[] | { apps: StartOptions[] }, callback: Callback<(Proc | ProcessDescription)[]>): void
-    start(what: Target, options: StartOptions | CommandOptions, callback: Callback<(Proc | ProcessDescription)[]>): void
-    start(what: Target | StartOptions | StartOptions[] | { apps: StartOptions[] }, options?: StartOptions | CommandOptions): Promise<(Proc | ProcessDescription)[]>
-    stop(target: Target, callback: Callback<Proc[]>): void
-    stop(target: Target): Promise<Proc[]>
-    restart(target: Target | StartOptions, callback: Callback<Proc[]>): void
-    restart(target: Target | StartOptions, options: CommandOptions, callback: Callback<Proc[]>): void
-    restart(target: Target | StartOptions, options?: CommandOptions): Promise<Proc[]>
-    reload(target: Target | StartOptions, callback: Callback<Proc[]>): void
-    reload(target: Target | StartOptions, options: CommandOptions, callback: Callback<Proc[]>): void
-    reload(target: Target | StartOptions, options?: CommandOptions): Promise<Proc[]>
-    gracefulReload(target: Target | StartOptions, callback: Callback<Proc[]>): void
-    gracefulReload(target: Target | StartOptions, options: CommandOptions, callback: Callback<Proc[]>): void
-    gracefulReload(target: Target | StartOptions, options?: CommandOptions): Promise<Proc[]>
-    delete(target: Target, callback: Callback<Proc[]>): void
-    delete(target: Target): Promise<Proc[]>
-    reset(target: Target, callback: Callback<Proc[]>): void
-    reset(target: Target): Promise<Proc[]>
-    scale(name: string, instances: number | string, callback: Callback<Proc[]>): void
-    scale(name: string, instances: number | string): Promise<Proc[]>
-    killDaemon(callback: Callback<{ success: boolean }>): void
-    killDaemon(): Promise<{ success: boolean }>
-    kill(callback: Callback<{ success: boolean }>): void
-    kill(): Promise<{ success: boolean }>
-    ping(callback: Callback<{ msg: 'pong' }>): void
-    ping(): Promise<{ msg: 'pong' }>
-    update(callback: Callback<{ success: boolean }>): void
-    update(): Promise<{ success: boolean }>
-    getVersion(callback: Callback<string>): void
-    getVersion(): Promise<string>
-    dump(callback: Callback<unknown>): void
-    dump(force?: boolean): Promise<unknown>
-    resurrect(callback: Callback<Proc[]>): void
-    resurrect(): Promise<Proc[]>
-    flush(target: Target, callback: Callback<unknown>): void
-    flush(target?: Target): Promise<unknown>
-    reloadLogs(callback: Callback<unknown>): void
-    reloadLogs(): Promise<unknown>
-    startup(platform: string, callback: Callback<unknown>): void
-    startup(platform?: string): Promise<unknown>
-    uninstallStartup(platform: string, callback: Callback<unknown>): void
-    uninstallStartup(platform?: string): Promise<unknown>
-    launchBus(callback: Callback<Bus>): void
-    launchBus(): Promise<Bus>
-    disconnectBus(): void
-    sendSignalToProcessName(signal: string | number, name: string, callback: Callback<Proc[]>): void
-    sendSignalToProcessName(signal: string | number, name: string): Promise<Proc[]>
-    sendSignalToProcessId(signal: string | number, id: number, callback: Callback<Proc[]>): void
-    sendSignalToProcessId(signal: string | number, id: number): Promise<Proc[]>
-    sendDataToProcessId(id: number, packet: Packet, callback: Callback<unknown>): void
-    sendDataToProcessId(packet: Packet & { id: number }, callback: Callback<unknown>): void
-    sendDataToProcessId(id: number, packet: Packet): Promise<unknown>
-    sendDataToProcessId(packet: Packet & { id: number }): Promise<unknown>
-    sendLineToStdin(id: number, line: string, callback: Callback<unknown>): void
-    sendLineToStdin(id: number, line: string, separator?: string): Promise<unknown>
-    trigger(target: Target, action: string, params: unknown, callback: Callback<unknown[]>): void
-    trigger(target: Target, action: string, callback: Callback<unknown[]>): void
-    trigger(target: Target, action: string, params?: unknown): Promise<unknown[]>
-    getProcessIdByName(name: string, callback: Callback<number[]>): void
-    getProcessIdByName(name: string): Promise<number[]>
-    getPID(name: string, callback: Callback<number[]>): void
-    getPID(name?: string): Promise<number[]>
-    env(id: number, callback: Callback<Record<string, unknown>>): void
-    env(id: number): Promise<Record<string, unknown>>
-    set(key: string, value: unknown, callback: Callback<unknown>): void
-    set(key: string, value: unknown): Promise<unknown>
-    unset(key: string, callback: Callback<unknown>): void
-    unset(key: string): Promise<unknown>
-    get(key: string, callback: Callback<unknown>): void
-    get(key?: string): Promise<unknown>
-  }
 }
 
-declare const pm2: pm2.PM2 & { custom: typeof pm2.PM2 }
+declare class PM2 extends EventEmitter {
+  constructor(options?: { pm2_home?: string, home?: string, cwd?: string })
+  readonly pm2_home: string
+  connect(callback: pm2.Callback<unknown>): void
+  connect(noDaemon: boolean, callback: pm2.Callback<unknown>): void
+  connect(noDaemon?: boolean): Promise<unknown>
+  disconnect(callback: pm2.Callback<unknown>): void
+  disconnect(): Promise<unknown>
+  close(callback: pm2.Callback<unknown>): void
+  close(): Promise<unknown>
+  list(callback: pm2.Callback<pm2.ProcessDescription[]>): void
+  list(): Promise<pm2.ProcessDescription[]>
+  describe(target: pm2.Target, callback: pm2.Callback<pm2.ProcessDescription[]>): void
+  describe(target: pm2.Target): Promise<pm2.ProcessDescription[]>
+  start(what: pm2.Target | pm2.StartOptions | pm2.StartOptions[] | { apps: pm2.StartOptions[] }, callback: pm2.Callback<(pm2.Proc | pm2.ProcessDescription)[]>): void
+  start(what: pm2.Target, options: pm2.StartOptions | pm2.CommandOptions, callback: pm2.Callback<(pm2.Proc | pm2.ProcessDescription)[]>): void
+  start(what: pm2.Target | pm2.StartOptions | pm2.StartOptions[] | { apps: pm2.StartOptions[] }, options?: pm2.StartOptions | pm2.CommandOptions): Promise<(pm2.Proc | pm2.ProcessDescription)[]>
+  stop(target: pm2.Target, callback: pm2.Callback<pm2.Proc[]>): void
+  stop(target: pm2.Target): Promise<pm2.Proc[]>
+  restart(target: pm2.Target | pm2.StartOptions, callback: pm2.Callback<pm2.Proc[]>): void
+  restart(target: pm2.Target | pm2.StartOptions, options: pm2.CommandOptions, callback: pm2.Callback<pm2.Proc[]>): void
+  restart(target: pm2.Target | pm2.StartOptions, options?: pm2.CommandOptions): Promise<pm2.Proc[]>
+  reload(target: pm2.Target | pm2.StartOptions, callback: pm2.Callback<pm2.Proc[]>): void
+  reload(target: pm2.Target | pm2.StartOptions, options: pm2.CommandOptions, callback: pm2.Callback<pm2.Proc[]>): void
+  reload(target: pm2.Target | pm2.StartOptions, options?: pm2.CommandOptions): Promise<pm2.Proc[]>
+  gracefulReload(target: pm2.Target | pm2.StartOptions, callback: pm2.Callback<pm2.Proc[]>): void
+  gracefulReload(target: pm2.Target | pm2.StartOptions, options: pm2.CommandOptions, callback: pm2.Callback<pm2.Proc[]>): void
+  gracefulReload(target: pm2.Target | pm2.StartOptions, options?: pm2.CommandOptions): Promise<pm2.Proc[]>
+  delete(target: pm2.Target, callback: pm2.Callback<pm2.Proc[]>): void
+  delete(target: pm2.Target): Promise<pm2.Proc[]>
+  reset(target: pm2.Target, callback: pm2.Callback<pm2.Proc[]>): void
+  reset(target: pm2.Target): Promise<pm2.Proc[]>
+  scale(name: string, instances: number | string, callback: pm2.Callback<pm2.Proc[]>): void
+  scale(name: string, instances: number | string): Promise<pm2.Proc[]>
+  killDaemon(callback: pm2.Callback<{ success: boolean }>): void
+  killDaemon(): Promise<{ success: boolean }>
+  kill(callback: pm2.Callback<{ success: boolean }>): void
+  kill(): Promise<{ success: boolean }>
+  ping(callback: pm2.Callback<{ msg: 'pong' }>): void
+  ping(): Promise<{ msg: 'pong' }>
+  update(callback: pm2.Callback<{ success: boolean }>): void
+  update(): Promise<{ success: boolean }>
+  getVersion(callback: pm2.Callback<string>): void
+  getVersion(): Promise<string>
+  dump(callback: pm2.Callback<unknown>): void
+  dump(force?: boolean): Promise<unknown>
+  resurrect(callback: pm2.Callback<pm2.Proc[]>): void
+  resurrect(): Promise<pm2.Proc[]>
+  flush(target: pm2.Target, callback: pm2.Callback<unknown>): void
+  flush(target?: pm2.Target): Promise<unknown>
+  reloadLogs(callback: pm2.Callback<unknown>): void
+  reloadLogs(): Promise<unknown>
+  startup(platform: string, callback: pm2.Callback<unknown>): void
+  startup(platform?: string): Promise<unknown>
+  uninstallStartup(platform: string, callback: pm2.Callback<unknown>): void
+  uninstallStartup(platform?: string): Promise<unknown>
+  launchBus(callback: pm2.Callback<pm2.Bus>): void
+  launchBus(): Promise<pm2.Bus>
+  disconnectBus(): void
+  sendSignalToProcessName(signal: string | number, name: string, callback: pm2.Callback<pm2.Proc[]>): void
+  sendSignalToProcessName(signal: string | number, name: string): Promise<pm2.Proc[]>
+  sendSignalToProcessId(signal: string | number, id: number, callback: pm2.Callback<pm2.Proc[]>): void
+  sendSignalToProcessId(signal: string | number, id: number): Promise<pm2.Proc[]>
+  sendDataToProcessId(id: number, packet: pm2.Packet, callback: pm2.Callback<unknown>): void
+  sendDataToProcessId(packet: pm2.Packet & { id: number }, callback: pm2.Callback<unknown>): void
+  sendDataToProcessId(id: number, packet: pm2.Packet): Promise<unknown>
+  sendDataToProcessId(packet: pm2.Packet & { id: number }): Promise<unknown>
+  sendLineToStdin(id: number, line: string, callback: pm2.Callback<unknown>): void
+  sendLineToStdin(id: number, line: string, separator?: string): Promise<unknown>
+  trigger(target: pm2.Target, action: string, params: unknown, callback: pm2.Callback<unknown[]>): void
+  trigger(target: pm2.Target, action: string, callback: pm2.Callback<unknown[]>): void
+  trigger(target: pm2.Target, action: string, params?: unknown): Promise<unknown[]>
+  getProcessIdByName(name: string, callback: pm2.Callback<number[]>): void
+  getProcessIdByName(name: string): Promise<number[]>
+  getPID(name: string, callback: pm2.Callback<number[]>): void
+  getPID(name?: string): Promise<number[]>
+  env(id: number, callback: pm2.Callback<Record<string, unknown>>): void
+  env(id: number): Promise<Record<string, unknown>>
+  set(key: string, value: unknown, callback: pm2.Callback<unknown>): void
+  set(key: string, value: unknown): Promise<unknown>
+  unset(key: string, callback: pm2.Callback<unknown>): void
+  unset(key: string): Promise<unknown>
+  get(key: string, callback: pm2.Callback<unknown>): void
+  get(key?: string): Promise<unknown>
+}
+
+declare const pm2: PM2 & { custom: typeof PM2 }
 export = pm2
