@@ -32,10 +32,9 @@ pub struct DesiredApp {
     pub namespace: String,
     /// Its rules.
     pub policy: Policy,
-    /// What a command starts from now on. After a failed rolling update that renewed nothing it is the old one again.
+    /// What a command starts from now on. After a failed rolling update it is the old one again.
     pub revision: Revision,
-    /// What [`DesiredApp::policy`] and [`DesiredApp::revision`] become if the rollout under way fails before it
-    /// renewed anything.
+    /// What [`DesiredApp::policy`] and [`DesiredApp::revision`] become if the rollout under way fails.
     #[serde(default)]
     pub fallback: Option<Fallback>,
     /// A worker of this app has listened once: the next ones must, too.

@@ -55,7 +55,7 @@ pub use event::{Event, ExitStatus, Inventory, SeenWorker};
 pub use fleet::{Fleet, Snapshot};
 pub use id::{AppId, OpId, Revision, SlotId, WorkerId};
 pub use memory::{MemorySample, MemoryVerdict, MemoryWatch};
-pub use notice::{Notice, ReadyHow};
+pub use notice::{Notice, ReadyHow, Remedy};
 pub use order::{Condition, Dependency};
 pub use outcome::{Failure, Outcome, Reason, Rejection};
 pub use policy::{Backoff, Drain, Policy, ReadyRule, SIGINT, SIGKILL};

@@ -81,7 +81,7 @@ pub enum Notice {
         /// What is wrong, for people.
         reason: String,
     },
-    /// The worker's liveness probe says no: it is replaced.
+    /// The worker's liveness probe says no.
     Unhealthy {
         /// Its app.
         app: AppId,
@@ -91,6 +91,8 @@ pub enum Notice {
         worker: WorkerId,
         /// What is wrong, for people.
         reason: String,
+        /// What is done about it.
+        remedy: Remedy,
     },
     /// The worker takes no new work.
     Draining {
@@ -185,7 +187,7 @@ pub enum Notice {
         /// Its app.
         app: AppId,
     },
-    /// The rollout stopped; slots that were not renewed keep their workers and their revision.
+    /// The rollout stopped; slots that were not renewed keep their workers.
     RolloutFailed {
         /// Its app.
         app: AppId,
@@ -195,7 +197,21 @@ pub enum Notice {
         done: u32,
         /// Of so many.
         total: u32,
+        /// So many of them go back to the specification from before; none where only the program's files are new.
+        back: u32,
     },
+}
+
+/// What becomes of a worker that is not worth keeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remedy {
+    /// Another one takes its place, now.
+    Replace,
+    /// Another one takes its place after this wait, because those before it were no better.
+    ReplaceAfter(Span),
+    /// It stays: so many before it were no better, or it is not to be restarted at all.
+    Keep(u32),
 }
 
 /// How a worker showed that it is ready.

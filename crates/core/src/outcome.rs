@@ -58,6 +58,14 @@ pub enum Reason {
         /// The last answer.
         failure: String,
     },
+    /// It is not worth keeping, and no other one is tried.
+    #[error("the worker's liveness probe failed: {failure}; {tries} in a row were never well, so it stays")]
+    Unwell {
+        /// The last answer.
+        failure: String,
+        /// How many workers.
+        tries: u32,
+    },
     /// There is no process.
     #[error("the worker could not be started: {error}")]
     SpawnFailed {

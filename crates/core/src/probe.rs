@@ -48,6 +48,8 @@ pub(crate) struct Gauge {
     failures: u32,
     successes: u32,
     pub(crate) verdict: Verdict,
+    /// The last good answer.
+    well: Option<Now>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +80,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Gauges {
     pub(crate) readiness: Gauge,
     pub(crate) liveness: Gauge,
+    /// It is not worth keeping, and is kept until then: others before it were no better.
+    pub(crate) renew_at: Option<Now>,
 }
 
 /// What an answer changed.
@@ -113,7 +117,8 @@ impl Gauges {
     }
 
     pub(crate) fn deadline(&self) -> Option<Now> {
-        [&self.readiness, &self.liveness].into_iter().filter_map(Gauge::deadline).min()
+        let gauges = [&self.readiness, &self.liveness].into_iter();
+        gauges.filter_map(Gauge::deadline).chain(self.renew_at).min()
     }
 }
 
@@ -167,7 +172,7 @@ impl Gauge {
             return Change::Nothing;
         }
         let change = if good {
-            self.failures = 0;
+            (self.failures, self.well) = (0, Some(now));
             self.successes = self.successes.saturating_add(1);
             let enough = self.successes >= rule.success_threshold && self.verdict != Verdict::Good;
             if enough { Change::Passed } else { Change::Nothing }
@@ -183,6 +188,11 @@ impl Gauge {
         }
         self.pulse = Pulse::Resting { until: now + rule.interval };
         change
+    }
+
+    /// How long it was well, of all the time since it `started`.
+    pub(crate) fn well_for(&self, started: Now) -> Span {
+        self.well.map_or(Span::ZERO, |at| at.since(started))
     }
 
     /// The next question comes soon: somebody waits for the verdict.

@@ -2,12 +2,14 @@
 
 use crate::app::{App, Stage};
 use crate::fleet::Fleet;
-use crate::probe::{Change, Verdict};
+use crate::probe::{self, Change};
+use crate::restart::{End, Verdict};
 use crate::slot::{Slot, Wish};
 use crate::turn::Turn;
 use crate::worker::{Phase, Role, Worker};
 use crate::{
-    AppId, Cause, Effect, Failure, Notice, Now, Policy, ProbeKind, ReadyHow, Reason, SlotId, WorkerId,
+    AppId, Cause, Effect, ExitStatus, Failure, Notice, Now, Policy, ProbeKind, ReadyHow, Reason, Remedy,
+    SlotId, Span, WorkerId,
 };
 
 /// The answer to a question.
@@ -24,8 +26,8 @@ enum Meaning {
     Nothing,
     /// The rollout under way has failed.
     Failure(Failure),
-    /// This slot's worker is to be replaced.
-    Replace(SlotId),
+    /// This worker is not worth keeping.
+    Unhealthy(Failure),
 }
 
 const KINDS: [ProbeKind; 2] = [ProbeKind::Readiness, ProbeKind::Liveness];
@@ -49,7 +51,32 @@ impl App {
         match slot.probed(turn, *app, policy, id, answer) {
             Meaning::Nothing => {}
             Meaning::Failure(failure) => self.abort_rollout(turn, failure),
-            Meaning::Replace(slot) => self.replace_unhealthy(turn, slot),
+            Meaning::Unhealthy(failure) => self.unhealthy(turn, id, failure),
+        }
+    }
+
+    /// A worker is not worth keeping. The restart policy counts it as an exit after the time for which it was well.
+    fn unhealthy(&mut self, turn: &mut Turn<'_>, id: WorkerId, failure: Failure) {
+        let Self { id: app, policy, slots, rollout, stage, .. } = self;
+        let Some(slot) = slots.iter_mut().find(|slot| slot.id == failure.slot) else { return };
+        let renewed = rollout.as_ref().is_some_and(|rollout| rollout.waiting.contains(&slot.id));
+        let wanted = *stage == Stage::Live && slot.wish == Wish::Up;
+        let remedy = if renewed || !wanted { Remedy::Replace } else { slot.judge_health(turn, policy, id) };
+        let Reason::Unwell { failure: reason, .. } = &failure.reason else { return };
+        let (slot_id, reason) = (slot.id, reason.clone());
+        turn.fx.notice(Notice::Unhealthy {
+            app: *app,
+            slot: slot_id,
+            worker: id,
+            reason: reason.clone(),
+            remedy,
+        });
+        match remedy {
+            Remedy::Replace => self.replace_unhealthy(turn, slot_id),
+            Remedy::ReplaceAfter(_) => {}
+            Remedy::Keep(tries) => {
+                slot.trouble = Some(Failure { reason: Reason::Unwell { failure: reason, tries }, ..failure });
+            }
         }
     }
 
@@ -59,6 +86,23 @@ impl App {
         let renewed = self.rollout.as_ref().is_some_and(|rollout| rollout.waiting.contains(&id));
         if self.stage == Stage::Live && wanted && !renewed {
             self.begin_rollout(turn, None, &[id], Some(Cause::Health));
+        }
+    }
+
+    /// Replaces those that have waited for it.
+    pub(crate) fn tick_renewals(&mut self, turn: &mut Turn<'_>) {
+        let mut due = Vec::new();
+        for slot in &mut self.slots {
+            let id = slot.id;
+            for worker in slot.workers_mut().filter(|worker| worker.is_launched()) {
+                if worker.gauges.renew_at.is_some_and(|at| at <= turn.now) {
+                    worker.gauges.renew_at = None;
+                    due.push(id);
+                }
+            }
+        }
+        for id in due {
+            self.replace_unhealthy(turn, id);
         }
     }
 
@@ -117,14 +161,18 @@ impl Slot {
         }
         let reason = answer.failure.clone().unwrap_or_default();
         match (answer.kind, change) {
-            (_, Change::Nothing) | (ProbeKind::Liveness, Change::Passed) => Meaning::Nothing,
+            (_, Change::Nothing) => Meaning::Nothing,
+            (ProbeKind::Liveness, Change::Passed) => {
+                worker.gauges.renew_at = None;
+                self.is_well(id);
+                Meaning::Nothing
+            }
             (ProbeKind::Liveness, Change::Failed) => {
-                let slot = self.id;
-                turn.fx.notice(Notice::Unhealthy { app, slot, worker: id, reason });
-                Meaning::Replace(slot)
+                let reason = Reason::Unwell { failure: reason, tries: 1 };
+                Meaning::Unhealthy(Failure { app, slot: self.id, worker: Some(id), reason })
             }
             (ProbeKind::Readiness, Change::Passed) => {
-                if before == Verdict::Bad {
+                if before == probe::Verdict::Bad {
                     turn.fx.push(Effect::Attend { worker: id, ready: true });
                 }
                 self.passes(turn, app, id);
@@ -132,6 +180,37 @@ impl Slot {
             }
             (ProbeKind::Readiness, Change::Failed) => self.fails(turn, app, id, before, reason),
         }
+    }
+
+    /// What the restart policy makes of a worker that is not worth keeping.
+    fn judge_health(&mut self, turn: &mut Turn<'_>, policy: &Policy, id: WorkerId) -> Remedy {
+        let tries = self.history.unstable;
+        if tries >= policy.max_restarts {
+            return Remedy::Keep(tries); // Until a command gives it a new beginning.
+        }
+        let Some(worker) = self.worker(id) else { return Remedy::Replace };
+        if let Some(at) = worker.gauges.renew_at {
+            return Remedy::ReplaceAfter(at.since(turn.now));
+        }
+        let well = worker.gauges.liveness.well_for(worker.started);
+        // It was not killed yet, so there is no status that could mean a wish to stop.
+        match self.history.judge(turn, policy, &End::Exit(ExitStatus::Unknown), well) {
+            Verdict::Again(Span::ZERO) => Remedy::Replace,
+            Verdict::Again(wait) => {
+                if let Some(worker) = self.worker_mut(id) {
+                    worker.gauges.renew_at = Some(turn.now + wait);
+                }
+                Remedy::ReplaceAfter(wait)
+            }
+            Verdict::GiveUp | Verdict::Finished => Remedy::Keep(self.history.unstable.max(1)),
+        }
+    }
+
+    /// What its probe had against it is over.
+    fn is_well(&mut self, id: WorkerId) {
+        let over =
+            |trouble: &Failure| trouble.worker == Some(id) && matches!(trouble.reason, Reason::Unwell { .. });
+        self.trouble = self.trouble.take().filter(|trouble| !over(trouble));
     }
 
     /// It can take work.
@@ -156,11 +235,11 @@ impl Slot {
         turn: &mut Turn<'_>,
         app: AppId,
         id: WorkerId,
-        before: Verdict,
+        before: probe::Verdict,
         failure: String,
     ) -> Meaning {
         let slot = self.id;
-        if before != Verdict::Bad {
+        if before != probe::Verdict::Bad {
             turn.fx.push(Effect::Attend { worker: id, ready: false });
             turn.fx.notice(Notice::Unready { app, slot, worker: id, reason: failure.clone() });
         }
@@ -191,11 +270,18 @@ impl Worker {
     }
 
     /// An update took the probe away.
-    fn is_asked_no_more(&mut self, turn: &mut Turn<'_>, kind: ProbeKind, before: Verdict, policy: &Policy) {
+    fn is_asked_no_more(
+        &mut self,
+        turn: &mut Turn<'_>,
+        kind: ProbeKind,
+        before: probe::Verdict,
+        policy: &Policy,
+    ) {
         if kind == ProbeKind::Liveness {
+            self.gauges.renew_at = None;
             return;
         }
-        if before == Verdict::Bad {
+        if before == probe::Verdict::Bad {
             turn.fx.push(Effect::Attend { worker: self.id, ready: true });
         }
         self.wait_anew(turn.now, policy); // What it says itself counts again.
@@ -215,7 +301,7 @@ impl Worker {
                 turn.fx.push(Effect::Probe { worker, kind, question });
             }
         }
-        if self.gauges.readiness.verdict == Verdict::Bad {
+        if self.gauges.readiness.verdict == probe::Verdict::Bad {
             turn.fx.push(Effect::Attend { worker, ready: false });
         }
     }

@@ -87,6 +87,7 @@ impl App {
             }
         }
         self.tick_probes(turn);
+        self.tick_renewals(turn);
         for id in vanished {
             self.ended(turn, id, &End::Exit(ExitStatus::Unknown));
         }

@@ -19,8 +19,8 @@ impl Fleet {
     /// what is wished for. Effects that may not have been carried out are given again. `seed` is used only
     /// without a snapshot.
     ///
-    /// Without a snapshot, running workers are adopted as ready, and a rolling update that had renewed nothing is
-    /// undone: nobody knows any more how far it was.
+    /// Without a snapshot, running workers are adopted as ready, and a rolling update that had not come to its
+    /// end is undone: nobody knows any more how far it was.
     #[must_use]
     pub fn restore(
         desired: Desired,

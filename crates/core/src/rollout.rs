@@ -1,5 +1,6 @@
 //! A rolling reload: each slot gets a new worker, proven before the old one leaves, within the policy's surge and
-//! unavailability. The first new worker that fails ends it; whoever is not renewed yet stays as it is.
+//! unavailability. The first new worker that fails ends it; whoever is not renewed yet stays as it is, and whoever runs a
+//! new specification by then goes back to the old one in the same way.
 
 use crate::app::App;
 use crate::slot::{Seat, Slot, Wish};
@@ -23,7 +24,7 @@ pub(crate) struct Rollout {
     /// Slots whose new worker is proven.
     pub(crate) done: BTreeSet<SlotId>,
     pub(crate) started: Now,
-    /// What the app goes back to if this fails before anything was renewed.
+    /// What the app goes back to if this fails.
     pub(crate) fallback: Option<Fallback>,
 }
 
@@ -71,7 +72,11 @@ impl App {
         for slot in slots.iter_mut().filter(|slot| ids.contains(&slot.id)) {
             slot.retire_successor(turn, *app, policy);
             slot.end_trial();
-            slot.forgive();
+            match cause {
+                // Replacements in a row are counted.
+                Some(Cause::Health) => slot.clear_wait(),
+                Some(Cause::User | Cause::Memory | Cause::Schedule | Cause::Watch) | None => slot.forgive(),
+            }
             turn.dirty |= slot.wish != Wish::Up;
             slot.wish = Wish::Up;
             slot.finished = None;
@@ -110,14 +115,13 @@ impl App {
             if !slot.current().is_some_and(|worker| worker.role == Role::Trial && worker.is_ready()) {
                 continue;
             }
-            turn.dirty |= slot.revision != rollout.revision || rollout.fallback.is_some();
+            turn.dirty |= slot.revision != rollout.revision;
             slot.revision = rollout.revision;
             slot.trouble = None;
             match rollout.cause {
                 Some(cause) => slot.counts.asked(cause),
                 None => slot.counts.update = slot.counts.update.saturating_add(1),
             }
-            rollout.fallback = None;
             rollout.waiting.remove(&slot.id);
             rollout.done.insert(slot.id);
             let (done, total) = (rollout.done(), rollout.total());
@@ -149,7 +153,7 @@ impl App {
         }
     }
 
-    /// A new worker failed: the others of this rollout go, the old ones stay.
+    /// A new worker failed: the others of this rollout that have not taken over go, the old ones stay.
     pub(crate) fn abort_rollout(&mut self, turn: &mut Turn<'_>, failure: Failure) {
         let Some(rollout) = self.rollout.take() else { return };
         for slot in &mut self.slots {
@@ -157,18 +161,30 @@ impl App {
             slot.reject_current(turn, self.id, &self.policy);
         }
         self.end_trials();
-        let (done, total) = (rollout.done(), rollout.total());
-        if let Some(fallback) = rollout.fallback {
-            for slot in self.slots.iter_mut().filter(|slot| slot.revision == rollout.revision) {
-                slot.revision = fallback.revision;
-            }
-            self.policy = fallback.policy;
-            self.revision = fallback.revision;
-            turn.dirty = true;
-        }
-        let app = self.id;
-        turn.fx.notice(Notice::RolloutFailed { app, failure: failure.clone(), done, total });
+        let (app, done, total) = (self.id, rollout.done(), rollout.total());
+        let renewed = rollout.fallback.map(|fallback| self.fall_back(turn, fallback)).unwrap_or_default();
+        let back = u32::try_from(renewed.len()).expect("an app has at most INSTANCES_MAX slots");
+        turn.fx.notice(Notice::RolloutFailed { app, failure: failure.clone(), done, total, back });
         turn.endings.push(Ending { app, failure: Some(failure) });
+        if !renewed.is_empty() {
+            self.begin_rollout(turn, None, &renewed, None);
+        }
+    }
+
+    /// The old specification counts again. Slots whose workers run another one by now are to be renewed, one after
+    /// another too: the command has failed already, so nobody waits for this.
+    fn fall_back(&mut self, turn: &mut Turn<'_>, Fallback { policy, revision }: Fallback) -> Vec<SlotId> {
+        turn.dirty = true;
+        (self.policy, self.revision) = (policy, revision);
+        let mut renewed = Vec::new();
+        for slot in &mut self.slots {
+            slot.revision = revision;
+            let runs_another = |worker: &Worker| !worker.is_ending() && worker.revision != revision;
+            if slot.wish == Wish::Up && slot.current().is_some_and(runs_another) {
+                renewed.push(slot.id);
+            }
+        }
+        renewed
     }
 
     /// A later command takes the slot out of the rollout. True when that was the last one: there is no rollout any more.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use skep_api::{Event, EventKind};
-use skep_core::{AppId, ExitStatus, Fleet, Notice, ReadyHow, SlotId};
+use skep_core::{AppId, ExitStatus, Fleet, Notice, ReadyHow, Remedy, SlotId};
 use tokio::sync::broadcast;
 
 /// Events that a late listener can still read: an evening's worth of an ordinary fleet, about 100 KB at most.
@@ -166,10 +166,17 @@ fn describe(notice: &Notice, place: &str, event: &mut Event) -> (EventKind, Stri
             event.reason = Some(reason.clone());
             (EventKind::WorkerNotReady, format!("{place} cannot take new connections: {reason}"))
         }
-        Notice::Unhealthy { worker, reason, .. } => {
+        Notice::Unhealthy { worker, reason, remedy, .. } => {
             event.worker = Some(worker.0);
             event.reason = Some(reason.clone());
-            (EventKind::WorkerNotReady, format!("{place} is not well and is replaced: {reason}"))
+            let remedy = match remedy {
+                Remedy::Replace => "is replaced".to_owned(),
+                Remedy::ReplaceAfter(wait) => {
+                    format!("is replaced in {wait}, as others before it were not well")
+                }
+                Remedy::Keep(tries) => format!("stays, as {tries} in a row were never well"),
+            };
+            (EventKind::WorkerNotReady, format!("{place} is not well and {remedy}: {reason}"))
         }
         Notice::Draining { worker, .. } => {
             event.worker = Some(worker.0);
@@ -211,11 +218,13 @@ fn describe(notice: &Notice, place: &str, event: &mut Event) -> (EventKind, Stri
             (EventKind::RolloutSlotDone, format!("{place} is renewed ({done} of {total})"))
         }
         Notice::RolloutDone { .. } => (EventKind::RolloutDone, format!("{place} is renewed")),
-        Notice::RolloutFailed { failure, done, total, .. } => {
+        Notice::RolloutFailed { failure, done, total, back, .. } => {
             event.worker = failure.worker.map(|worker| worker.0);
             event.slot = Some(failure.slot.0);
             event.reason = Some(failure.reason.to_string());
-            let text = format!("renewing {place} was given up after {done} of {total}: {}", failure.reason);
+            let back = if *back > 0 { format!(" ({back} go back)") } else { String::new() };
+            let text =
+                format!("renewing {place} was given up after {done} of {total}{back}: {}", failure.reason);
             (EventKind::RolloutFailed, text)
         }
         Notice::Launched { .. } => (EventKind::Other, String::new()),

@@ -128,6 +128,7 @@ fn outcome_kind(outcome: &Outcome) -> &'static str {
         Outcome::Failed(failure) => match failure.reason {
             Reason::Exited { .. } => "failed: exited",
             Reason::Unready { .. } => "failed: unready",
+            Reason::Unwell { .. } => "failed: unwell",
             Reason::NotReady { .. } => "failed: not ready",
             Reason::SpawnFailed { .. } => "failed: spawn",
             Reason::GaveUp { .. } => "failed: gave up",

@@ -1,6 +1,6 @@
 //! Stories of workers that are asked how they are.
 
-use skep_core::{Drain, Outcome, Policy, Probe, Reason, Span, Status};
+use skep_core::{Backoff, Drain, Outcome, Policy, Probe, Reason, Span, Status};
 use skep_sim::{Behaviour, Memory, Scenario};
 
 fn probe() -> Probe {
@@ -78,6 +78,37 @@ fn a_worker_that_is_not_worth_keeping_is_replaced_without_a_gap() {
     it.run(500).shows("online#3, online#2");
     assert_eq!(it.slot(0).restarts.health, 1);
     assert_eq!(it.slot(1).restarts.total(), 0);
+}
+
+#[test]
+fn workers_that_are_never_well_are_replaced_with_growing_waits_and_the_last_one_stays() {
+    let it = Scenario::empty().revision(1, Behaviour::sick(Span::ZERO));
+    let backoff = Some(Backoff { initial: Span::from_secs(2), ..Backoff::default() });
+    let mut it = it.with_app(1, Policy { backoff, max_restarts: 4, ..liveness() });
+    // Each is asked for 3 s; then 2, 3 and 4.5 s of patience.
+    it.run(4000).shows("online#1");
+    it.run(1500).shows("online#2");
+    it.run(60_000).shows("online#4");
+    assert_eq!(it.slot(0).restarts.health, 3);
+    let trouble = it.slot(0).trouble.expect("somebody has to look");
+    assert!(matches!(trouble.reason, Reason::Unwell { tries: 4, .. }), "{trouble:?}");
+    let told = times(&it, "Unhealthy");
+    // A command gives it a new beginning.
+    it.reload();
+    it.run(500).shows("online#5");
+    it.run(9000).shows("online#6");
+    assert!(times(&it, "Unhealthy") > told);
+}
+
+#[test]
+fn a_worker_that_gets_well_while_its_replacement_waits_is_kept() {
+    let it = Scenario::empty().revision(1, Behaviour::sick(Span::ZERO));
+    let backoff = Some(Backoff { initial: Span::from_secs(10), ..Backoff::default() });
+    let mut it = it.with_app(1, Policy { backoff, ..liveness() });
+    it.run(4000).shows("online#1");
+    it.world.kernel.pacify(it.world.now);
+    it.run(60_000).shows("online#1");
+    assert_eq!(it.slot(0).restarts.health, 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use skep_core::{
     Cause, Command, Drain, Failure, Outcome, Policy, ReadyRule, Reason, Revision, Span, UpdateHow, WorkerId,
 };
-use skep_sim::{Behaviour, Draining, Scenario};
+use skep_sim::{Behaviour, Draining, Memory, Scenario};
 
 fn ms(ms: u64) -> Span {
     Span::from_millis(ms)
@@ -232,6 +232,68 @@ fn a_rolling_update_that_fails_at_once_is_undone_with_its_policy() {
     assert_eq!(it.view().revision, Revision(1));
     it.crash_slot(0, 1).run(60).shows("online#4, online#2");
     assert_eq!(it.slot(0).worker.expect("it was spawned").revision, Revision(1));
+}
+
+#[test]
+fn a_rolling_update_whose_second_new_worker_fails_brings_the_first_back_too() {
+    let mut it = Scenario::ready(3, drains());
+    it.next(Behaviour::healthy()).next(Behaviour::exits_after(ms(10), 3));
+    let op = it.update(2, UpdateHow::Rolling);
+    it.run(65).shows("online#4, online#2>launching#5, online#3");
+    it.run(10).shows("online#4>launching#6, online#2, online#3");
+    let Some(Outcome::Failed(Failure { worker: Some(WorkerId(5)), .. })) = it.outcome(op) else {
+        panic!("{:?}", it.outcome(op));
+    };
+    it.run(300).shows("online#6, online#2, online#3");
+    assert_eq!(it.view().revision, Revision(1));
+    assert!(it.view().slots.iter().all(|slot| slot.revision == Revision(1)));
+    assert!(it.view().rollout.is_none());
+}
+
+#[test]
+fn what_goes_back_and_fails_stays_and_the_old_revision_is_what_starts_next() {
+    let mut it = Scenario::ready(2, drains());
+    let dies = || Behaviour::exits_after(ms(10), 3);
+    it.next(Behaviour::healthy()).next(dies()).next(dies());
+    it.update(2, UpdateHow::Rolling);
+    it.run(500).shows("online#3, online#2");
+    assert_eq!(it.slot(0).worker.expect("it was spawned").revision, Revision(2));
+    it.crash_slot(0, 1).run(60);
+    assert_eq!(it.slot(0).worker.expect("it was spawned").revision, Revision(1));
+}
+
+#[test]
+fn the_way_back_goes_on_when_the_daemon_is_killed_on_it() {
+    for memory in [Memory::Snapshot, Memory::Nothing] {
+        let mut it = Scenario::ready(2, drains());
+        it.next(Behaviour::healthy()).next(Behaviour::exits_after(ms(10), 3));
+        it.update(2, UpdateHow::Rolling);
+        it.run(75).kill_daemon(memory);
+        for _ in 0..8 {
+            it.run(20).kill_daemon(memory);
+        }
+        it.run(1000);
+        assert_eq!(it.view().revision, Revision(1));
+        let revisions: Vec<_> = it.view().slots.iter().map(|slot| slot.revision).collect();
+        assert_eq!(revisions, [Revision(1), Revision(1)]);
+        if memory == Memory::Snapshot {
+            let runs = |index| it.slot(index).worker.expect("it runs").revision;
+            assert_eq!((runs(0), runs(1)), (Revision(1), Revision(1)));
+        }
+    }
+}
+
+#[test]
+fn a_second_update_that_fails_goes_back_to_what_ran_before_the_first() {
+    let mut it = Scenario::ready(2, drains());
+    it.update(2, UpdateHow::Rolling);
+    it.run(60).shows("online#3 (draining#1), online#2");
+    let it = it.revision(3, Behaviour::exits_after(ms(5), 1));
+    let mut it = it;
+    it.update(3, UpdateHow::Rolling);
+    it.run(1000);
+    let runs = |index| it.slot(index).worker.expect("it runs").revision;
+    assert_eq!((runs(0), runs(1), it.view().revision), (Revision(1), Revision(1), Revision(1)));
 }
 
 #[test]
