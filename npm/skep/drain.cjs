@@ -23,13 +23,17 @@ const SWEEP_MS = 100
 const PATIENCE_NS = 1_000_000_000n
 /** HTTP/2: how long to wait for the answer to the ping that follows the first GOAWAY. */
 const PING_MS = 1_000
+/** `WebSocket.OPEN`. */
+const OPEN = 1
 
 /** Gives the function that begins the drain and answers what can still be said to it. */
-module.exports = ({ cluster, disconnect, liveServers, nameOf, say, sessionsOf, symbolOf }) => {
+module.exports = ({ cluster, disconnect, liveServers, nameOf, say, secureSockets, sessionsOf, symbolOf }) => {
   return drain
 
-  function drain({ mode: wanted, graceMs, keep }) {
+  function drain({ mode: wanted, graceMs, keep, closeCode }) {
     let grace = nanoseconds(graceMs)
+    /** For WebSockets; none: they stay. */
+    let farewell = closeCode
     /** A stop follows: only requests are waited for, and the end is said while the channel stays. */
     let stopping = keep === true
     let finished = false
@@ -62,6 +66,7 @@ module.exports = ({ cluster, disconnect, liveServers, nameOf, say, sessionsOf, s
     onFinish.subscribe(finishes)
     for (const server of http) for (const socket of socketsOf(server)) announceEnd(socket)
     for (const server of open) shut(server)
+    guarded(closeWebSockets)()
     const control = { acknowledged, stop }
     if (left === 0) {
       finish()
@@ -84,6 +89,7 @@ module.exports = ({ cluster, disconnect, liveServers, nameOf, say, sessionsOf, s
     function stop(message) {
       stopping = true
       grace = nanoseconds(message.graceMs)
+      farewell = message.closeCode
       if (finished) say({ act: 'drained' })
     }
 
@@ -214,7 +220,7 @@ module.exports = ({ cluster, disconnect, liveServers, nameOf, say, sessionsOf, s
     // --- TLS, and mode "close"
 
     function starts({ response, socket, server }) {
-      if (http.includes(server) && !migrates(socket)) response.shouldKeepAlive = false
+      if (open.includes(server) && !migrates(socket)) response.shouldKeepAlive = false
     }
 
     /** For a request that is already being answered. */
@@ -227,7 +233,9 @@ module.exports = ({ cluster, disconnect, liveServers, nameOf, say, sessionsOf, s
       if (!process.connected && mode === 'migrate') stay()
       if (leaving !== null && now() - leaving.since > PATIENCE_NS) frozen.splice(0).forEach(thaw)
       for (const server of http) for (const socket of socketsOf(server)) if (!migrates(socket)) endIfQuiet(socket)
+      for (const socket of secureSockets()) if (socket.parser && !http.includes(socket.server)) endIfQuiet(socket)
       for (const server of open) for (const session of sessionsOfServer(server)) goAway(session)
+      guarded(closeWebSockets)()
       look()
       if (stopping && !isServing()) finish()
     }
@@ -284,6 +292,19 @@ module.exports = ({ cluster, disconnect, liveServers, nameOf, say, sessionsOf, s
         session.ping(close)
       })()
       setTimeout(close, PING_MS)
+    }
+
+    // --- WebSockets
+
+    /** If the app wants it: the client comes back, to a successor. A socket of the package `ws` knows its WebSocket. */
+    function closeWebSockets() {
+      if (!farewell) return
+      for (const socket of [...process._getActiveHandles(), ...secureSockets()]) {
+        const symbol = socket instanceof net.Socket && symbolOf(socket, 'websocket')
+        const peer = symbol && socket[symbol]
+        // Not where this worker is a client itself.
+        if (peer && peer._isServer === true && peer.readyState === OPEN) peer.close(farewell)
+      }
     }
 
     // --- The end

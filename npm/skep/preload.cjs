@@ -26,6 +26,10 @@
   let servers = []
   /** Sessions of HTTP/2 servers, for the Nodes that do not keep them themselves. */
   const sessionsOf = new WeakMap()
+  /** TLS sockets that no list of Node's has: those that may be upgraded, and HTTP/1.1 on Node 18's HTTP/2 servers. Weakly. */
+  let secure = []
+  let secureRoom = 64
+  const secureServers = new WeakSet()
   /** The drain under way. */
   let draining = null
   const beginDrain = loadDrain()
@@ -75,7 +79,7 @@
     try {
       const begin = require('./drain.cjs')
       delete require.cache[require.resolve('./drain.cjs')]
-      return begin({ cluster, disconnect, liveServers, nameOf, say, sessionsOf, symbolOf })
+      return begin({ cluster, disconnect, liveServers, nameOf, say, secureSockets, sessionsOf, symbolOf })
     } catch {
       return null
     }
@@ -129,8 +133,27 @@
         session.once('close', () => sessions.delete(session))
       })
     }
+    if (typeof server.setSecureContext === 'function' && !secureServers.has(server)) {
+      secureServers.add(server)
+      server.on('secureConnection', (socket) => {
+        if (server.listenerCount('upgrade') > 0 || !symbolOf(server, 'http.server.connections')) remember(socket)
+      })
+    }
     // A cluster worker says `listening` in Node's own words.
     if (cluster === null) say({ act: 'listening', server: nameOf(server) })
+  }
+
+  /** Nothing in Node leads from a connection to the TLS socket that wraps it. Beside a handshake this costs nothing. */
+  function remember(socket) {
+    if (secure.length >= secureRoom) {
+      secure = secure.filter((ref) => ref.deref() !== undefined && !ref.deref().destroyed)
+      secureRoom = Math.max(64, 2 * secure.length)
+    }
+    secure.push(new WeakRef(socket))
+  }
+
+  function secureSockets() {
+    return secure.map((ref) => ref.deref()).filter((socket) => socket !== undefined)
   }
 
   // === Messages

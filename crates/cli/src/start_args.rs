@@ -3,8 +3,9 @@
 use crate::args::{APPEND, CronArg, off, value};
 use clap::Args;
 use skep_spec::{
-    Account, AppSpec, Balance, Bytes, Drain, ExecMode, Instances, LimitValue, Listen, LogType, Millis, Probe,
-    RawStart, Resource, ResourceLimit, Runtime, Share, Signal, SpecError, Umask, Watch, WatchAction, Zone,
+    Account, AppSpec, Balance, Bytes, Drain, DrainWebSockets, ExecMode, Instances, LimitValue, Listen,
+    LogType, Millis, Probe, RawStart, Resource, ResourceLimit, Runtime, Share, Signal, SpecError, Umask,
+    Watch, WatchAction, Zone,
 };
 
 /// What `--time` puts in front of each line, as PM2 does.
@@ -190,6 +191,9 @@ pub(crate) struct StartArgs {
     /// How an old worker gives up its connections: migrate, close or signal [default: migrate]
     #[arg(long, value_parser = value::<Drain>, help_heading = "Stops and reloads")]
     pub(crate) drain: Option<Drain>,
+    /// WebSockets of an old worker: keep, or close by a close frame 1012 (package ws) [default: keep]
+    #[arg(long, value_name = "HOW", value_parser = value::<DrainWebSockets>, help_heading = "Stops and reloads")]
+    pub(crate) drain_websockets: Option<DrainWebSockets>,
     /// Do not load skep's drain code into Node.js workers
     #[arg(long, help_heading = "Stops and reloads")]
     pub(crate) no_preload: bool,
@@ -361,6 +365,7 @@ impl StartArgs {
         set(&mut spec.max_surge, self.max_surge);
         set(&mut spec.max_unavailable, self.max_unavailable);
         set(&mut spec.drain, self.drain);
+        set(&mut spec.drain_websockets, self.drain_websockets);
         set(&mut spec.preload, off(self.no_preload));
     }
 

@@ -1,13 +1,19 @@
 //! Carrying out `Drain`: a worker takes nothing new and finishes what it has.
 
-use skep_core::{AppId, Event, Leave, WorkerId};
-use skep_node_ipc::skep::{DrainMode, GRACE_MS_DEFAULT};
+use skep_core::{Event, Leave, WorkerId};
+use skep_node_ipc::skep::{DrainMode, DrainOrder, GRACE_MS_DEFAULT};
+use skep_spec::{Drain, DrainWebSockets};
 
 use crate::driver::Driver;
+use crate::worker::Worker;
 
 /// How long an idle connection that nobody takes over stays open before a stop. Long enough for a request that is on its
 /// way to be seen, too short to be noticed by whoever typed `stop`; the next one would be refused in any case.
 const STOP_GRACE_MS: u32 = 100;
+
+/// Close frames (RFC 6455, 7.4.1, and IANA's registry): others serve on, or nobody does.
+const SERVICE_RESTART: u16 = 1012;
+const GOING_AWAY: u16 = 1001;
 
 impl Driver {
     /// `Effect::Drain`.
@@ -37,16 +43,16 @@ impl Driver {
     /// True if there is a channel to say it on.
     fn ask_to_drain(&mut self, id: WorkerId) -> bool {
         let Some(worker) = self.workers.get(&id) else { return false };
-        let mode = self.drain_mode(worker.app, worker.spec.drain);
         // Half of the time that the drain has: connections that wait for their last request leave in the other half.
         let half = u32::try_from(worker.spec.kill_timeout.0 / 2).unwrap_or(u32::MAX);
         let (grace, by_message) = (half.min(GRACE_MS_DEFAULT), worker.spec.shutdown_with_message);
+        let order = self.drain_order(worker, grace);
         let Some(channel) = self.channel_mut(id) else { return false };
         let session = channel.session_mut();
         let told = match by_message {
             // Its farewell is a message, which needs the channel.
-            true => session.finish(mode, grace, None),
-            false => session.drain(mode, grace),
+            true => session.finish(order, None),
+            false => session.drain(order),
         };
         if !told {
             session.disconnect();
@@ -60,19 +66,23 @@ impl Driver {
         if worker.spec.shutdown_with_message {
             return false; // Whoever asks for the message handles it.
         }
-        let mode = self.drain_mode(worker.app, worker.spec.drain);
+        let order = self.drain_order(worker, STOP_GRACE_MS);
         let signal = worker.spec.kill_signal.to_string();
         let Some(channel) = self.channel_mut(id).filter(|channel| !channel.closed) else { return false };
-        channel.session_mut().finish(mode, STOP_GRACE_MS, Some(&signal))
+        channel.session_mut().finish(order, Some(&signal))
     }
 
     /// Connections move only if somebody of the app is there, or will be, to take them.
-    fn drain_mode(&self, app: AppId, drain: skep_spec::Drain) -> DrainMode {
-        match drain {
-            skep_spec::Drain::Migrate if self.is_wanted(app) => DrainMode::Migrate,
-            skep_spec::Drain::Migrate | skep_spec::Drain::Close | skep_spec::Drain::Signal => {
-                DrainMode::Close
-            }
-        }
+    fn drain_order(&self, worker: &Worker, grace_ms: u32) -> DrainOrder {
+        let wanted = self.is_wanted(worker.app);
+        let mode = match worker.spec.drain {
+            Drain::Migrate if wanted => DrainMode::Migrate,
+            Drain::Migrate | Drain::Close | Drain::Signal => DrainMode::Close,
+        };
+        let close_code = match worker.spec.drain_websockets {
+            DrainWebSockets::Keep => None,
+            DrainWebSockets::Close => Some(if wanted { SERVICE_RESTART } else { GOING_AWAY }),
+        };
+        DrainOrder { mode, grace_ms, close_code }
     }
 }

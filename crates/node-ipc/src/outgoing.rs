@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::errno::UvErrno;
-use crate::skep::{self, BoundServer, DrainMode, ToPreload};
+use crate::skep::{self, BoundServer, DrainOrder, ToPreload};
 
 /// The `sockname` of a round-robin reply: what `server.address()` gives in the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -134,13 +134,16 @@ pub(crate) fn handle_ack(received: bool) -> Vec<u8> {
     format!("{{\"cmd\":\"{cmd}\"}}\n").into_bytes()
 }
 
-pub(crate) fn drain(mode: DrainMode, grace_ms: u32) -> Vec<u8> {
-    line(&Skep { cmd: skep::CMD, body: ToPreload::Drain { mode, grace_ms, keep: false, stop: None } })
+pub(crate) fn drain(order: DrainOrder) -> Vec<u8> {
+    let DrainOrder { mode, grace_ms, close_code } = order;
+    let body = ToPreload::Drain { mode, grace_ms, close_code, keep: false, stop: None };
+    line(&Skep { cmd: skep::CMD, body })
 }
 
 /// The same before a stop; the app is asked whether it sees to the signal `stop` by itself.
-pub(crate) fn finish(mode: DrainMode, grace_ms: u32, stop: Option<&str>) -> Vec<u8> {
-    line(&Skep { cmd: skep::CMD, body: ToPreload::Drain { mode, grace_ms, keep: true, stop } })
+pub(crate) fn finish(order: DrainOrder, stop: Option<&str>) -> Vec<u8> {
+    let DrainOrder { mode, grace_ms, close_code } = order;
+    line(&Skep { cmd: skep::CMD, body: ToPreload::Drain { mode, grace_ms, close_code, keep: true, stop } })
 }
 
 /// Asks the preload how the worker is.

@@ -22,7 +22,7 @@ use crate::frame::{Framer, MidLine, Serialization};
 use crate::incoming::{self, Incoming};
 use crate::outgoing::{self, Answer, SockName};
 use crate::seq::{Generation, Seq};
-use crate::skep::{DrainMode, Hello};
+use crate::skep::{DrainOrder, Hello};
 use crate::v8;
 
 pub use self::events::{ConnId, Dropped, Event, Handover, Listening, Received, Returned, Why};
@@ -213,14 +213,14 @@ impl<F> Session<F> {
     }
 
     /// Asks our preload to drain. False if there is none: use [`Session::disconnect`] or a signal.
-    pub fn drain(&mut self, mode: DrainMode, grace_ms: u32) -> bool {
-        self.begin_drain(outgoing::drain(mode, grace_ms))
+    pub fn drain(&mut self, order: DrainOrder) -> bool {
+        self.begin_drain(outgoing::drain(order))
     }
 
     /// The same for a worker that is to be told to stop afterwards: its channel stays. The answer is
     /// [`Event::Drained`], or at once [`Event::StopsItself`] from an app that handles the signal `stop`.
-    pub fn finish(&mut self, mode: DrainMode, grace_ms: u32, stop: Option<&str>) -> bool {
-        self.begin_drain(outgoing::finish(mode, grace_ms, stop))
+    pub fn finish(&mut self, order: DrainOrder, stop: Option<&str>) -> bool {
+        self.begin_drain(outgoing::finish(order, stop))
     }
 
     /// Asks our preload how the worker is; the answer is [`Event::Measured`]. False if there is no preload.

@@ -13,6 +13,7 @@
 //!        would show in the app; a connection sent to it comes back with `accepted:false`.
 //! P> {"cmd":"NODE_SKEP","act":"drain","mode":"migrate"|"close","graceMs":2000}
 //!        Stop accepting, let go of idle connections, end when the last one has ended. Repeating it changes nothing.
+//!        With "closeCode":1012 the WebSockets of the package `ws` get a close frame of that code.
 //! P> {"cmd":"NODE_SKEP","act":"drain",…,"keep":true,"stop":"SIGINT"}
 //!        The same before a stop. With `stop`, an app that listens to that signal is not touched: W says `stops_itself`
 //!        and expects the signal. `keep`: the channel stays, and W says `drained` as soon as no request is under way
@@ -66,6 +67,25 @@ pub enum DrainMode {
 /// How long an idle connection that can not migrate is left open for its next request, which then learns by
 /// `Connection: close` to reconnect. Clients that think longer see an ordinary keep-alive end.
 pub const GRACE_MS_DEFAULT: u32 = 2_000;
+
+/// How a worker is to let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainOrder {
+    /// Of plain HTTP connections.
+    pub mode: DrainMode,
+    /// How long a quiet connection that can not migrate is left open.
+    pub grace_ms: u32,
+    /// The close frame's code for its WebSockets (RFC 6455, 7.4.1, and the IANA registry: 1012 is a service restart); without
+    /// one they stay until they end.
+    pub close_code: Option<u16>,
+}
+
+impl DrainOrder {
+    /// An order that leaves WebSockets alone.
+    pub fn new(mode: DrainMode, grace_ms: u32) -> Self {
+        Self { mode, grace_ms, close_code: None }
+    }
+}
 
 /// A server by the address it is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -150,6 +170,8 @@ pub(crate) enum ToPreload<'a> {
         mode: DrainMode,
         #[serde(rename = "graceMs")]
         grace_ms: u32,
+        #[serde(rename = "closeCode", skip_serializing_if = "Option::is_none")]
+        close_code: Option<u16>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         keep: bool,
         #[serde(skip_serializing_if = "Option::is_none")]

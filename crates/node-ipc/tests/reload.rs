@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use primary::channel::{fixture, nodes};
 use primary::client::{Connection, Load, Manner, Score};
 use primary::{Balance, Primary};
-use skep_node_ipc::skep::DrainMode;
+use skep_node_ipc::skep::{DrainMode, DrainOrder};
 
 /// How many reloads of a worker under load; each takes as long as a Node needs to start. `SKEP_RELOADS` asks for more.
 fn reloads() -> usize {
@@ -29,7 +29,7 @@ fn reload(primary: &mut Primary, old: u32, app: &[&str], mode: DrainMode) -> u32
     let new = primary.spawn(app);
     primary.until_told(new, "listening");
     primary.successor = Some(new);
-    assert!(primary.worker(old).session.drain(mode, 200), "the preload has said hello");
+    assert!(primary.worker(old).session.drain(DrainOrder::new(mode, 200)), "the preload has said hello");
     assert!(primary.until_gone(old).success(), "an old worker ends by itself");
     new
 }
@@ -235,7 +235,7 @@ fn a_connection_that_never_asked_anything_migrates_and_so_does_one_with_half_a_r
         let new = primary.spawn(&[&fixture("app.cjs"), "patient"]);
         primary.until_told(new, "listening");
         primary.successor = Some(new);
-        assert!(primary.worker(old).session.drain(DrainMode::Migrate, 200));
+        assert!(primary.worker(old).session.drain(DrainOrder::new(DrainMode::Migrate, 200)));
         primary.run_until("two hand-overs", |primary| primary.handovers == 2);
         let (_unused, unused_pid) = pid_of(primary, unused, GET);
         let (_other, other_pid) = pid_of(primary, other, GET);
@@ -258,7 +258,7 @@ fn a_migrated_connection_that_stays_idle_is_ended_after_the_servers_keep_alive_t
         let new = primary.spawn(&[&fixture("app.cjs"), "short"]);
         primary.until_told(new, "listening");
         primary.successor = Some(new);
-        assert!(primary.worker(old).session.drain(DrainMode::Migrate, 200));
+        assert!(primary.worker(old).session.drain(DrainOrder::new(DrainMode::Migrate, 200)));
         assert!(primary.until_gone(old).success());
         let length = meanwhile(primary, move || connection.read(&mut [0; 64]).expect("a FIN, no RST"));
         assert_eq!(length, 0);
@@ -286,7 +286,7 @@ fn upgraded_streaming_and_raw_connections_run_to_their_end() {
         let new = primary.spawn(&[&fixture("app.cjs"), "upgrade"]);
         primary.until_told(new, "listening");
         primary.successor = Some(new);
-        assert!(primary.worker(old).session.drain(DrainMode::Migrate, 200));
+        assert!(primary.worker(old).session.drain(DrainOrder::new(DrainMode::Migrate, 200)));
         primary.until_told(old, "draining 1 3");
         let (upgraded, echo) = pid_of(primary, upgraded, "still\r\n\r\nthere\n");
         assert_eq!(echo, "there");
@@ -303,7 +303,7 @@ fn upgraded_streaming_and_raw_connections_run_to_their_end() {
     around_a_drain("net", DrainMode::Migrate, |primary, old, port| {
         let raw = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
         let (raw, _) = pid_of(primary, raw, "a\r\n\r\nb\n");
-        assert!(primary.worker(old).session.drain(DrainMode::Migrate, 200));
+        assert!(primary.worker(old).session.drain(DrainOrder::new(DrainMode::Migrate, 200)));
         primary.until_told(old, "draining 1 1");
         let (raw, echo) = pid_of(primary, raw, "c\r\n\r\nd\n");
         assert_eq!(echo, "d");
@@ -321,13 +321,13 @@ fn a_worker_without_servers_and_one_with_datagrams_end_at_once() {
             let worker = primary.spawn(&[&fixture("app.cjs"), "none"]);
             primary.until_told(worker, "message \"ready\"");
             assert!(primary.told(worker, "hello"));
-            assert!(primary.worker(worker).session.drain(DrainMode::Migrate, 200));
+            assert!(primary.worker(worker).session.drain(DrainOrder::new(DrainMode::Migrate, 200)));
             assert!(primary.until_gone(worker).success());
         }
         let mut primary = with_preload(&node);
         let worker = primary.spawn(&[&fixture("app.cjs"), "udp"]);
         primary.until_told(worker, "listening");
-        assert!(primary.worker(worker).session.drain(DrainMode::Close, 200));
+        assert!(primary.worker(worker).session.drain(DrainOrder::new(DrainMode::Close, 200)));
         assert!(primary.until_gone(worker).success());
         assert!(primary.successor.is_none());
     }
@@ -354,7 +354,7 @@ fn in_plain_fork_mode_the_preload_speaks_for_node() {
         let new = primary.spawn(&[&app, "reuse"]);
         primary.until_told(new, "listening");
         primary.successor = Some(new);
-        assert!(primary.worker(old).session.drain(DrainMode::Migrate, 200));
+        assert!(primary.worker(old).session.drain(DrainOrder::new(DrainMode::Migrate, 200)));
         assert!(primary.until_gone(old).success());
         let (_connection, new_pid) = pid_of(&mut primary, connection, GET);
         assert_ne!(old_pid, new_pid);
@@ -385,7 +385,7 @@ fn hundreds_of_idle_connections_migrate_and_every_one_still_answers() {
         let new = primary.spawn(&[&fixture("app.cjs"), "patient"]);
         primary.until_told(new, "listening");
         primary.successor = Some(new);
-        assert!(primary.worker(old).session.drain(DrainMode::Migrate, 200));
+        assert!(primary.worker(old).session.drain(DrainOrder::new(DrainMode::Migrate, 200)));
         assert!(primary.until_gone(old).success());
         assert_eq!(primary.handovers, CONNECTIONS);
         meanwhile(primary, move || {

@@ -1,8 +1,9 @@
 //! [`AppSpec`]: all that one app was asked to be.
 
 use crate::{
-    Account, Balance, Bytes, Cron, DependsOn, Drain, ExecMode, Instances, Listen, LogType, Millis, Probe,
-    Resource, ResourceLimit, Rotation, Runtime, Schedule, Share, Signal, Umask, Watch, WatchAction, Zone,
+    Account, Balance, Bytes, Cron, DependsOn, Drain, DrainWebSockets, ExecMode, Instances, Listen, LogType,
+    Millis, Probe, Resource, ResourceLimit, Rotation, Runtime, Schedule, Share, Signal, Umask, Watch,
+    WatchAction, Zone,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -150,6 +151,9 @@ pub struct AppSpec {
     pub max_unavailable: Share,
     /// How an old worker gives up its connections in a reload. Default: `migrate`.
     pub drain: Drain,
+    /// What becomes of the WebSockets of an old worker (package `ws`): `keep` until they end or `kill_timeout` is over, or `close`
+    /// at once by a close frame 1012. Default: `keep`.
+    pub drain_websockets: DrainWebSockets,
     /// Load skep's drain code into Node.js workers (`NODE_OPTIONS=--require`). Default: true.
     pub preload: bool,
 
@@ -251,6 +255,7 @@ impl Default for AppSpec {
             max_surge: Share::Count(1),
             max_unavailable: Share::Count(0),
             drain: Drain::Migrate,
+            drain_websockets: DrainWebSockets::Keep,
             preload: true,
             uid: None,
             gid: None,

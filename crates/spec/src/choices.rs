@@ -123,6 +123,20 @@ pub enum Drain {
 
 names!(Drain, "drain", { Migrate => "migrate", Close => "close", Signal => "signal" });
 
+/// What becomes of the WebSockets of an old worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainWebSockets {
+    /// They stay until they end by themselves, or until `kill_timeout`.
+    #[default]
+    Keep,
+    /// Those of the package `ws` (and what is built on it) get a close frame at once: 1012 (service restart) when others of the
+    /// app serve on, 1001 (going away) when nobody does. Clients come back to a new worker.
+    Close,
+}
+
+names!(DrainWebSockets, "drain_websockets", { Keep => "keep", Close => "close" });
+
 /// How log lines are written to files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -12,6 +12,7 @@ const HOT: &[&str] = &[
     "depends_on",
     "drain",
     "drain_timeout",
+    "drain_websockets",
     "exp_backoff_restart_delay",
     "ignore_watch",
     "instances",

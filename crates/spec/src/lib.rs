@@ -34,7 +34,7 @@ mod validate;
 mod watch;
 
 pub use app::AppSpec;
-pub use choices::{Balance, Drain, ExecMode, LogType, Runtime};
+pub use choices::{Balance, Drain, DrainWebSockets, ExecMode, LogType, Runtime};
 pub use cron::{Cron, Zone};
 pub use depends::{Condition, DependsOn, OrderError, check_order};
 pub use diff::{Change, Effect, Plan, diff};

@@ -1,6 +1,6 @@
 //! Refuses an app that could not work, before anything is started.
 
-use crate::{AppSpec, Balance, Bytes, ExecMode, Runtime, Share, SpecError, name};
+use crate::{AppSpec, Balance, Bytes, Drain, DrainWebSockets, ExecMode, Runtime, Share, SpecError, name};
 
 /// Scheduling priorities that Linux knows (`setpriority(2)`).
 const NICE: std::ops::RangeInclusive<i8> = -20..=19;
@@ -16,6 +16,7 @@ impl AppSpec {
         self.validate_program()?;
         self.validate_env()?;
         self.validate_sharing()?;
+        self.validate_drain()?;
         self.validate_probes()?;
         self.validate_schedules()?;
         self.validate_renewals()?;
@@ -89,6 +90,29 @@ impl AppSpec {
             )),
             Some(_) | None => Ok(()),
         }
+    }
+
+    fn validate_drain(&self) -> Result<(), SpecError> {
+        if self.drain_websockets == DrainWebSockets::Keep {
+            return Ok(());
+        }
+        let useless = |problem: &str, remedy: &str| {
+            let value = self.drain_websockets.to_string();
+            Err(SpecError::field("drain_websockets", value, problem, remedy))
+        };
+        if !self.is_node() {
+            return useless("works for Node.js scripts only", "leave it out");
+        }
+        if !self.preload {
+            return useless("needs skep's drain code in the worker", "leave out --no-preload");
+        }
+        if self.drain == Drain::Signal {
+            return useless(
+                "has no effect with drain signal: the app is asked to close by itself",
+                "use --drain migrate or close",
+            );
+        }
+        Ok(())
     }
 
     fn validate_sharing(&self) -> Result<(), SpecError> {

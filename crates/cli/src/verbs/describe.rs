@@ -108,6 +108,8 @@ fn changed(spec: &AppSpec) -> Vec<(&'static str, String)> {
     };
     add("balance", spec.balance != usual.balance, spec.balance.to_string());
     add("drain", spec.drain != usual.drain, spec.drain.to_string());
+    let closes = spec.drain_websockets != usual.drain_websockets;
+    add("drain websockets", closes, spec.drain_websockets.to_string());
     add("autorestart", !spec.autorestart, "no".to_owned());
     add("max restarts", spec.max_restarts != usual.max_restarts, spec.max_restarts.to_string());
     add("min uptime", spec.min_uptime != usual.min_uptime, spec.min_uptime.to_string());

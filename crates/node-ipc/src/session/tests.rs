@@ -3,6 +3,7 @@
 use super::*;
 use crate::address::{Address, Query};
 use crate::skep::BoundServer;
+use crate::skep::DrainMode;
 
 type Sessions = Session<u32>;
 
@@ -263,10 +264,10 @@ fn the_workers_own_farewell_is_acknowledged_and_later_questions_are_not_answered
 #[test]
 fn a_draining_workers_connections_are_known_by_the_server_that_it_has_closed() {
     let mut session = listening();
-    assert!(!session.drain(DrainMode::Migrate, 2_000), "nobody has said hello");
+    assert!(!session.drain(DrainOrder::new(DrainMode::Migrate, 2_000)), "nobody has said hello");
     let hello = r#"{"cmd":"NODE_SKEP","act":"hello","v":1,"pid":4711,"node":"22.23.3","cluster":true}"#;
     assert!(matches!(&hear(&mut session, &[hello])[..], [Event::Hello(_)]));
-    assert!(session.drain(DrainMode::Migrate, 2_000));
+    assert!(session.drain(DrainOrder::new(DrainMode::Migrate, 2_000)));
     assert_eq!(
         written(&mut session),
         [r#"{"cmd":"NODE_SKEP","act":"drain","mode":"migrate","graceMs":2000}"#]
