@@ -23,6 +23,9 @@ const BY_EXTENSION: &[(&[&str], &[&str])] = &[
 /// Extensions that Node.js itself reads only with a flag before 22.18, and with the flag ignored after.
 const TYPESCRIPT: &[&str] = &[".ts", ".mts", ".cts"];
 const STRIP_TYPES: &str = "--experimental-strip-types";
+/// What reads TypeScript for Node.js, by a part of the name that is given to `--import`, `--require` or `--loader`. With one of
+/// these the flag is not needed, and Node.js before 22.6 would end with `bad option` because of it.
+const LOADERS: &[&str] = &["tsx", "ts-node", "swc", "esbuild", "babel", "jiti", "sucrase", "strip-types"];
 
 /// Whether a program's path or name is Node.js.
 pub(crate) fn is_node(program: &str) -> bool {
@@ -43,13 +46,17 @@ pub(crate) fn settle(spec: &mut AppSpec, script: &str, facts: &dyn Facts) -> Res
         }
     }
     let node = spec.interpreter.as_deref().is_some_and(is_node);
-    if node
-        && TYPESCRIPT.contains(&extension.as_str())
-        && !spec.interpreter_args.iter().any(|arg| arg.contains("strip-types"))
-    {
+    if node && TYPESCRIPT.contains(&extension.as_str()) && !reads_types(spec) {
         spec.interpreter_args.insert(0, STRIP_TYPES.to_owned());
     }
     Ok(())
+}
+
+/// The user has seen to it.
+fn reads_types(spec: &AppSpec) -> bool {
+    let own = spec.env.get("NODE_OPTIONS").or_else(|| spec.inherited_env.get("NODE_OPTIONS"));
+    let mut words = spec.interpreter_args.iter().chain(own);
+    words.any(|word| LOADERS.iter().any(|loader| word.contains(loader)))
 }
 
 fn find(name: &str, facts: &dyn Facts) -> Result<String, SpecError> {
@@ -167,6 +174,23 @@ mod tests {
     fn typescript_falls_back_to_node_with_types_stripped() {
         let machine = Machine::usual().without("bun").file("/srv/x.ts", "x");
         assert_eq!(check(machine, "/srv/x.ts").unwrap(), ["/usr/bin/node", STRIP_TYPES, "/srv/x.ts"]);
+    }
+
+    #[test]
+    fn who_has_a_loader_for_typescript_is_not_given_a_flag_that_old_nodes_do_not_know() {
+        let check = |change: fn(&mut AppSpec)| {
+            let machine = Machine::usual().without("bun").file("/srv/x.ts", "x");
+            let mut spec = AppSpec { script: Some("/srv/x.ts".into()), ..AppSpec::default() };
+            change(&mut spec);
+            settle(&mut spec, "/srv/x.ts", &machine).unwrap();
+            spec.interpreter_args
+        };
+        let by_flag = check(|spec| spec.interpreter_args = vec!["--import".into(), "tsx".into()]);
+        assert_eq!(by_flag, ["--import", "tsx"]);
+        let by_env = check(|spec| _ = spec.env.insert("NODE_OPTIONS".into(), "-r ts-node/register".into()));
+        assert_eq!(by_env, Vec::<String>::new());
+        let another = check(|spec| spec.interpreter_args = vec!["--import=./telemetry.mjs".into()]);
+        assert_eq!(another, [STRIP_TYPES, "--import=./telemetry.mjs"]);
     }
 
     #[test]
