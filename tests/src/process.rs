@@ -1,5 +1,6 @@
 //! The process table, from outside.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
@@ -49,6 +50,32 @@ pub fn parent(pid: u32) -> Option<u32> {
 pub fn children(pid: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+/// Whether a signal has stopped it.
+pub fn is_stopped(pid: u32) -> bool {
+    state(pid) == Some('T')
+}
+
+/// The other sides' TCP ports of all connections that a process holds.
+pub fn peer_ports(pid: u32) -> BTreeSet<u16> {
+    let Ok(folder) = fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeSet::new() };
+    let inode = |item: io::Result<fs::DirEntry>| {
+        let target = fs::read_link(item.ok()?.path()).ok()?;
+        Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+    };
+    let inodes: BTreeSet<String> = folder.filter_map(inode).collect();
+    let tables =
+        ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default());
+    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+    // proc(5): sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode
+    let port = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (_, port) = fields.get(2)?.rsplit_once(':')?;
+        let ours = inodes.contains(*fields.get(9)?);
+        u16::from_str_radix(port, 16).ok().filter(|port| ours && *port != 0)
+    };
+    lines.filter_map(port).collect()
 }
 
 /// What it was started as.

@@ -22,6 +22,8 @@ pub(crate) struct Client {
     shared: Arc<Shared>,
     tls: Option<TlsConnector>,
     request: Vec<u8>,
+    /// Of the connection in use, if there is one.
+    port: Option<u16>,
     /// State of a small generator (xorshift) for think times; never 0.
     chance: u64,
 }
@@ -40,7 +42,14 @@ impl Client {
         number: usize,
     ) -> Self {
         let request = request(&plan);
-        Self { plan, shared, tls, request, chance: (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+        Self {
+            plan,
+            shared,
+            tls,
+            request,
+            port: None,
+            chance: (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -48,8 +57,10 @@ impl Client {
             let opened = Connection::open(&self.plan.target, self.tls.as_ref(), self.plan.timeout).await;
             match opened {
                 Ok(connection) => {
+                    self.port = connection.port();
                     self.shared.tally(|report| report.connects += 1);
                     self.use_up(connection).await;
+                    self.port = None;
                     if let Mode::Short(think) = self.plan.mode {
                         tokio::time::sleep(self.pause(think)).await;
                     }
@@ -156,7 +167,7 @@ impl Client {
     }
 
     async fn fail(&self, failure: Failure, detail: &str) {
-        self.shared.tally_failure(failure, detail);
+        self.shared.tally_failure(failure, detail, self.port);
         tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
     }
 

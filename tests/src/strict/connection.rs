@@ -33,6 +33,8 @@ pub(crate) enum Idle {
 
 pub(crate) struct Connection {
     stream: Box<dyn Stream>,
+    /// Our side's TCP port.
+    port: Option<u16>,
     /// Bytes read and not yet taken by a response.
     spare: Vec<u8>,
     buffer: Box<[u8; READ_BYTES]>,
@@ -45,25 +47,33 @@ impl Connection {
         limit: Duration,
     ) -> Result<Self, Failure> {
         let opened = timeout(limit, Self::connect(target, tls)).await;
-        let stream = opened.unwrap_or(Err(Failure::ConnectTimeout))?;
-        Ok(Self { stream, spare: Vec::new(), buffer: Box::new([0; READ_BYTES]) })
+        let (stream, port) = opened.unwrap_or(Err(Failure::ConnectTimeout))?;
+        Ok(Self { stream, port, spare: Vec::new(), buffer: Box::new([0; READ_BYTES]) })
     }
 
-    async fn connect(target: &Target, tls: Option<&TlsConnector>) -> Result<Box<dyn Stream>, Failure> {
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    async fn connect(
+        target: &Target,
+        tls: Option<&TlsConnector>,
+    ) -> Result<(Box<dyn Stream>, Option<u16>), Failure> {
         let refused = |error: io::Error| match error.kind() {
             // During connect(2) a reset means the same as a refusal: nobody took the connection.
             io::ErrorKind::ConnectionReset => Failure::Refused,
             _ => Failure::from_io(&error, false),
         };
         match target {
-            Target::Unix(path) => Ok(Box::new(Self::connect_unix(path).await.map_err(refused)?)),
+            Target::Unix(path) => Ok((Box::new(Self::connect_unix(path).await.map_err(refused)?), None)),
             Target::Tcp(address) | Target::Tls(address, _) => {
                 let stream = TcpStream::connect(address).await.map_err(refused)?;
                 stream.set_nodelay(true).map_err(refused)?;
-                let Some(connector) = tls else { return Ok(Box::new(stream)) };
+                let port = stream.local_addr().ok().map(|address| address.port());
+                let Some(connector) = tls else { return Ok((Box::new(stream), port)) };
                 let name = ServerName::try_from("localhost").map_err(|_| Failure::Local)?;
                 match connector.connect(name, stream).await {
-                    Ok(stream) => Ok(Box::new(stream)),
+                    Ok(stream) => Ok((Box::new(stream), port)),
                     Err(error) => Err(match Failure::from_io(&error, false) {
                         Failure::Malformed | Failure::Local => Failure::Handshake,
                         failure => failure,

@@ -10,6 +10,8 @@ use super::failure::Failure;
 
 /// Failures that are told in full; more of the same kind teach nothing.
 const EXAMPLES_MAX: usize = 8;
+/// Failures whose connection is remembered.
+const LOST_MAX: usize = 10_000;
 
 /// Counts since the start.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -28,6 +30,9 @@ pub struct Report {
     pub pids: BTreeSet<u64>,
     /// The slowest answer, in milliseconds.
     pub slowest_ms: u64,
+    /// For each failed request our TCP port of the connection that it was lost on; none when it had no connection yet.
+    #[serde(skip)]
+    pub lost_on: Vec<Option<u16>>,
     /// The first failures, each as a sentence with its time since the start.
     pub examples: Vec<String>,
 }
@@ -54,8 +59,11 @@ impl Report {
         self.pids.extend(pid_in(body));
     }
 
-    pub(crate) fn count_failure(&mut self, failure: Failure, detail: &str, at: Duration) {
+    pub(crate) fn count_failure(&mut self, failure: Failure, detail: &str, at: Duration, port: Option<u16>) {
         *self.failed.entry(failure.name()).or_default() += 1;
+        if self.lost_on.len() < LOST_MAX {
+            self.lost_on.push(port);
+        }
         if self.examples.len() < EXAMPLES_MAX {
             self.examples.push(format!("{:.3} s: {failure}: {detail}", at.as_secs_f64()));
         }

@@ -32,9 +32,9 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    pub(crate) fn tally_failure(&self, failure: Failure, detail: &str) {
+    pub(crate) fn tally_failure(&self, failure: Failure, detail: &str, port: Option<u16>) {
         let at = self.started.elapsed();
-        self.tally(|report| report.count_failure(failure, detail, at));
+        self.tally(|report| report.count_failure(failure, detail, at, port));
     }
 
     fn report(&self) -> MutexGuard<'_, Report> {
