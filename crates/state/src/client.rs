@@ -157,10 +157,13 @@ impl Client {
 
     /// Lets go of a lock; false if the request did not hold it (any more).
     ///
+    /// If it goes to a request of this very process, [`Client::signalled`] tells, not [`Client::wake_fd`].
+    ///
     /// # Errors
     /// See [`Client::lock`].
     pub fn unlock(&self, name: &[u8], request: u32, now: WallMs) -> Result<bool> {
-        self.store.write_freeing(now, |tx| locks::release(tx, self.owner, request, name))
+        let engine = self.store.engine();
+        engine.write_freeing_as(self.slot, now, |tx| locks::release(tx, self.owner, request, name))
     }
 
     /// Takes a waiting request out of a lock's line; false if it waits no more: then its grant is in the mail.
@@ -239,13 +242,16 @@ impl Client {
 
     /// Sends a message to all who listen to a channel, this process included; how many processes may care.
     ///
+    /// Of its own message this process learns by [`Client::signalled`], not by [`Client::wake_fd`].
+    ///
     /// # Errors
     /// See [`Client::lock`]; [`Error::ValueTooLong`].
     pub fn publish(&self, channel: &[u8], port: u32, payload: &[u8], now: WallMs) -> Result<usize> {
         if !channel::anybody_listens(&self.store.engine().control, channel) {
             return Ok(0);
         }
-        self.store.write(now, |tx| channel::publish(tx, self.owner, port, channel, payload))
+        let engine = self.store.engine();
+        engine.write_as(self.slot, now, |tx| channel::publish(tx, self.owner, port, channel, payload))
     }
 
     /// Puts a job into a queue; its number.

@@ -7,7 +7,7 @@ use crate::spaces::Space;
 use crate::tx::{Tx, View};
 
 /// A collection's record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Collection {
     pub(crate) id: u64,
     pub(crate) count: u64,
@@ -55,7 +55,7 @@ pub(crate) fn edit<R>(
         let record = record::load_kind(&tx.view(), space, &name, kind)?;
         record.map(|record| (Collection::decode(record.body), record.expires))
     };
-    let existed = found.is_some();
+    let (existed, before) = (found.is_some(), found.map(|(collection, _)| collection));
     let (mut collection, expires) = match found {
         Some(found) => found,
         None => {
@@ -65,7 +65,10 @@ pub(crate) fn edit<R>(
         }
     };
     let result = f(tx, &mut collection)?;
-    if collection.count > 0 {
+    if before == Some(collection) && space.is_named() {
+        // A new version is for WATCH, which is the door's, on its own databases. Scores of a board that change leave its
+        // record as it is: that is a page less to copy.
+    } else if collection.count > 0 {
         record::save(tx, space, &name, kind, expires, expires, &collection.encode())?;
     } else if existed {
         record::remove(tx, space, &name)?;

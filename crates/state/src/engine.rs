@@ -16,8 +16,8 @@ use crate::WallMs;
 use crate::control::{Control, Header};
 use crate::error::{Error, Result};
 use crate::limits::{
-    GROW_BYTES_LEAST, GROW_BYTES_MIN, GROW_BYTES_STEP_MAX, READERS_MAX, RESERVE_BYTES, WRITE_SLICE_MS,
-    WRITE_SPINS, WRITE_WAIT_MS,
+    GROW_BYTES_LEAST, GROW_BYTES_MIN, GROW_BYTES_STEP_MAX, READERS_MAX, RESERVE_BYTES, WRITE_SLICE_US,
+    WRITE_SPINS, WRITE_WAIT_US,
 };
 use crate::mutex::Won;
 use crate::tx::{Tx, View};
@@ -38,7 +38,7 @@ pub(crate) struct Engine {
     env: Env<WithTls>,
     /// Held for reading during transactions, for writing while the map changes.
     remap: RwLock<()>,
-    patience_ms: AtomicU32,
+    patience_us: AtomicU32,
     writes: AtomicU64,
     /// Asked for once: it is a system call, and LMDB must not live through a fork anyway.
     pid: u32,
@@ -73,7 +73,7 @@ impl Engine {
         let pid = std::process::id();
         let data = dir.join("data.mdb");
         let (env, db) = {
-            let _lock = lock(control.header(), pid, WRITE_WAIT_MS, control.path())?;
+            let _lock = lock(control.header(), pid, WRITE_WAIT_US, control.path())?;
             let bytes = control.header().data_bytes.load(Relaxed);
             let (_file, length) = crate::files::open(&data)?;
             if length < bytes {
@@ -89,7 +89,7 @@ impl Engine {
             db,
             env,
             remap: RwLock::new(()),
-            patience_ms: AtomicU32::new(WRITE_WAIT_MS),
+            patience_us: AtomicU32::new(WRITE_WAIT_US),
             writes: AtomicU64::new(0),
             pid,
         })
@@ -103,9 +103,9 @@ impl Engine {
         &self.env
     }
 
-    /// How long writers of this process wait for a frozen one, in milliseconds.
-    pub(crate) fn set_patience(&self, ms: u32) {
-        self.patience_ms.store(ms, Relaxed);
+    /// How long writers of this process wait for a frozen one, in microseconds.
+    pub(crate) fn set_patience(&self, us: u32) {
+        self.patience_us.store(us, Relaxed);
     }
 
     /// Runs `f` on a snapshot: sees every write that was acknowledged before.
@@ -131,19 +131,41 @@ impl Engine {
     /// A transaction that gives something back: it may use the slack beyond the configured size, so that a full store
     /// can be emptied (LMDB needs fresh pages to remove rows, too).
     pub(crate) fn write_freeing<R>(&self, now: WallMs, f: impl FnMut(&mut Tx<'_>) -> Result<R>) -> Result<R> {
-        self.write_within(now, Room::WithSlack, f)
+        self.write_within(now, Room::WithSlack, None, f)
+    }
+
+    /// A transaction of the process in slot `own`, which looks for its own events afterwards without being woken: its flag
+    /// is raised, no byte is written.
+    pub(crate) fn write_as<R>(
+        &self,
+        own: usize,
+        now: WallMs,
+        f: impl FnMut(&mut Tx<'_>) -> Result<R>,
+    ) -> Result<R> {
+        self.write_within(now, Room::Configured, Some(own), f)
+    }
+
+    /// The same for a transaction that gives something back.
+    pub(crate) fn write_freeing_as<R>(
+        &self,
+        own: usize,
+        now: WallMs,
+        f: impl FnMut(&mut Tx<'_>) -> Result<R>,
+    ) -> Result<R> {
+        self.write_within(now, Room::WithSlack, Some(own), f)
     }
 
     /// Runs `f` as a transaction: all of it happens, visible to everybody, before this returns `Ok`; none of it does
     /// otherwise, a SIGKILL included. `f` runs again when the file had to grow.
     pub(crate) fn write<R>(&self, now: WallMs, f: impl FnMut(&mut Tx<'_>) -> Result<R>) -> Result<R> {
-        self.write_within(now, Room::Configured, f)
+        self.write_within(now, Room::Configured, None, f)
     }
 
     fn write_within<R>(
         &self,
         now: WallMs,
         room: Room,
+        own: Option<usize>,
         mut f: impl FnMut(&mut Tx<'_>) -> Result<R>,
     ) -> Result<R> {
         let mut recycled = false;
@@ -153,7 +175,7 @@ impl Engine {
             match result {
                 Ok((value, wakes)) => {
                     drop(lock);
-                    self.after_write(now, &wakes);
+                    self.after_write(now, &wakes, own);
                     return Ok(value);
                 }
                 Err(Error::Engine(heed::Error::Mdb(MdbError::MapResized))) => self.adopt_size(&lock)?,
@@ -192,9 +214,10 @@ impl Engine {
         Ok((value, wakes))
     }
 
-    fn after_write(&self, now: WallMs, wakes: &[usize]) {
+    fn after_write(&self, now: WallMs, wakes: &[usize], own: Option<usize>) {
         for slot in wakes {
-            self.wakers.wake(&self.control, *slot, Urgency::Usual);
+            let urgency = if own == Some(*slot) { Urgency::Flag } else { Urgency::Usual };
+            self.wakers.wake(&self.control, *slot, urgency);
         }
         self.control.header().stats.writes.fetch_add(1, Relaxed);
         let count = self.writes.fetch_add(1, Relaxed);
@@ -222,7 +245,7 @@ impl Engine {
     }
 
     fn lock(&self) -> Result<WriterLock<'_>> {
-        lock(self.control.header(), self.pid, self.patience_ms.load(Relaxed), self.control.path())
+        lock(self.control.header(), self.pid, self.patience_us.load(Relaxed), self.control.path())
     }
 
     /// Maps what another process has grown the file to.
@@ -298,7 +321,7 @@ impl Engine {
 }
 
 /// Spins for the length of a few transactions, then sleeps, then gives up.
-fn lock<'a>(header: &'a Header, pid: u32, patience_ms: u32, path: &Path) -> Result<WriterLock<'a>> {
+fn lock<'a>(header: &'a Header, pid: u32, patience_us: u32, path: &Path) -> Result<WriterLock<'a>> {
     let failed = |errno| Error::io("cannot lock", path, errno);
     let mut won = None;
     for _ in 0..WRITE_SPINS {
@@ -312,9 +335,10 @@ fn lock<'a>(header: &'a Header, pid: u32, patience_ms: u32, path: &Path) -> Resu
     }
     let won = match won {
         Some(won) => won,
-        None => sleep_on_lock(header, patience_ms)
-            .map_err(failed)?
-            .ok_or_else(|| Error::Busy { pid: header.writer_pid.load(Relaxed), waited_ms: patience_ms })?,
+        None => sleep_on_lock(header, patience_us).map_err(failed)?.ok_or_else(|| Error::Busy {
+            pid: header.writer_pid.load(Relaxed),
+            waited_ms: patience_us.div_ceil(1000),
+        })?,
     };
     if won == Won::FromTheDead {
         header.stats.owner_deaths.fetch_add(1, Relaxed);
@@ -327,11 +351,11 @@ fn lock<'a>(header: &'a Header, pid: u32, patience_ms: u32, path: &Path) -> Resu
 /// the wake-up with it. If a spinner has taken the lock meanwhile, the kernel's robust list does not pass it on (it
 /// does so only while the word is 0, `handle_futex_death` in kernel/futex/core.c), and the other sleepers would sleep
 /// on beside a free lock.
-fn sleep_on_lock(header: &Header, patience_ms: u32) -> std::io::Result<Option<Won>> {
+fn sleep_on_lock(header: &Header, patience_us: u32) -> std::io::Result<Option<Won>> {
     let before = micros();
-    let until = before + u64::from(patience_ms) * 1000;
+    let until = before + u64::from(patience_us);
     let won = loop {
-        if let Some(won) = header.lock.lock_for(WRITE_SLICE_MS.min(patience_ms))? {
+        if let Some(won) = header.lock.lock_for(WRITE_SLICE_US.min(patience_us))? {
             break Some(won);
         }
         if micros() >= until {

@@ -1,6 +1,8 @@
 //! Where everything lies: one ordered table, the first byte says what a row is. Numbers are big-endian, so that rows
 //! sort by them.
 
+use std::mem::MaybeUninit;
+
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
@@ -47,11 +49,12 @@ pub(crate) enum Table {
     SavedCounters = b'C',
 }
 
-/// A key under construction, on the stack. Each step is inlined into its caller, so that it writes in place: as calls,
-/// they would copy half a kilobyte each.
+/// A key under construction, on the stack. Each step makes another one and copies what there is so far, some twenty
+/// bytes: moving the whole, half a kilobyte, would cost more than finding its row.
 #[derive(Clone, Copy)]
 pub(crate) struct Key {
-    bytes: [u8; LMDB_KEY_BYTES_MAX],
+    /// The first `length` ones are written.
+    bytes: [MaybeUninit<u8>; LMDB_KEY_BYTES_MAX],
     length: usize,
 }
 
@@ -64,54 +67,56 @@ impl std::fmt::Debug for Key {
 impl Key {
     #[inline(always)]
     pub(crate) fn new(table: Table) -> Self {
-        let mut key = Self { bytes: [0; LMDB_KEY_BYTES_MAX], length: 1 };
-        key.bytes[0] = table as u8;
+        let mut key = Self { bytes: [MaybeUninit::uninit(); LMDB_KEY_BYTES_MAX], length: 1 };
+        key.bytes[0].write(table as u8);
         key
     }
 
     /// A row's whole key.
     pub(crate) fn copy(row: &[u8]) -> Self {
-        Self { bytes: [0; LMDB_KEY_BYTES_MAX], length: 0 }.push(row)
+        Self { bytes: [MaybeUninit::uninit(); LMDB_KEY_BYTES_MAX], length: 0 }.push(row)
     }
 
     /// Appends bytes whose length the callers have bounded (`stored_name`).
     #[inline(always)]
-    pub(crate) fn push(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn push(&self, bytes: &[u8]) -> Self {
         let end = self.length + bytes.len();
         assert!(end <= LMDB_KEY_BYTES_MAX, "names are shortened before they come here");
-        self.bytes[self.length..end].copy_from_slice(bytes);
-        self.length = end;
-        self
+        let mut key = Self { bytes: [MaybeUninit::uninit(); LMDB_KEY_BYTES_MAX], length: end };
+        key.bytes[..self.length].copy_from_slice(&self.bytes[..self.length]);
+        key.bytes[self.length..end].write_copy_of_slice(bytes);
+        key
     }
 
     #[inline(always)]
-    pub(crate) fn u8(self, value: u8) -> Self {
+    pub(crate) fn u8(&self, value: u8) -> Self {
         self.push(&[value])
     }
 
     #[inline(always)]
-    pub(crate) fn u32(self, value: u32) -> Self {
+    pub(crate) fn u32(&self, value: u32) -> Self {
         self.push(&value.to_be_bytes())
     }
 
     /// Milliseconds in six bytes: enough for the year 10,889.
     #[inline(always)]
-    pub(crate) fn ms(self, value: u64) -> Self {
+    pub(crate) fn ms(&self, value: u64) -> Self {
         self.push(&value.min((1 << 48) - 1).to_be_bytes()[2..])
     }
 
     #[inline(always)]
-    pub(crate) fn u64(self, value: u64) -> Self {
+    pub(crate) fn u64(&self, value: u64) -> Self {
         self.push(&value.to_be_bytes())
     }
 
     #[inline(always)]
-    pub(crate) fn name(self, name: &StoredName<'_>) -> Self {
+    pub(crate) fn name(&self, name: &StoredName<'_>) -> Self {
         self.push(name.as_slice())
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        // SAFETY: every way to make a key writes its first `length` bytes.
+        unsafe { self.bytes[..self.length].assume_init_ref() }
     }
 }
 

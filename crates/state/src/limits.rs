@@ -46,11 +46,11 @@ pub const READERS_MAX: u32 = 2048;
 
 /// How long one writer waits for another before it says so: a transaction takes microseconds, so a writer that holds
 /// the lock this long is frozen (SIGSTOP, or a spent CPU quota).
-pub const WRITE_WAIT_MS: u32 = 5_000;
+pub const WRITE_WAIT_US: u32 = 5_000_000;
 
-/// After so many milliseconds a sleeping writer looks by itself whether the lock is free (a wake-up can die with a
+/// After so many microseconds a sleeping writer looks by itself whether the lock is free (a wake-up can die with a
 /// killed process); longer than any transaction, so that nearly nobody ever does.
-pub const WRITE_SLICE_MS: u32 = 20;
+pub const WRITE_SLICE_US: u32 = 20_000;
 
 /// Rounds of looking at the lock before sleeping on it: about 5 µs, a few transactions long.
 pub const WRITE_SPINS: u32 = 300;
@@ -62,7 +62,7 @@ pub const CHANNEL_BACKLOG_BYTES: u64 = 16 * 1024 * 1024;
 pub const CHANNEL_TRIM: usize = 4;
 
 /// Events handed out by one poll, so that a flood cannot hold the event loop.
-pub const POLL_EVENTS_MAX: usize = 512;
+pub const POLL_EVENTS_MAX: usize = 64;
 
 /// Expired keys removed by one transaction of the maintenance: about a millisecond of the writer's lock.
 pub const SWEEP_KEYS: usize = 256;

@@ -56,12 +56,12 @@ impl RobustMutex {
         if code == libc::EBUSY { Ok(None) } else { self.won(code).map(Some) }
     }
 
-    /// Sleeps until it is free, at most `wait_ms`; `None` if it was not.
-    pub(crate) fn lock_for(&self, wait_ms: u32) -> io::Result<Option<Won>> {
+    /// Sleeps until it is free, at most `wait_us`; `None` if it was not.
+    pub(crate) fn lock_for(&self, wait_us: u32) -> io::Result<Option<Won>> {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        let nanos = now.tv_nsec + i64::from(wait_ms % 1000) * 1_000_000;
+        let nanos = now.tv_nsec + i64::from(wait_us % 1_000_000) * 1000;
         let until = libc::timespec {
-            tv_sec: now.tv_sec + i64::from(wait_ms / 1000) + nanos / 1_000_000_000,
+            tv_sec: now.tv_sec + i64::from(wait_us / 1_000_000) + nanos / 1_000_000_000,
             tv_nsec: nanos % 1_000_000_000,
         };
         // SAFETY: as in `try_lock`; `until` outlives the call.

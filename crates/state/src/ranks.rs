@@ -16,7 +16,7 @@ pub(crate) const BUCKETS: u8 = 3;
 /// The bucket that covers `position` (bytes of a score and a member): its row and its count.
 fn bucket(view: &View<'_>, set: &Key, position: &[u8]) -> Result<Option<(Vec<u8>, u32)>> {
     let buckets = set.u8(BUCKETS);
-    let row = view.rows_back_from(&buckets, &buckets.push(position))?.next().transpose()?;
+    let row = view.last_up_to(&buckets, &buckets.push(position))?;
     Ok(row.map(|(key, value)| (key.to_vec(), Take(value).u32())))
 }
 
@@ -24,7 +24,7 @@ fn bucket(view: &View<'_>, set: &Key, position: &[u8]) -> Result<Option<(Vec<u8>
 pub(crate) fn one_bucket(view: &View<'_>, set: &Key, a: &[u8], b: &[u8]) -> Result<bool> {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
     let buckets = set.u8(BUCKETS);
-    let last = view.rows_back_from(&buckets, &buckets.push(high))?.next().transpose()?;
+    let last = view.last_up_to(&buckets, &buckets.push(high))?;
     // The bucket of the higher one covers the lower one too, if it begins before it.
     Ok(last.is_none_or(|(key, _)| &key[buckets.as_slice().len()..] <= low))
 }

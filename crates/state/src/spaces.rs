@@ -33,6 +33,11 @@ impl Space {
         Self(u32::from(number))
     }
 
+    /// Whether it is one of the SDK's, not a database.
+    pub(crate) fn is_named(self) -> bool {
+        self.0 >= NAMED
+    }
+
     /// The space of a number that [`Space::number`] told.
     #[must_use]
     pub fn from_number(number: u32) -> Self {

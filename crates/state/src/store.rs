@@ -201,8 +201,8 @@ impl Store {
         crate::backup::load(&self.0, file, now)
     }
 
-    /// How long writers of this process wait for a frozen one before [`crate::Error::Busy`], in milliseconds.
-    pub fn set_patience(&self, ms: u32) {
-        self.0.set_patience(ms);
+    /// How long writers of this process wait for a frozen one before [`crate::Error::Busy`], in microseconds.
+    pub fn set_patience(&self, us: u32) {
+        self.0.set_patience(us);
     }
 }

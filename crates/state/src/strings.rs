@@ -109,12 +109,19 @@ pub fn set(
 /// # Errors
 /// [`Error::NotANumber`], [`Error::Overflow`]; see [`get`].
 pub fn add(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<i64> {
-    let before = match get(&tx.view(), space, key)? {
-        Some(bytes) => whole_number(bytes)?,
-        None => 0,
+    let name = StoredName::new("key", key)?;
+    let found = {
+        let record = record::load_kind(&tx.view(), space, &name, Kind::String)?;
+        record.map(|record| whole_number(record.body).map(|number| (number, record.expires))).transpose()?
+    };
+    let Some((before, expires)) = found else {
+        // What has expired, and may be of any kind, must not come back to life.
+        record::remove(tx, space, &name)?;
+        record::save(tx, space, &name, Kind::String, None, None, by.to_string().as_bytes())?;
+        return Ok(by);
     };
     let sum = before.checked_add(by).ok_or(Error::Overflow)?;
-    set(tx, space, key, sum.to_string().as_bytes(), Expiry::Keep, If::Always)?;
+    record::save(tx, space, &name, Kind::String, expires, expires, sum.to_string().as_bytes())?;
     Ok(sum)
 }
 
@@ -123,7 +130,12 @@ pub fn add(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<i64> {
 /// # Errors
 /// [`Error::NotANumber`].
 pub fn whole_number(bytes: &[u8]) -> Result<i64> {
-    let text = std::str::from_utf8(bytes).unwrap_or_default();
-    let number = text.parse::<i64>().ok().filter(|number| number.to_string() == text);
-    number.ok_or(Error::NotANumber("an integer or out of range"))
+    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let plain = match digits {
+        [b'0'] => bytes.len() == 1,
+        [b'1'..=b'9', ..] => true,
+        _ => false,
+    };
+    let text = std::str::from_utf8(bytes).ok().filter(|_| plain);
+    text.and_then(|text| text.parse().ok()).ok_or(Error::NotANumber("an integer or out of range"))
 }

@@ -79,6 +79,12 @@ impl<'t> View<'t> {
             .take_while(move |row| row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix.as_slice()))))
     }
 
+    /// The last row up to `to` (included), if it begins with `prefix`.
+    pub(crate) fn last_up_to(&self, prefix: &Key, to: &Key) -> Result<Option<Row<'t>>> {
+        let row = self.db.get_lower_than_or_equal_to(self.txn, to.as_slice())?;
+        Ok(row.filter(|(key, _)| key.starts_with(prefix.as_slice())))
+    }
+
     /// The first row that begins with `prefix`.
     pub(crate) fn first(&self, prefix: &Key) -> Result<Option<Row<'t>>> {
         let row = self.db.get_greater_than_or_equal_to(self.txn, prefix.as_slice())?;

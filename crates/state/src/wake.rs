@@ -22,6 +22,8 @@ pub(crate) enum Urgency {
     Usual,
     /// Write the byte in any case: a dead waker may have raised the flag in vain.
     Always,
+    /// Only raise the flag: it is this process itself, which looks at it when its call has returned.
+    Flag,
 }
 
 /// Where the FIFOs are, and those that this process has opened for writing.
@@ -58,8 +60,10 @@ impl Wakers {
     pub(crate) fn wake(&self, control: &Control, slot: usize, urgency: Urgency) {
         let Some(place) = control.slots().get(slot) else { return };
         let under_way = place.signalled.swap(1, AcqRel) == 1;
-        if under_way && urgency == Urgency::Usual {
-            return;
+        match urgency {
+            Urgency::Flag => return,
+            Urgency::Usual if under_way => return,
+            Urgency::Usual | Urgency::Always => {}
         }
         control.header().stats.wakes.fetch_add(1, Relaxed);
         let incarnation = place.incarnation.load(Relaxed);

@@ -224,7 +224,7 @@ fn a_subscriber_that_never_reads_loses_the_oldest_and_is_told() {
 fn a_frozen_writer_is_an_error_after_a_while_and_readers_do_not_care() {
     let fixture = Fixture::new();
     let store = fixture.supervisor.store();
-    store.set_patience(20);
+    store.set_patience(20_000);
     let (frozen, thaw) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -243,6 +243,6 @@ fn a_frozen_writer_is_an_error_after_a_while_and_readers_do_not_care() {
         assert!(read.expect("readers do not wait for writers"));
         thaw.0.send(()).expect("thawed");
     });
-    store.set_patience(5000);
+    store.set_patience(5_000_000);
     store.counter_place(b"new", NOW).expect("all is well again");
 }

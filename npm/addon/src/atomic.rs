@@ -85,7 +85,7 @@ pub fn changes(items: &[Item]) -> Result<Vec<Change<'_>>> {
         changes.push(match kind {
             0 => {
                 let (space, key) = (items.space()?, items.bytes()?.as_slice());
-                let value = items.bytes()?.tagged().into_owned();
+                let value = items.bytes()?.tagged().to_vec();
                 let expiry = match items.some()? {
                     0 => Expiry::Never,
                     at => Expiry::At(WallMs(at)),
@@ -93,9 +93,7 @@ pub fn changes(items: &[Item]) -> Result<Vec<Change<'_>>> {
                 Change::Set { space, key, value, expiry }
             }
             1 => Change::Delete { space: items.space()?, key: items.bytes()?.as_slice() },
-            2 => {
-                Change::Push { queue: items.bytes()?.as_slice(), data: items.bytes()?.tagged().into_owned() }
-            }
+            2 => Change::Push { queue: items.bytes()?.as_slice(), data: items.bytes()?.tagged().to_vec() },
             other => return Err(invalid(format!("atomic: change {other} is none of 0, 1, 2"))),
         });
     }

@@ -1,7 +1,7 @@
 //! Strings and bytes across the border, with as few copies as it allows.
 //!
 //! A value in the store begins with a tag that says how to read it. JSON text crosses as a JavaScript string without
-//! its tag; everything else as a Buffer with it, for the SDK to read.
+//! its tag, plain text with it; everything else as a Buffer with it, for the SDK to read.
 
 use std::ptr;
 
@@ -10,13 +10,16 @@ use napi::{Status, ValueType, sys};
 
 /// The tag of JSON text in UTF-8.
 pub const JSON: u8 = 1;
+/// The tag of plain text in UTF-8.
+const TEXT: u8 = 4;
 
 /// Most keys fit here and cost no allocation.
 const INLINE: usize = 256;
 
-/// A string or a Uint8Array given by JavaScript.
+/// A string or a Uint8Array given by JavaScript. Before its first byte there is room for a tag, so that a value costs
+/// no second copy.
 pub struct Bytes {
-    inline: [u8; INLINE],
+    inline: [u8; INLINE + 1],
     length: usize,
     heap: Vec<u8>,
     text: bool,
@@ -24,27 +27,43 @@ pub struct Bytes {
 
 impl Bytes {
     pub fn as_slice(&self) -> &[u8] {
-        if self.heap.is_empty() { &self.inline[..self.length] } else { &self.heap }
+        &self.with_tag()[1..]
+    }
+
+    fn with_tag(&self) -> &[u8] {
+        if self.heap.is_empty() { &self.inline[..=self.length] } else { &self.heap }
     }
 
     /// As a stored value: JSON text gets its tag, bytes have theirs.
-    pub fn tagged(&self) -> std::borrow::Cow<'_, [u8]> {
-        if !self.text {
-            return self.as_slice().into();
+    pub fn tagged(&self) -> &[u8] {
+        if self.text { self.with_tag() } else { self.as_slice() }
+    }
+
+    /// A string as a stored value that is not to be read as JSON.
+    pub fn into_plain_text(mut self) -> Self {
+        if self.heap.is_empty() {
+            self.inline[0] = TEXT;
+        } else {
+            self.heap[0] = TEXT;
         }
-        let mut value = Vec::with_capacity(self.as_slice().len() + 1);
-        value.push(JSON);
-        value.extend_from_slice(self.as_slice());
-        value.into()
+        self
+    }
+
+    fn empty(text: bool) -> Self {
+        let mut this = Self { inline: [0; INLINE + 1], length: 0, heap: Vec::new(), text };
+        this.inline[0] = JSON;
+        this
     }
 
     fn of_slice(bytes: &[u8]) -> Self {
-        let mut this = Self { inline: [0; INLINE], length: 0, heap: Vec::new(), text: false };
+        let mut this = Self::empty(false);
         if bytes.len() <= INLINE {
-            this.inline[..bytes.len()].copy_from_slice(bytes);
+            this.inline[1..=bytes.len()].copy_from_slice(bytes);
             this.length = bytes.len();
         } else {
-            this.heap = bytes.to_vec();
+            this.heap = Vec::with_capacity(bytes.len() + 1);
+            this.heap.push(JSON);
+            this.heap.extend_from_slice(bytes);
         }
         this
     }
@@ -56,8 +75,8 @@ fn check(status: sys::napi_status, what: &str) -> napi::Result<()> {
 
 impl FromNapiValue for Bytes {
     unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Self> {
-        let mut this = Self { inline: [0; INLINE], length: 0, heap: Vec::new(), text: true };
-        let start = this.inline.as_mut_ptr().cast();
+        let mut this = Self::empty(true);
+        let start = this.inline[1..].as_mut_ptr().cast();
         // SAFETY: napi-rs hands a valid env and value; the buffer is as long as is said.
         let status =
             unsafe { sys::napi_get_value_string_utf8(env, value, start, INLINE, &raw mut this.length) };
@@ -73,13 +92,14 @@ impl FromNapiValue for Bytes {
             let status =
                 unsafe { sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &raw mut length) };
             check(status, "a string is expected")?;
-            let mut heap = vec![0; length + 1];
-            let start = heap.as_mut_ptr().cast();
+            let mut heap = vec![0; length + 2];
+            heap[0] = JSON;
+            let start = heap[1..].as_mut_ptr().cast();
             // SAFETY: as above.
             let status =
                 unsafe { sys::napi_get_value_string_utf8(env, value, start, length + 1, &raw mut length) };
             check(status, "a string is expected")?;
-            heap.truncate(length);
+            heap.truncate(length + 1);
             this.heap = heap;
         }
         Ok(this)
@@ -143,10 +163,12 @@ impl Handle {
         self.0
     }
 
-    /// A JavaScript value of a stored one: text without its tag, or a Buffer with it.
+    /// A JavaScript value of a stored one: JSON text without its tag, plain text with it (one byte, which no JSON begins
+    /// with), anything else as a Buffer with it.
     pub fn value(env: napi::Env, stored: &[u8]) -> napi::Result<Self> {
         match stored.split_first() {
             Some((&JSON, text)) => Self::text(env, text),
+            Some((&TEXT, text)) if std::str::from_utf8(text).is_ok() => Self::text(env, stored),
             _ => Self::buffer(env, stored),
         }
     }

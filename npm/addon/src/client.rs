@@ -4,11 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use napi::Env;
-use napi::bindgen_prelude::{Either3, Null};
+use napi::bindgen_prelude::Either;
 use napi_derive::napi;
 use skep_state::{Identity, Owner};
 
-use crate::convert::border;
 use crate::errors::{Result, to_js};
 use crate::events::Item;
 use crate::now;
@@ -48,21 +47,14 @@ impl Client {
     }
 
     #[napi]
-    pub fn set_patience(&self, ms: u32) {
-        self.inner.store().set_patience(ms);
+    pub fn set_patience(&self, us: u32) {
+        self.inner.store().set_patience(us);
     }
 
     /// `[more, ...events]`.
     #[napi]
-    pub fn poll(&self, env: Env) -> Result<Vec<Either3<bool, Vec<Item>, Null>>> {
-        let (events, more) = self.inner.poll(now()).map_err(to_js)?;
-        let own = self.inner.owner().number();
-        let mut all = Vec::with_capacity(events.len() + 1);
-        all.push(Either3::A(more));
-        for event in events {
-            all.push(Either3::B(crate::events::to_js(env, event, own).map_err(border)?));
-        }
-        Ok(all)
+    pub fn poll(&self, env: Env) -> Result<Vec<Either<bool, Vec<Item>>>> {
+        crate::events::poll(&self.inner, env)
     }
 
     #[napi]

@@ -1,12 +1,27 @@
 //! What a woken process learns, as JavaScript sees it.
 
-use napi::bindgen_prelude::Either3;
+use napi::bindgen_prelude::{Either, Either3};
 use skep_state::Event;
 
 use crate::bytes::Handle;
+use crate::convert::border;
+use crate::errors::{Result, to_js as failure};
+use crate::now;
 
 /// `[kind, request, token | message]` or `['message', channel, port, payload, own]`.
 pub type Item = Either3<String, f64, Handle>;
+
+/// `[more, ...events]`.
+pub fn poll(client: &skep_state::Client, env: napi::Env) -> Result<Vec<Either<bool, Vec<Item>>>> {
+    let (events, more) = client.poll(now()).map_err(failure)?;
+    let own = client.owner().number();
+    let mut all = Vec::with_capacity(events.len() + 1);
+    all.push(Either::A(more));
+    for event in events {
+        all.push(Either::B(to_js(env, event, own).map_err(border)?));
+    }
+    Ok(all)
+}
 
 fn text(text: &str) -> Item {
     Either3::A(text.to_owned())

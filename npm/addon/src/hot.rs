@@ -8,10 +8,10 @@ use std::ptr;
 use std::sync::Arc;
 
 use napi::Env;
-use napi::bindgen_prelude::FromNapiValue;
+use napi::bindgen_prelude::{FromNapiValue, ToNapiValue};
 use napi::sys;
 use napi_derive::napi;
-use skep_state::strings::{self, If};
+use skep_state::strings::{self, Expiry, If};
 use skep_state::zsets;
 use skep_state::{Ask, Granted, IfBusy, LockMode};
 
@@ -119,6 +119,22 @@ unsafe extern "C" fn signalled(env: sys::napi_env, info: sys::napi_callback_info
     run(env, info, |client, call| call.give_bool(client.signalled()))
 }
 
+unsafe extern "C" fn poll(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |client, call| {
+        let all = crate::events::poll(client, Env::from_raw(call.env))?;
+        // SAFETY: the env is the current call's.
+        unsafe { ToNapiValue::to_napi_value(call.env, all) }.map_err(border)
+    })
+}
+
+unsafe extern "C" fn publish(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |client, call| {
+        let (channel, port, payload) = (call.bytes(0)?, call.whole(1)?, call.bytes(2)?);
+        let told = client.publish(channel.as_slice(), port, payload.tagged(), now()).map_err(to_js)?;
+        call.give_number(float(told as u64))
+    })
+}
+
 unsafe extern "C" fn get(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     run(env, info, |client, call| {
         let (of, key) = (space(call.whole(0)?), call.bytes(1)?);
@@ -136,7 +152,9 @@ unsafe extern "C" fn get(env: sys::napi_env, info: sys::napi_callback_info) -> s
 unsafe extern "C" fn set(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     run(env, info, |client, call| {
         let (of, key, value) = (space(call.whole(0)?), call.bytes(1)?, call.bytes(2)?);
-        let (expires, when) = (expiry(call.number(3)?), call.whole(4)?);
+        // Most values have no end and no condition: what is left out costs no call.
+        let expires = if call.count > 3 { expiry(call.number(3)?) } else { Expiry::Never };
+        let when = if call.count > 4 { call.whole(4)? } else { 0 };
         let condition = match when {
             1 => If::Missing,
             2 => If::Exists,
@@ -144,7 +162,17 @@ unsafe extern "C" fn set(env: sys::napi_env, info: sys::napi_callback_info) -> s
         };
         let value = value.tagged();
         let set =
-            |tx: &mut skep_state::Tx<'_>| strings::set(tx, of, key.as_slice(), &value, expires, condition);
+            |tx: &mut skep_state::Tx<'_>| strings::set(tx, of, key.as_slice(), value, expires, condition);
+        call.give_bool(client.store().write(now(), set).map_err(to_js)?)
+    })
+}
+
+unsafe extern "C" fn set_text(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |client, call| {
+        let (of, key, value) = (space(call.whole(0)?), call.bytes(1)?, call.bytes(2)?.into_plain_text());
+        let set = |tx: &mut skep_state::Tx<'_>| {
+            strings::set(tx, of, key.as_slice(), value.tagged(), Expiry::Never, If::Always)
+        };
         call.give_bool(client.store().write(now(), set).map_err(to_js)?)
     })
 }
@@ -194,10 +222,13 @@ unsafe extern "C" fn board_rank(env: sys::napi_env, info: sys::napi_callback_inf
     })
 }
 
-const HOT: [(&str, Callback); 7] = [
+const HOT: [(&str, Callback); 10] = [
     ("signalled", signalled),
+    ("poll", poll),
+    ("publish", publish),
     ("get", get),
     ("set", set),
+    ("setText", set_text),
     ("lock", lock),
     ("unlock", unlock),
     ("boardAdd", board_add),

@@ -75,9 +75,7 @@ impl Client {
         let value = value.tagged();
         self.inner
             .store()
-            .write(now(), |tx| {
-                strings::set(tx, space(of), key.as_slice(), &value, expiry(expires), condition)
-            })
+            .write(now(), |tx| strings::set(tx, space(of), key.as_slice(), value, expiry(expires), condition))
             .map_err(to_js)
     }
 

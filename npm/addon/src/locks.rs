@@ -88,7 +88,7 @@ impl Client {
     ) -> Result<bool> {
         let keep =
             Keep { fresh_ms: ms(fresh_ms), refresh_before_ms: ms(refresh_before_ms), stale_ms: ms(stale_ms) };
-        let how = Finish::Value(&value.tagged(), keep);
+        let how = Finish::Value(value.tagged(), keep);
         self.inner.flight_finish(name.as_slice(), ms(token), how, now()).map_err(to_js)
     }
 
@@ -126,7 +126,7 @@ impl Client {
 
     #[napi]
     pub fn publish(&self, channel: Bytes, port: u32, payload: Bytes) -> Result<u32> {
-        let told = self.inner.publish(channel.as_slice(), port, &payload.tagged(), now()).map_err(to_js)?;
+        let told = self.inner.publish(channel.as_slice(), port, payload.tagged(), now()).map_err(to_js)?;
         Ok(u32::try_from(told).unwrap_or(u32::MAX))
     }
 }

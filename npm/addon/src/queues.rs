@@ -32,7 +32,7 @@ impl Client {
             retries,
             retry: Retry { after_ms: ms(after_ms), doubles },
         };
-        let job = self.inner.push(queue.as_slice(), &data.tagged(), &options, now()).map_err(to_js)?;
+        let job = self.inner.push(queue.as_slice(), data.tagged(), &options, now()).map_err(to_js)?;
         Ok(job.to_string())
     }
 

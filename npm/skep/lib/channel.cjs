@@ -47,6 +47,8 @@ class Channel extends EventTarget {
   #errorHandler = null
   #closed = false
   #held = true
+  /** Whether anybody has asked for events other than by `onmessage`: giving them out costs more than the message. */
+  #listened = false
 
   constructor (channels, name) {
     super()
@@ -61,10 +63,21 @@ class Channel extends EventTarget {
     if (this.#closed) throw new DOMException(`the channel '${this.name}' is closed`, 'InvalidStateError')
     const bytes = encode(value)
     const { hub } = this.#channels
-    hub.run(client => client.publish(this.name, this.port, bytes)).then(() => hub.kick(), error => {
-      // As a broken pipe would: nobody awaits a post.
-      queueMicrotask(() => { throw error })
-    })
+    // As a broken pipe would: nobody awaits a post.
+    const failed = error => queueMicrotask(() => { throw error })
+    let told
+    try {
+      told = hub.call(client => client.publish(this.name, this.port, bytes))
+    } catch (error) {
+      return failed(error)
+    }
+    if (typeof told?.then === 'function') told.then(() => hub.kick(), failed)
+    else hub.kick()
+  }
+
+  addEventListener (...listener) {
+    this.#listened = true
+    super.addEventListener(...listener)
   }
 
   get onmessage () {
@@ -87,7 +100,7 @@ class Channel extends EventTarget {
     const event = new MessageEvent(type, { data })
     const handler = type === 'message' ? this.#handler : this.#errorHandler
     handler?.call(this, event)
-    this.dispatchEvent(event)
+    if (this.#listened) this.dispatchEvent(event)
   }
 
   /** Listens no longer. */

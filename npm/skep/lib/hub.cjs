@@ -3,19 +3,28 @@
 // patience with a writer that is frozen.
 
 const net = require('node:net')
+const { performance } = require('node:perf_hooks')
 
 const { MemoryClient } = require('./memory.cjs')
 const native = require('./native.cjs')
 
 /** A call gives up after this time when another process blocks all writing. */
 const BUSY_MS = 5000
-/** How long one call blocks this thread for another writer: a transaction takes microseconds. */
-const PATIENCE_MS = 1
+/** How long one call blocks this thread for another writer, in microseconds: a transaction takes a few. */
+const PATIENCE_US = 200
+/** When a call that met a frozen writer is tried again. */
+const RETRY_MS = 1
 /**
  * Calls in one turn of the event loop: some hundred microseconds. An answer is there at once, so that a loop of awaits
  * would otherwise never let timers and sockets have their turn.
  */
 const TURN_CALLS = 32
+/** And no further call when a turn has taken so long: large values, and callbacks of the app between the calls. */
+const TURN_MS = 0.4
+/** Events given out in one turn: each may run a callback of the app. */
+const TURN_EVENTS = 32
+/** Wake-ups read at once: a byte each, whose value says nothing. */
+const WAKE_BYTES = 256
 /** A timer waits at most this long (setTimeout's limit is 2^31 - 1 ms). */
 const TIMER_MAX_MS = 2 ** 31 - 1
 
@@ -29,7 +38,10 @@ class Hub {
   #socket
   #holds = 0
   #polling = false
+  /** Events that this turn had no time for. */
+  #events = []
   #turn = 0
+  #turnBegan = 0
   #turnEnds = false
   #retry
   /** Calls that wait for the next turn, or for a frozen writer. */
@@ -109,9 +121,13 @@ class Hub {
   }
 
   #open () {
-    const socket = new net.Socket({ fd: this.client.wakeFd(), readable: true, writable: false })
+    const options = { fd: this.client.wakeFd(), readable: true, writable: false }
+    // Node otherwise makes a buffer of 64 KB for each byte that wakes; Bun and Deno have nothing else.
+    const own = !process.versions.bun && !process.versions.deno
+    if (own) options.onread = { buffer: Buffer.alloc(WAKE_BYTES), callback: () => { this.#poll(); return true } }
+    const socket = new net.Socket(options)
     socket.unref()
-    socket.on('data', () => this.#poll())
+    if (!own) socket.on('data', () => this.#poll())
     socket.on('error', error => { throw error })
     return socket
   }
@@ -124,7 +140,7 @@ class Hub {
       this.#polling = false
       this.#poll()
     }
-    if (this.#turn < TURN_CALLS) {
+    if (this.#mayCall()) {
       this.#count()
       queueMicrotask(look)
     } else {
@@ -133,15 +149,25 @@ class Hub {
   }
 
   #poll () {
+    // What is left of the last look comes first; then it looks again.
+    if (this.#events.length > 0) return
     let more, events
     try {
       [more, ...events] = this.client.poll()
     } catch (error) {
       if (!busy(error)) throw error
-      setTimeout(() => this.#poll(), PATIENCE_MS)
+      setTimeout(() => this.#poll(), RETRY_MS)
       return
     }
-    if (more) setImmediate(() => this.#poll())
+    this.#events = events
+    this.#giveOut(more)
+  }
+
+  /** Has this turn's share of the events handled; the next turn has the rest, and looks for more. */
+  #giveOut (more) {
+    const events = this.#events.splice(0, TURN_EVENTS)
+    if (this.#events.length > 0) setImmediate(() => this.#giveOut(true))
+    else if (more) setImmediate(() => this.#poll())
     for (const event of events) this.#dispatch(event)
   }
 
@@ -179,7 +205,12 @@ class Hub {
 
   /** The same without blocking: in order, later if a writer is frozen or this turn has had enough. */
   async run (f) {
-    if (this.#queue.length === 0 && this.#turn < TURN_CALLS) {
+    return this.call(f)
+  }
+
+  /** As `run`, but what is there at once comes without a promise around it, whose making costs as much as a read. */
+  call (f) {
+    if (this.#queue.length === 0 && this.#mayCall()) {
       this.#count()
       try {
         return f(this.client)
@@ -193,10 +224,17 @@ class Hub {
     })
   }
 
+  /** Whether this turn of the event loop has time for a call. Asking the clock costs a tenth of one: not each time. */
+  #mayCall () {
+    if (this.#turn % 4 !== 0 || this.#turn === 0) return this.#turn < TURN_CALLS
+    return this.#turn < TURN_CALLS && performance.now() - this.#turnBegan < TURN_MS
+  }
+
   #count () {
     this.#turn++
     if (this.#turnEnds) return
     this.#turnEnds = true
+    this.#turnBegan = performance.now()
     setImmediate(() => {
       this.#turnEnds = false
       this.#turn = 0
@@ -208,14 +246,14 @@ class Hub {
     this.#retry ??= setTimeout(() => {
       this.#retry = undefined
       this.#drain()
-    }, PATIENCE_MS)
+    }, RETRY_MS)
   }
 
   #drain () {
     // A writer is frozen: the timer comes back.
     if (this.#retry) return
     let done = 0
-    while (done < this.#queue.length && this.#turn < TURN_CALLS) {
+    while (done < this.#queue.length && this.#mayCall()) {
       const call = this.#queue[done]
       this.#count()
       try {
@@ -259,7 +297,7 @@ function connect (env = process.env) {
   // A thread has requests of its own, hence is somebody of its own; it ends with its process.
   const id = isMainThread && env.SKEP_WORKER_ID ? Number(env.SKEP_WORKER_ID) : undefined
   const client = new Client(dir, id, id === undefined ? undefined : Number(env.SKEP_WORKER_GEN ?? 0))
-  client.setPatience(PATIENCE_MS)
+  client.setPatience(PATIENCE_US)
   const hot = client.hot()
   for (let i = 0; i < hot.length; i += 2) Object.defineProperty(client, hot[i], { value: hot[i + 1] })
   process.once('exit', () => {

@@ -13,22 +13,22 @@ class Leaderboard {
 
   /** Adds to a member's score (a new one has 0); the sum. */
   async add (member, by = 1) {
-    return this.#hub.run(client => client.boardAdd(this.#space, member, by))
+    return this.#hub.call(client => client.boardAdd(this.#space, member, by))
   }
 
   /** Sets a member's score; whether the member is new. */
   async set (member, score) {
-    return this.#hub.run(client => client.boardSet(this.#space, member, score))
+    return this.#hub.call(client => client.boardSet(this.#space, member, score))
   }
 
   /** A member's score, or undefined. */
   async score (member) {
-    return await this.#hub.run(client => client.boardScore(this.#space, member)) ?? undefined
+    return await this.#hub.call(client => client.boardScore(this.#space, member)) ?? undefined
   }
 
   /** A member's place, 1 for the first; undefined if it is not there. */
   async rank (member) {
-    const rank = await this.#hub.run(client => client.boardRank(this.#space, member, true))
+    const rank = await this.#hub.call(client => client.boardRank(this.#space, member, true))
     return rank === null || rank === undefined ? undefined : rank + 1
   }
 
@@ -40,7 +40,7 @@ class Leaderboard {
   /** `count` members from place `from` on. */
   async range (from, count) {
     const start = Math.max(from, 1) - 1
-    const flat = await this.#hub.run(client => client.boardRange(this.#space, start, count, true))
+    const flat = await this.#hub.call(client => client.boardRange(this.#space, start, count, true))
     const members = []
     for (let i = 0; i < flat.length; i += 2) {
       members.push({ member: flat[i], score: flat[i + 1], rank: start + i / 2 + 1 })
@@ -57,11 +57,11 @@ class Leaderboard {
   }
 
   async remove (member) {
-    return this.#hub.run(client => client.boardRemove(this.#space, member))
+    return this.#hub.call(client => client.boardRemove(this.#space, member))
   }
 
   async size () {
-    return this.#hub.run(client => client.boardLen(this.#space))
+    return this.#hub.call(client => client.boardLen(this.#space))
   }
 }
 

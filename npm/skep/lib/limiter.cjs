@@ -31,7 +31,7 @@ class Limiter {
 
   async #ask (key, points) {
     const [allowed, used, remaining, resetMs] =
-      await this.#hub.run(client => client.consume(this.#space, key, points, ...this.#limit))
+      await this.#hub.call(client => client.consume(this.#space, key, points, ...this.#limit))
     return { allowed: allowed === 1, used, remaining, resetMs }
   }
 
@@ -59,7 +59,7 @@ class Limiter {
 
   /** Forgets a key. */
   async reset (key) {
-    return this.#hub.run(client => client.delete(this.#space, key))
+    return this.#hub.call(client => client.delete(this.#space, key))
   }
 }
 

@@ -64,11 +64,23 @@ class Locks {
     const hub = this.#hub
     const request = hub.request()
     const ifBusy = steal ? STEAL : ifAvailable ? REFUSE : WAIT
-    let token = await hub.run(client => client.lock(name, request, mode === 'shared', ifBusy, ttl))
+    // Awaited even when it is there: a callback never runs before `request` has returned, as in Web Locks.
+    let token = await hub.call(client => client.lock(name, request, mode === 'shared', ifBusy, ttl))
     if (token < 0) return callback(null)
     if (token === 0) token = await this.#granted(request, name, signal)
     const lock = new Lock(name, mode, token)
-    return this.#hold(lock, request, callback)
+    let result
+    try {
+      result = callback(lock)
+    } catch (error) {
+      await this.#release(name, request)
+      throw error
+    }
+    if (typeof result?.then === 'function') return this.#hold(lock, request, result)
+    // Done before anything could take the lock away: events come between turns only.
+    const released = this.#release(name, request)
+    if (typeof released?.then === 'function') await released
+    return result
   }
 
   #granted (request, name, signal) {
@@ -86,13 +98,14 @@ class Locks {
         if (event[0] !== 'lock') return
         hub.off(request)
         signal?.removeEventListener('abort', stop)
-        if (signal?.aborted) this.#release(name, request).catch(reject)
+        if (signal?.aborted) (async () => this.#release(name, request))().catch(reject)
         else resolve(event[2])
       })
     })
   }
 
-  async #hold (lock, request, callback) {
+  /** Waits for what the callback promised, or for the loss of the lock. */
+  async #hold (lock, request, promised) {
     const hub = this.#hub
     let lost = false
     try {
@@ -104,7 +117,7 @@ class Locks {
           lock.lose(reason)
           reject(reason)
         })
-        Promise.resolve(callback(lock)).then(resolve, reject)
+        promised.then(resolve, reject)
       })
     } finally {
       hub.off(request)
@@ -112,8 +125,10 @@ class Locks {
     }
   }
 
-  async #release (name, request) {
-    const was = await this.#hub.run(client => client.unlock(name, request))
+  /** Whether it was held still; promised if it could not be done at once. */
+  #release (name, request) {
+    const was = this.#hub.call(client => client.unlock(name, request))
+    if (typeof was?.then === 'function') return was.then(was => { this.#hub.kick(); return was })
     this.#hub.kick()
     return was
   }

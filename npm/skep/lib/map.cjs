@@ -2,7 +2,7 @@
 // Maps: keys with values, with or without an end, changed by compare-and-set.
 
 const { durationOr } = require('./duration.cjs')
-const { decode, encode } = require('./values.cjs')
+const { decode, encode, isText } = require('./values.cjs')
 
 const ALWAYS = 0
 const IF_MISSING = 1
@@ -15,12 +15,18 @@ class SharedMap {
   #hub
   #space
   #ttl
+  /** Shared memory, or this process's own, which answer at once; not a server. */
+  #local
+  /** The add-on's shortest way for a text without an end. */
+  #plain
 
   constructor (hub, name, options = {}) {
     this.name = name
     this.#hub = hub
     this.#ttl = durationOr(options.ttl, 0, `map('${name}').ttl`)
     this.#space = hub.now(client => client.space('map', name))
+    this.#local = !hub.client.remote
+    this.#plain = hub.client.setText
   }
 
   get space () {
@@ -33,12 +39,12 @@ class SharedMap {
   }
 
   async get (key) {
-    return decode(await this.#hub.run(client => client.get(this.#space, key)))
+    return decode(await this.#hub.call(client => client.get(this.#space, key)))
   }
 
   /** Only shared memory answers at once. */
   #here () {
-    if (!this.#hub.client.remote) return
+    if (this.#local) return
     throw Object.assign(new Error(`skep: map('${this.name}') is on Redis, where nothing is synchronous: use the awaited form`),
       { code: 'ERR_SKEP_SYNC' })
   }
@@ -52,22 +58,31 @@ class SharedMap {
   async set (key, value, options) {
     const when = options?.ifMissing ? IF_MISSING : ALWAYS
     const [bytes, expires] = [encode(value), this.expiry(options)]
-    return this.#hub.run(client => client.set(this.#space, key, bytes, expires, when))
+    return this.#hub.call(client => client.set(this.#space, key, bytes, expires, when))
   }
 
   setSync (key, value, options) {
     this.#here()
+    if (options === undefined && this.#ttl === 0 && this.#plain && isText(value)) {
+      try {
+        return this.#plain(this.#space, key, value)
+      } catch (error) {
+        // A frozen writer: the long way waits for it.
+        if (error.code !== 'ERR_SKEP_BUSY') throw error
+      }
+    }
+    const bytes = encode(value)
     const when = options?.ifMissing ? IF_MISSING : ALWAYS
-    const [bytes, expires] = [encode(value), this.expiry(options)]
+    const expires = this.expiry(options)
     return this.#hub.now(client => client.set(this.#space, key, bytes, expires, when))
   }
 
   async has (key) {
-    return await this.#hub.run(client => client.expires(this.#space, key)) >= 0
+    return await this.#hub.call(client => client.expires(this.#space, key)) >= 0
   }
 
   async delete (key) {
-    return this.#hub.run(client => client.delete(this.#space, key))
+    return this.#hub.call(client => client.delete(this.#space, key))
   }
 
   deleteSync (key) {
@@ -77,7 +92,7 @@ class SharedMap {
 
   /** The value and its version, for `atomic().check`; version 0: there is none. */
   async getVersioned (key) {
-    const found = await this.#hub.run(client => client.getVersioned(this.#space, key))
+    const found = await this.#hub.call(client => client.getVersioned(this.#space, key))
     return found ? { value: decode(found[0]), version: found[1] } : { value: undefined, version: 0 }
   }
 
@@ -92,7 +107,7 @@ class SharedMap {
       if (next === undefined && version === 0) return undefined
       const bytes = next === undefined ? undefined : encode(next)
       const expires = options?.ttl === undefined && version !== 0 ? KEEP_EXPIRY : this.expiry(options)
-      if (await this.#hub.run(c => c.setIfVersion(this.#space, key, bytes, expires, version))) return next
+      if (await this.#hub.call(c => c.setIfVersion(this.#space, key, bytes, expires, version))) return next
     }
     throw Object.assign(new Error(`skep: map('${this.name}').update: others changed the key ${UPDATES_MAX} times`),
       { code: 'ERR_SKEP_CONTENDED' })
@@ -100,12 +115,12 @@ class SharedMap {
 
   /** Gives a key a new end without touching its value; false if it is not there. */
   async touch (key, options) {
-    return this.#hub.run(client => client.expire(this.#space, key, this.expiry(options)))
+    return this.#hub.call(client => client.expire(this.#space, key, this.expiry(options)))
   }
 
   /** Milliseconds that a key has left; Infinity: no end; undefined: it is not there. */
   async ttl (key) {
-    const at = await this.#hub.run(client => client.expires(this.#space, key))
+    const at = await this.#hub.call(client => client.expires(this.#space, key))
     if (at < 0) return undefined
     return at === 0 ? Infinity : Math.max(at - Date.now(), 0)
   }
@@ -114,7 +129,7 @@ class SharedMap {
   async * entries () {
     let from = null
     do {
-      const [next, ...flat] = await this.#hub.run(client => client.scan(this.#space, from, PAGE))
+      const [next, ...flat] = await this.#hub.call(client => client.scan(this.#space, from, PAGE))
       for (let i = 0; i < flat.length; i += 2) yield [flat[i], decode(flat[i + 1])]
       from = next
     } while (from !== null)
@@ -140,7 +155,7 @@ class SharedMap {
   }
 
   async clear () {
-    while (await this.#hub.run(client => client.clear(this.#space, PAGE)) === PAGE);
+    while (await this.#hub.call(client => client.clear(this.#space, PAGE)) === PAGE);
   }
 }
 

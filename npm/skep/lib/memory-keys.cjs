@@ -71,7 +71,7 @@ class MemoryKeys {
     return entry ? [entry.value, entry.version] : null
   }
 
-  set (space, key, value, expires, when) {
+  set (space, key, value, expires = 0, when = 0) {
     const there = this.#entry(space, key) !== undefined
     if ((when === 1 && there) || (when === 2 && !there)) return false
     this.#put(space, key, value, expires)

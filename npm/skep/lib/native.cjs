@@ -20,13 +20,16 @@ function fileName () {
 
 /** The add-on; throws an error that says what to do when there is none for this platform. */
 function load () {
-  const file = process.env.SKEP_ADDON ?? path.join(__dirname, '..', 'native', fileName())
+  const file = process.env.SKEP_ADDON || path.join(__dirname, '..', 'native', fileName())
   try {
     return require(file)
   } catch (cause) {
-    const error = new Error(
-      `skep: the native add-on cannot be loaded from ${file} (${cause.message}); ` +
-      'reinstall the package on this platform, or set SKEP_ADDON to the file', { cause })
+    const platform = `${process.platform}-${process.arch}`
+    const remedy = libc() === 'musl'
+      ? `there is none for musl (Alpine) on ${platform}: use an image with glibc, such as node:slim, or give the state to a ` +
+        'Redis (SKEP_REDIS=redis://host:6379)'
+      : `reinstall the package on this platform (${platform}), or set SKEP_ADDON to the file`
+    const error = new Error(`skep: the native add-on cannot be loaded from ${file} (${cause.message}); ${remedy}`, { cause })
     error.code = 'ERR_SKEP_ADDON'
     throw error
   }

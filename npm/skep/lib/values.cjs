@@ -1,6 +1,7 @@
 'use strict'
 // Values on their way into and out of the store. JSON text travels as a string; everything else as a Buffer whose first
-// byte says how to read it. Tag 1 (JSON) is known to the add-on too.
+// byte says how to read it. Tags 1 (JSON) and 4 (text) are known to the add-on too, which gives text as a string that
+// begins with its tag: no JSON does.
 
 const v8 = require('node:v8')
 
@@ -77,7 +78,7 @@ function encode (value) {
 
 /** The value of what the store gives; `undefined` for nothing. */
 function decode (stored) {
-  if (typeof stored === 'string') return JSON.parse(stored)
+  if (typeof stored === 'string') return stored.charCodeAt(0) === TEXT ? stored.slice(1) : JSON.parse(stored)
   if (stored === null || stored === undefined) return undefined
   switch (stored[0]) {
     case ENGINE:
@@ -93,4 +94,9 @@ function decode (stored) {
   }
 }
 
-module.exports = { decode, encode }
+/** Whether a value can be handed to the add-on's `setText` as it is: quoting and parsing it costs as much as storing it. */
+function isText (value) {
+  return typeof value === 'string' && wellFormed(value)
+}
+
+module.exports = { decode, encode, isText }
