@@ -13,8 +13,9 @@ const LONG = { timeout: 60_000 }
 
 const ioredis = options => new Redis({ path, maxRetriesPerRequest: null, ...options })
 
-async function nodeRedis(options) {
-  const { createClient } = require('redis')
+/** Connected clients of node-redis, of this major version. */
+async function nodeRedis(options, version = 'redis') {
+  const { createClient } = require(version)
   const client = createClient({ socket: { path }, ...options })
   client.on('error', () => {})
   await client.connect()
@@ -55,9 +56,9 @@ test('ioredis: commands, pipelines, transactions, scans, messages, scripts', LON
   assert.deepEqual(await waiting, ['later', 'now'])
 })
 
-test('node-redis: RESP2 and RESP3, WATCH, iterators, messages', LONG, async () => {
+for (const version of ['redis', 'redis-6']) test(`node-redis (${version}): RESP2 and RESP3, WATCH, iterators, messages`, LONG, async () => {
   for (const RESP of [2, 3]) {
-    const client = await nodeRedis({ RESP })
+    const client = await nodeRedis({ RESP }, version)
     await client.del(['nr', 'nr:z'])
     await client.hSet('nr', { a: '1', b: '2' })
     assert.deepEqual({ ...await client.hGetAll('nr') }, { a: '1', b: '2' })
@@ -65,11 +66,11 @@ test('node-redis: RESP2 and RESP3, WATCH, iterators, messages', LONG, async () =
     assert.deepEqual(await client.zRangeWithScores('nr:z', 0, -1), [{ value: 'a', score: 1.5 }, { value: 'b', score: 2 }])
     assert.equal(await client.zScore('nr:z', 'a'), 1.5)
     await client.watch('nr')
-    const other = await nodeRedis({ RESP })
+    const other = await nodeRedis({ RESP }, version)
     await other.hSet('nr', 'a', '9')
     await assert.rejects(client.multi().hGet('nr', 'a').exec(), /watched keys/i)
     assert.deepEqual(await client.multi().hGet('nr', 'a').ping().exec(), ['9', 'PONG'])
-    const channel = `nr:news:${RESP}`
+    const channel = `nr:news:${version}:${RESP}`
     const heard = new Promise(resolve => other.subscribe(channel, resolve))
     while ((await client.publish(channel, 'x')) === 0) ;
     assert.equal(await heard, 'x')
