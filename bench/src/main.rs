@@ -8,6 +8,7 @@ mod balance;
 mod blocked;
 mod client;
 mod commands;
+mod door;
 mod drops;
 mod footprint;
 mod heal;
@@ -30,13 +31,14 @@ pub(crate) struct Effort {
 
 type Bench = fn(Effort, &mut Report) -> Result<()>;
 
-const BENCHES: [(&str, &str, Bench); 7] = [
+const BENCHES: [(&str, &str, Bench); 8] = [
     ("footprint", "memory and wake-ups of keeper and daemon beside PM2's daemon", footprint::run),
     ("commands", "wall time of commands beside PM2's", commands::run),
     ("heal", "a worker killed: how soon its successor is spawned", heal::run),
     ("drops", "requests that fail when workers and supervisors are reloaded, killed, upgraded", drops::run),
     ("throughput", "requests a second and CPU beside Node's cluster and PM2", throughput::run),
     ("blocked", "latency of the others while one worker is blocked", blocked::run),
+    ("door", "the Redis door beside Redis, same client, and the memory of small keys", door::run),
     ("balance", "how evenly long connections are spread", balance::run),
 ];
 

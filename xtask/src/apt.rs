@@ -14,8 +14,9 @@ pub(crate) type Wanted = (&'static str, &'static str);
 /// with, with its own client.
 pub(crate) const FOR_TESTS: [Wanted; 3] =
     [("gcc", "gcc"), ("redis-server", "redis-server"), ("redis-cli", "redis-tools")];
-/// The load generator of the benchmarks.
-pub(crate) const FOR_BENCH: [Wanted; 1] = [("wrk", "wrk")];
+/// The load generators of the benchmarks, and the server that the Redis door is measured beside.
+pub(crate) const FOR_BENCH: [Wanted; 3] =
+    [("wrk", "wrk"), ("redis-server", "redis-server"), ("redis-benchmark", "redis-tools")];
 
 /// Installs the packages of the programs that are not in `PATH`.
 pub(crate) fn ensure(wanted: &[Wanted]) -> Result<()> {
