@@ -10,7 +10,7 @@ use crate::control::Control;
 use crate::error::Result;
 use crate::event::Event;
 use crate::key::{Key, Put, Table, Take};
-use crate::limits::{CHANNEL_BACKLOG_BYTES, CHANNEL_TRIM};
+use crate::limits::{CHANNEL_BACKLOG_BYTES, CHANNEL_TRIM, CHANNEL_TRIM_EVERY};
 use crate::tx::{Tx, View};
 
 /// Which bit of a process's interest a channel has.
@@ -78,6 +78,10 @@ pub(crate) fn publish(
 
 fn trim(tx: &mut Tx<'_>) -> Result<()> {
     let header = tx.control.header();
+    let within = header.channel_bytes.load(Relaxed) <= CHANNEL_BACKLOG_BYTES;
+    if within && !tx.id().is_multiple_of(CHANNEL_TRIM_EVERY) {
+        return Ok(());
+    }
     let readers = tx.control.slots_used().iter().filter(|slot| slot.interest.load(Relaxed) != 0);
     let passed = readers.map(|slot| slot.cursor.load(Relaxed)).min().unwrap_or(u64::MAX);
     for key in tx.keys(&Key::new(Table::Channel), CHANNEL_TRIM)? {

@@ -118,10 +118,18 @@ impl Client {
         // First the flag, then the look: whoever writes after the look raises it again.
         place.signalled.swap(0, std::sync::atomic::Ordering::AcqRel);
         let mailbox = Key::new(Table::Mail).u64(self.owner.number());
+        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |channel: &[u8]| channels.get(channel).copied();
+        let (mail, messages, mut more) = engine.read(now, |view| {
+            let (mut messages, mut more) = (Vec::new(), false);
+            if place.interest.load(Relaxed) != 0 {
+                more = channel::read(view, self.slot, POLL_EVENTS_MAX, since, &mut messages)?;
+            }
+            Ok((view.first(&mailbox)?.is_some(), messages, more))
+        })?;
         let mut events = Vec::new();
-        let mut more = false;
-        if engine.read(now, |view| Ok(view.first(&mailbox)?.is_some()))? {
-            events = engine.write_freeing(now, |tx| {
+        if mail {
+            let taken = engine.write_freeing(now, |tx| {
                 let rows = tx.keys(&mailbox, POLL_EVENTS_MAX)?;
                 let mut events = Vec::with_capacity(rows.len());
                 for row in &rows {
@@ -129,20 +137,18 @@ impl Client {
                     tx.delete_raw(row)?;
                 }
                 Ok(events)
-            })?;
-            more = events.len() == POLL_EVENTS_MAX;
+            });
+            match taken {
+                Ok(taken) => {
+                    more |= taken.len() == POLL_EVENTS_MAX;
+                    events = taken;
+                }
+                // The mark is past these messages: they must not be lost. The next look meets the failure again.
+                Err(_) if !messages.is_empty() => more = true,
+                Err(error) => return Err(error),
+            }
         }
-        if place.interest.load(Relaxed) != 0 {
-            let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-            let since = |channel: &[u8]| channels.get(channel).copied();
-            let read = engine.read(now, |view| {
-                let mut messages = Vec::new();
-                let more = channel::read(view, self.slot, POLL_EVENTS_MAX, since, &mut messages)?;
-                Ok((messages, more))
-            })?;
-            events.extend(read.0);
-            more |= read.1;
-        }
+        events.extend(messages);
         Ok((events, more))
     }
 

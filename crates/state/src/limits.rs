@@ -58,8 +58,11 @@ pub const WRITE_SPINS: u32 = 300;
 /// Bytes of channel messages kept for subscribers that have not read them yet; the slowest loses the oldest beyond.
 pub const CHANNEL_BACKLOG_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Old channel messages removed by one publisher: keeps a publish short, and shrinks the backlog faster than it grows.
-pub const CHANNEL_TRIM: usize = 4;
+/// One transaction of so many removes old channel messages: most publishers need not.
+pub const CHANNEL_TRIM_EVERY: u64 = 8;
+
+/// Old channel messages removed at one time: keeps a publish short, and shrinks the backlog faster than it grows.
+pub const CHANNEL_TRIM: usize = 32;
 
 /// Events handed out by one poll, so that a flood cannot hold the event loop.
 pub const POLL_EVENTS_MAX: usize = 64;
