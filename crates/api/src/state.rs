@@ -293,4 +293,10 @@ pub struct StateConfig {
     /// Where the store lies, instead of shared memory: an absolute path. Used when the store is opened next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
+    /// The Redis protocol on this TCP port of 127.0.0.1, for who says the password. 0 is off, the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_port: Option<u16>,
+    /// What clients on the TCP port say (AUTH): 8 to 512 characters. Made up where it is missing and a port is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_password: Option<String>,
 }

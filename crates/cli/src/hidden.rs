@@ -19,9 +19,11 @@ pub(crate) const RELAY_VERB: &str = "__relay";
 /// program by: `require('skep/pm2')`.
 pub(crate) const PM2_VERB: &str = "__pm2";
 /// The hidden verb that serves the shared state in the Redis protocol: the store's folder, and the listening socket as
-/// descriptor 3.
+/// descriptor 3; one on TCP as descriptor 4, if its password is in the environment.
 const DOOR_VERB: &str = "__door";
 const DOOR_LISTENER_FD: i32 = 3;
+const DOOR_PORT_FD: i32 = 4;
+const DOOR_PASSWORD: &str = "SKEP_DOOR_PASSWORD";
 /// What the shell returns for a program that cannot be executed.
 const EXIT_CANNOT_EXECUTE: u8 = 126;
 
@@ -62,17 +64,19 @@ fn daemon(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn door(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    let listener = skep_sys::process::inherited_descriptor(DOOR_LISTENER_FD);
-    let (Some(store), Some(listener)) = (args.next(), listener) else {
+    let unix: Vec<_> = skep_sys::process::inherited_descriptor(DOOR_LISTENER_FD).into_iter().collect();
+    let password = std::env::var(DOOR_PASSWORD).ok();
+    // Without a password nobody is let in from there.
+    let port = password.as_ref().and_then(|_| skep_sys::process::inherited_descriptor(DOOR_PORT_FD));
+    let tcp: Vec<_> = port.into_iter().collect();
+    let (Some(store), false) = (args.next(), unix.is_empty() && tcp.is_empty()) else {
         eprintln!("skep: this is an inner part of skep and not to be started by hand; use `skep start`");
         return ExitCode::FAILURE;
     };
     skep_sys::process::set_name("skep-door");
     // It belongs to the keeper: one that follows a dead keeper starts a door of its own.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    let options =
-        skep_door::Options { store: store.into(), unix: vec![listener], tcp: Vec::new(), password: None };
-    match skep_door::serve(options) {
+    match skep_door::serve(skep_door::Options { store: store.into(), unix, tcp, password }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("skep: the Redis door ends: {error}");

@@ -38,6 +38,7 @@ struct Sorted {
     logs: Option<Stored>,
     agenda: Option<Stored>,
     door: Option<Stored>,
+    door_port: Option<Stored>,
     ports: Vec<Stored>,
     /// Descriptors of workers.
     workers: BTreeMap<WorkerId, Stored>,
@@ -58,6 +59,8 @@ fn sort(stored: Vec<Stored>) -> Sorted {
             sorted.logs = Some(item);
         } else if item.key == crate::door::DOOR_KEY {
             sorted.door = Some(item);
+        } else if item.key == crate::door_port::PORT_KEY {
+            sorted.door_port = Some(item);
         } else if item.key == AGENDA_KEY {
             sorted.agenda = Some(item);
         } else if item.key == crate::jobs::SAME_KEEPER_KEY {
@@ -137,6 +140,8 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         }
         let door = sorted.door.take().and_then(|door| door.fds.into_iter().next());
         driver.take_back_door(door, &inventory.children);
+        let port = sorted.door_port.take().and_then(|port| port.fds.into_iter().next());
+        driver.take_back_door_port(port);
         let (same_keeper, job_pipes) = (sorted.same_keeper, std::mem::take(&mut sorted.job_pipes));
         let asked_again = effects.iter().filter_map(|effect| match effect {
             Effect::Spawn { worker, .. } => Some(*worker),

@@ -7,18 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use skep_keeper::wire::{ChildState, FdSource, Request, Spawn, Stop};
+use skep_keeper::wire::{ChildState, FdSource, Request, Scope, Spawn, Stop};
 use skep_sys::wait::ExitStatus;
 use tokio::io::Interest;
 use tokio::sync::Notify;
 
+use crate::door_port::{DoorPort, ENV_PASSWORD};
 use crate::driver::{Driver, Shared};
 
 /// The socket's file in the home.
@@ -27,9 +28,10 @@ const SOCKET_FILE: &str = "redis.sock";
 pub(crate) const DOOR_KEY: &[u8] = b"door";
 /// The note of its process in the keeper's inventory.
 const NOTE: &[u8] = b"door";
-/// The hidden verb, and the descriptor that it finds the socket at (as in `skep`'s `hidden.rs`).
+/// The hidden verb, and the descriptors that it finds the sockets at (as in `skep`'s `hidden.rs`).
 const VERB: &[u8] = b"__door";
 const LISTENER_FD: i32 = 3;
+const PORT_FD: i32 = 4;
 /// Numbers of its processes begin here, above every worker's; the rest is the time of the start, so that none comes
 /// twice.
 const CHILDREN: u64 = 1 << 63;
@@ -46,6 +48,8 @@ const STOP: Stop = Stop { signal: 15, grace_ms: 1_000 };
 #[derive(Debug, Default)]
 pub(crate) struct Door {
     listener: Option<Rc<OwnedFd>>,
+    /// Where it listens on TCP, if it was asked to.
+    pub(crate) port: Option<DoorPort>,
     /// Its process, by its number.
     running: Option<u64>,
     /// Why there is no socket, told once.
@@ -77,9 +81,7 @@ fn listen(path: &Path) -> io::Result<OwnedFd> {
 impl Driver {
     /// Tells a worker that has the shared state where its door is.
     pub(crate) fn tell_door(&mut self, env: &mut BTreeMap<String, String>) {
-        if self.door.listener.is_none() {
-            self.open_door();
-        }
+        self.open_door();
         env.remove(ENV_URL);
         env.remove(ENV_PATH);
         if self.door.listener.is_some() {
@@ -89,7 +91,11 @@ impl Driver {
         }
     }
 
-    fn open_door(&mut self) {
+    /// Makes the socket, if it is not there.
+    pub(crate) fn open_door(&mut self) {
+        if self.door.listener.is_some() {
+            return;
+        }
         match listen(&socket_path(&self.site.home)) {
             Ok(listener) => {
                 self.adopt_door(listener);
@@ -111,9 +117,26 @@ impl Driver {
     fn adopt_door(&mut self, listener: OwnedFd) {
         let listener = Rc::new(listener);
         self.door.listener = Some(Rc::clone(&listener));
+        self.attend_door(listener, Rc::default());
+    }
+
+    /// Has the process started when somebody connects there, until `closed`.
+    pub(crate) fn attend_door(&self, listener: Rc<OwnedFd>, closed: Rc<Notify>) {
         if let Some(driver) = self.me.upgrade() {
             let ended = Rc::clone(&self.door.ended);
-            tokio::task::spawn_local(attend(driver, listener, ended));
+            tokio::task::spawn_local(async move {
+                tokio::select! {
+                    () = closed.notified() => {}
+                    () = attend(driver, listener, ended) => {}
+                }
+            });
+        }
+    }
+
+    /// Ends its process; the next connection starts another.
+    pub(crate) fn end_door(&mut self) {
+        if let Some(child) = self.door.running {
+            self.ask(&Request::Signal { child, signal: STOP.signal, scope: Scope::Process });
         }
     }
 
@@ -142,21 +165,27 @@ impl Driver {
     fn start_door(&mut self) {
         // The store may be refused by now: then clients are let go, which tells them so.
         let Ok(supervisor) = self.open_shared_state() else { return };
-        let Some(listener) = self.door.listener.clone() else { return };
+        let listeners: Vec<(i32, Rc<OwnedFd>)> = [
+            self.door.listener.clone().map(|listener| (LISTENER_FD, listener)),
+            self.door.port.as_ref().map(|port| (PORT_FD, Rc::clone(&port.listener))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         let store = supervisor.dir().as_os_str().as_encoded_bytes().to_vec();
         let child = CHILDREN | skep_sys::clock::wall_ns() >> 1;
         let program = self.site.skep.as_os_str().as_encoded_bytes().to_vec();
         let mut request = Spawn::new(child, vec![program, VERB.to_vec(), store]);
         request.note = NOTE.to_vec();
         request.stop = STOP;
-        request.fds = vec![
-            (0, FdSource::Null),
-            (1, FdSource::Null),
-            (2, FdSource::Null),
-            (LISTENER_FD, FdSource::Attached),
-        ];
+        request.fds = vec![(0, FdSource::Null), (1, FdSource::Null), (2, FdSource::Null)];
+        request.fds.extend(listeners.iter().map(|(number, _)| (*number, FdSource::Attached)));
+        if let Some(port) = &self.door.port {
+            request.env = vec![format!("{ENV_PASSWORD}={}", port.password).into_bytes()];
+        }
         self.door.running = Some(child);
-        self.ask_with(&Request::Spawn(Box::new(request)), &[listener.as_fd()]);
+        let attached: Vec<BorrowedFd<'_>> = listeners.iter().map(|(_, listener)| listener.as_fd()).collect();
+        self.ask_with(&Request::Spawn(Box::new(request)), &attached);
     }
 
     /// The door's process has ended, or could not be started.
@@ -172,7 +201,8 @@ impl Driver {
         }
         // What its transactions pinned in the store is free again.
         self.release_shared_state_of_door();
-        self.door.ended.notify_one();
+        // Whoever waits looks at the state first, and does not yield between that and waiting.
+        self.door.ended.notify_waiters();
     }
 }
 

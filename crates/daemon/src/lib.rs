@@ -17,6 +17,7 @@ mod commands;
 mod cron;
 mod diary;
 mod door;
+mod door_port;
 mod drain;
 mod driver;
 mod foreground;

@@ -36,7 +36,7 @@ pub(crate) const CLIENTS_MAX: usize = 10_000;
 pub(crate) const BATCH_COMMANDS: usize = 64;
 
 /// How long a script may run, in milliseconds. It holds the writer's lock, and other writers give up after
-/// `skep_state::limits::WRITE_WAIT_MS`; so it is stopped before, and what it did is undone.
+/// `skep_state::limits::WRITE_WAIT_US`; so it is stopped before, and what it did is undone.
 pub(crate) const SCRIPT_MS_MAX: u64 = 4_000;
 
 /// Memory of the Lua machine: a script that asks for more fails.

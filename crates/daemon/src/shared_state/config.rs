@@ -1,6 +1,6 @@
 //! How the store of a home is kept: a small file in the home, written by `skep state config`.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use skep_api::{ErrorBody, ErrorCode, StateConfig};
@@ -10,6 +10,11 @@ use skep_state::Options;
 const SAVE_MS_MIN: u64 = 1_000;
 /// Smallest maximum that a store can work in.
 const MAX_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
+/// Shorter ones are guessed; longer ones do not fit what a client may send before it is known.
+const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=512;
+/// Of one that is made up.
+const PASSWORD_BYTES: usize = 16;
 
 fn file(home: &Path) -> PathBuf {
     home.join("shared.json")
@@ -31,22 +36,42 @@ pub(super) fn load(home: &Path) -> Result<StateConfig, String> {
     }
 }
 
-/// Puts what `change` names in place of what was there, durably; the whole is returned.
-pub(super) fn change(home: &Path, change: StateConfig) -> Result<StateConfig, ErrorBody> {
+/// What is there with what `change` names in place of it; nothing is written yet.
+pub(super) fn merged(home: &Path, change: StateConfig) -> Result<StateConfig, ErrorBody> {
     check(&change)?;
     let before = load(home).map_err(|reason| ErrorBody::new(ErrorCode::StorageFailed, reason))?;
-    let config = StateConfig {
+    let mut config = StateConfig {
         max_bytes: change.max_bytes.or(before.max_bytes),
         value_bytes_max: change.value_bytes_max.or(before.value_bytes_max),
         save_ms: change.save_ms.or(before.save_ms),
         dir: change.dir.or(before.dir).filter(|dir| !dir.is_empty()),
+        redis_port: change.redis_port.or(before.redis_port).filter(|port| *port != 0),
+        redis_password: change.redis_password.or(before.redis_password),
     };
-    let text = serde_json::to_vec_pretty(&config).expect("numbers and a string");
+    if config.redis_port.is_some() && config.redis_password.is_none() {
+        let made = password().map_err(|error| {
+            ErrorBody::new(ErrorCode::Internal, format!("redis_password: none can be made up: {error}"))
+                .with_hint("give one: redis_password=…")
+        })?;
+        config.redis_password = Some(made);
+    }
+    Ok(config)
+}
+
+/// Writes it, durably.
+pub(super) fn write(home: &Path, config: &StateConfig) -> Result<(), ErrorBody> {
+    let text = serde_json::to_vec_pretty(config).expect("numbers and strings");
     skep_sys::durable::replace(&file(home), &text, 0o600).map_err(|error| {
         ErrorBody::new(ErrorCode::StorageFailed, format!("cannot write {}: {error}", file(home).display()))
             .with_hint("nothing was changed; make room on the disk or fix the permissions, then try again")
-    })?;
-    Ok(config)
+    })
+}
+
+/// A password that nobody guesses.
+fn password() -> io::Result<String> {
+    let mut bytes = [0; PASSWORD_BYTES];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn check(change: &StateConfig) -> Result<(), ErrorBody> {
@@ -61,6 +86,14 @@ fn check(change: &StateConfig) -> Result<(), ErrorBody> {
     }
     if let Some(save) = change.save_ms.filter(|save| *save > 0 && *save < SAVE_MS_MIN) {
         return refuse(format!("save: {save} ms is too often"), "1s or more, or off");
+    }
+    if let Some(password) = &change.redis_password {
+        let length = password.chars().count();
+        if !PASSWORD_CHARS.contains(&length) || password.chars().any(char::is_control) {
+            // The value is not repeated: it is a secret.
+            let message = format!("redis_password: {length} characters, or a control character among them");
+            return refuse(message, "8 to 512 printable characters; or leave it out, then one is made up");
+        }
     }
     if let Some(dir) = change.dir.as_ref().filter(|dir| !dir.is_empty() && !Path::new(dir).is_absolute()) {
         return refuse(format!("dir: {dir:?} is no absolute path"), "for example /var/lib/app-state");
@@ -82,6 +115,24 @@ pub(super) fn options(config: &StateConfig) -> Options {
 mod tests {
     use super::*;
 
+    fn change(home: &Path, change: StateConfig) -> Result<StateConfig, ErrorBody> {
+        let config = merged(home, change)?;
+        write(home, &config)?;
+        Ok(config)
+    }
+
+    #[test]
+    fn a_port_has_a_password_and_both_stay() {
+        let home = tempfile::tempdir().expect("room for a folder");
+        let port = StateConfig { redis_port: Some(6379), ..StateConfig::default() };
+        let first = change(home.path(), port.clone()).expect("written");
+        let password = first.redis_password.expect("one was made up");
+        assert_eq!(password.len(), 32);
+        let off = StateConfig { redis_port: Some(0), ..StateConfig::default() };
+        assert_eq!(change(home.path(), off).expect("written").redis_port, None);
+        assert_eq!(change(home.path(), port).expect("written").redis_password, Some(password));
+    }
+
     #[test]
     fn what_is_not_named_stays_as_it_was() {
         let home = tempfile::tempdir().expect("room for a folder");
@@ -101,6 +152,10 @@ mod tests {
             ("max_value", StateConfig { value_bytes_max: Some(0), ..StateConfig::default() }),
             ("save", StateConfig { save_ms: Some(10), ..StateConfig::default() }),
             ("dir", StateConfig { dir: Some("here".to_owned()), ..StateConfig::default() }),
+            (
+                "redis_password",
+                StateConfig { redis_password: Some("short".to_owned()), ..StateConfig::default() },
+            ),
         ] {
             let error = change(home.path(), change_to).expect_err(field);
             assert!(error.message.starts_with(field), "{error}");

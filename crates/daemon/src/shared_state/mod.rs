@@ -29,7 +29,7 @@ const ENV_REFUSAL: &str = "SKEP_STATE_REFUSED";
 
 /// How long one look may wait for a writer that is frozen in the middle: a transaction takes microseconds, and the
 /// daemon has other things to do.
-const PATIENCE_MS: u32 = 20;
+const PATIENCE_US: u32 = 20_000;
 /// When what a frozen writer kept from being done is tried again.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -140,7 +140,11 @@ impl Driver {
 
     /// Changes how the store is kept: at once, but for its place, which counts when it is opened next.
     pub(crate) fn configure_state(&mut self, change: StateConfig) -> Result<StateConfig, ErrorBody> {
-        let config = config::change(&self.site.home, change)?;
+        let config = config::merged(&self.site.home, change)?;
+        // Listening may fail: then nothing is changed.
+        let port = self.open_door_port(&config)?;
+        config::write(&self.site.home, &config)?;
+        self.change_door_port(port);
         self.shared_state.save_ms = config.save_ms.unwrap_or(0);
         self.shared_state.save_wake.notify_one();
         if let Some(open) = &self.shared_state.open {
@@ -279,7 +283,7 @@ fn open(home: &Path, config: &StateConfig, places: Vec<PathBuf>) -> Result<Super
         let is_empty = dir.join("control").symlink_metadata().is_err();
         match Supervisor::open(&dir, &config::options(config), wall()) {
             Ok(supervisor) => {
-                supervisor.store().set_patience(PATIENCE_MS);
+                supervisor.store().set_patience(PATIENCE_US);
                 if is_empty && config.save_ms.is_some_and(|every| every > 0) {
                     save::load(supervisor.store(), home);
                 }

@@ -155,7 +155,8 @@ pub(crate) struct FileArgs {
 /// `skep state config`.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// max_size=SIZE, max_value=SIZE, save=TIME or save=off, dir=PATH or dir= (shared memory)
+    /// max_size=SIZE, max_value=SIZE, save=TIME or save=off, dir=PATH or dir= (shared memory),
+    /// redis_port=PORT or redis_port=off, redis_password=TEXT
     #[arg(value_name = "NAME=VALUE")]
     pub(crate) settings: Vec<String>,
 }

@@ -25,12 +25,19 @@ pub(super) async fn run(args: &ConfigArgs, client: &mut Client, context: &Contex
         None | Some(0) => "off".to_owned(),
         Some(ms) => format!("{ms} ms"),
     };
-    context.output.print(&format!(
-        "max_size   {}\nmax_value  {}\nsave       {save}\ndir        {}\n",
+    let mut text = format!(
+        "max_size        {}\nmax_value       {}\nsave            {save}\ndir             {}\n",
         size(config.max_bytes, "1.0G (default)"),
         size(config.value_bytes_max, "16.0M (default)"),
         config.dir.as_deref().unwrap_or("shared memory (default)"),
-    ))
+    );
+    match (config.redis_port, &config.redis_password) {
+        (Some(port), Some(password)) => {
+            text.push_str(&format!("redis_port      {port} (127.0.0.1)\nredis_password  {password}\n"));
+        }
+        _ => text.push_str("redis_port      off (default)\n"),
+    }
+    context.output.print(&text)
 }
 
 fn change(settings: &[String]) -> Result<StateConfig, Failure> {
@@ -40,7 +47,7 @@ fn change(settings: &[String]) -> Result<StateConfig, Failure> {
             Failure::new(
                 ErrorCode::BadRequest,
                 format!("{setting:?} is no setting"),
-                "use max_size=2G, max_value=64M, save=30s or save=off, dir=/path or dir=",
+                "use max_size=2G, max_value=64M, save=30s or save=off, dir=/path or dir=, redis_port=6379 or redis_port=off, redis_password=…",
             )
         };
         let (name, value) = setting.split_once('=').ok_or_else(unknown)?;
@@ -49,11 +56,21 @@ fn change(settings: &[String]) -> Result<StateConfig, Failure> {
             "max_value" => config.value_bytes_max = Some(bytes(name, value)?),
             "save" if matches!(value, "off" | "0") => config.save_ms = Some(0),
             "save" => config.save_ms = Some(value.parse::<Millis>().map_err(|e| bad(name, &e))?.0),
+            "redis_port" if value == "off" => config.redis_port = Some(0),
+            "redis_port" => config.redis_port = Some(port(value)?),
+            "redis_password" => config.redis_password = Some(value.to_owned()),
             "dir" => config.dir = Some(value.to_owned()),
             _ => return Err(unknown()),
         }
     }
     Ok(config)
+}
+
+fn port(value: &str) -> Result<u16, Failure> {
+    value.parse().map_err(|_| {
+        let message = format!("redis_port: {value:?} is no port");
+        Failure::new(ErrorCode::BadRequest, message, "a number from 1 to 65535, or off")
+    })
 }
 
 fn bytes(name: &str, value: &str) -> Result<u64, Failure> {
@@ -78,11 +95,15 @@ mod tests {
         assert_eq!((config.max_bytes, config.save_ms), (Some(2 << 30), Some(30_000)));
         assert_eq!(config.dir.as_deref(), Some("/x"));
         assert_eq!(of(&["save=off"]).expect("sensible").save_ms, Some(0));
+        assert_eq!(of(&["redis_port=6380"]).expect("sensible").redis_port, Some(6380));
+        assert_eq!(of(&["redis_port=off"]).expect("sensible").redis_port, Some(0));
     }
 
     #[test]
     fn what_is_no_setting_is_refused() {
-        for setting in ["max_size", "max=1", "max_size=much", "save=often"] {
+        for setting in
+            ["max_size", "max=1", "max_size=much", "save=often", "redis_port=high", "redis_port=70000"]
+        {
             assert_eq!(of(&[setting]).expect_err(setting).exit_code(), 2);
         }
     }
