@@ -15,7 +15,7 @@
 //! * Nothing was accepted for [`LOOK`] while another queue is (nearly) empty: *stuck*. All move, and new
 //!   connections avoid the place, for [`AVOID_MIN`] at first. When that is over, or when all others have queues
 //!   too, the place is tried again with real traffic, and its next connection is looked at specially; each time it is found stuck again at once, it is avoided
-//!   twice as long, up to [`AVOID_MAX`].
+//!   a few times as long, up to [`AVOID_MAX`].
 //! * Nobody listens (*vacant*, *leaving*): all move.
 //!
 //! Without a place to move to nothing is taken out: a connection is safest in the kernel. What was handed to a
@@ -38,8 +38,13 @@ pub const LOOK: Span = Span(1_000_000);
 pub const PACE: Span = Span(6_000_000);
 /// Time between looks at a queue that is stuck and cannot be emptied.
 pub const WAIT: Span = Span(10_000_000);
-/// How long a place is avoided when it is found stuck for the first time.
-pub const AVOID_MIN: Span = Span(40_000_000);
+/// How long a place is avoided when it is found stuck for the first time: short, because most who are found so had
+/// only to wait for a processor, and long connections that go elsewhere meanwhile stay there.
+pub const AVOID_MIN: Span = Span(5_000_000);
+/// The same where arrivals are not counted, so that a try costs more: nothing tells whether it is stuck again at once.
+pub const AVOID_BLIND: Span = Span(40_000_000);
+/// Found stuck again so soon after its avoidance, a place has never been well.
+pub const RELAPSE: Span = Span(40_000_000);
 /// How long it is avoided at most; also the longest time that a recovered worker can be left without work.
 pub const AVOID_MAX: Span = Span(160_000_000);
 /// How long after it was found stuck a place is given nothing, unless it is seen accepting or acknowledging before.

@@ -2,7 +2,7 @@
 
 use skep_core::{Now, Span};
 
-use super::{AVOID_MAX, AVOID_MIN, LINGER, Observation, Occupant, SUSPECT};
+use super::{AVOID_BLIND, AVOID_MAX, AVOID_MIN, LINGER, Observation, Occupant, RELAPSE, SUSPECT};
 
 /// Time between two looks that is long against the moment a healthy worker takes to accept.
 const LONG: Span = Span(3_000_000);
@@ -118,11 +118,12 @@ impl Memory {
         if self.avoided(now).is_some() {
             return;
         }
+        let (first, growth) = if self.arrivals.is_some() { (AVOID_MIN, 4) } else { (AVOID_BLIND, 2) };
         let length = match self.last {
-            Some((length, end)) if now.since(end) <= AVOID_MIN => {
-                Span(length.0.saturating_mul(2).min(AVOID_MAX.0))
+            Some((length, end)) if now.since(end) <= RELAPSE => {
+                Span(length.0.saturating_mul(growth).min(AVOID_MAX.0))
             }
-            _ => AVOID_MIN,
+            _ => first,
         };
         self.avoided_until = Some(now + length);
         self.suspect_since = Some(now);

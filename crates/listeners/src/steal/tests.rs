@@ -3,7 +3,8 @@
 use skep_core::{Now, Span};
 
 use super::{
-    AVOID_MAX, AVOID_MIN, Again, Arm, LINGER, LOOK, Observation, Occupant, Orders, PACE, PlaceId, Power, Rule,
+    AVOID_BLIND, AVOID_MAX, AVOID_MIN, Again, Arm, LINGER, LOOK, Observation, Occupant, Orders, PACE,
+    PlaceId, Power, Rule,
 };
 
 /// A group under the rule, with the time and the last orders.
@@ -11,13 +12,15 @@ struct Bench {
     rule: Rule,
     now: Now,
     orders: Orders,
+    /// Arrivals at the first place, where they are counted.
+    arrivals: Option<u64>,
 }
 
 impl Bench {
     fn new(power: Power) -> Self {
         let again = Again { arm: Arm::All, at: None };
         let orders = Orders { steal: vec![], to: vec![], avoid: vec![], close: vec![], again };
-        Self { rule: Rule::new(power), now: Now(1_000_000_000), orders }
+        Self { rule: Rule::new(power), now: Now(1_000_000_000), orders, arrivals: None }
     }
 
     /// A sample of these queues, all with live workers.
@@ -33,7 +36,7 @@ impl Bench {
                 place: PlaceId(place),
                 occupant: *occupant,
                 queue: *queue,
-                arrivals: None,
+                arrivals: self.arrivals.map(|first| if place == 0 { first } else { 0 }),
                 pending: 0,
             })
             .collect();
@@ -87,7 +90,7 @@ fn a_connection_that_is_still_there_at_the_second_look_moves_and_its_place_is_av
     assert_eq!(bench.orders.to, [place(1), place(2)]);
     assert_eq!(bench.orders.avoid, [place(0)]);
     // Meanwhile connections to the others are watched for, and the avoidance ends by itself.
-    assert_eq!(bench.orders.again, Again { arm: Arm::All, at: Some(bench.now + AVOID_MIN) });
+    assert_eq!(bench.orders.again, Again { arm: Arm::All, at: Some(bench.now + AVOID_BLIND) });
     bench.wait();
     assert_eq!(bench.see(&[0, 0, 0]).avoid, []);
 }
@@ -168,12 +171,12 @@ fn one_worker_alone_is_never_watched() {
     assert_eq!(bench.see(&[300]).again, Again { arm: Arm::Nothing, at: None });
 }
 
-#[test]
-fn each_relapse_doubles_the_avoidance_up_to_its_limit() {
-    let mut bench = Bench::new(Power::Move);
+/// How long the first place is avoided each time that a connection to it is left waiting.
+fn avoidances(mut bench: Bench) -> Vec<u64> {
     bench.see(&[0, 0]);
     let mut lengths = Vec::new();
     for _ in 0..6 {
+        bench.arrivals = bench.arrivals.map(|before| before + 1);
         bench.see(&[1, 0]);
         bench.wait();
         bench.see(&[1, 0]);
@@ -182,7 +185,15 @@ fn each_relapse_doubles_the_avoidance_up_to_its_limit() {
         bench.see(&[0, 0]);
         assert_eq!(bench.orders.avoid, []);
     }
-    assert_eq!(lengths, [40, 80, 160, 160, AVOID_MAX.as_millis(), AVOID_MAX.as_millis()]);
+    lengths
+}
+
+#[test]
+fn each_relapse_makes_the_avoidance_longer_up_to_its_limit() {
+    let max = AVOID_MAX.as_millis();
+    let counted = Bench { arrivals: Some(0), ..Bench::new(Power::Move) };
+    assert_eq!(avoidances(counted), [AVOID_MIN.as_millis(), 20, 80, max, max, max]);
+    assert_eq!(avoidances(Bench::new(Power::Move)), [AVOID_BLIND.as_millis(), 80, max, max, max, max]);
 }
 
 #[test]
