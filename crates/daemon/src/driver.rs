@@ -107,6 +107,7 @@ pub(crate) struct Driver {
     /// The command whose end is the daemon's.
     pub(crate) ending_op: Option<OpId>,
     pub(crate) end: Rc<Notify>,
+    pub(crate) rest: Rc<crate::rest::Rest>,
     /// Who waits for an upgrade under way.
     pub(crate) upgrading: Option<tokio::sync::oneshot::Sender<Result<(), String>>>,
     /// The keeper has a newer daemon to start.
@@ -194,6 +195,7 @@ impl Driver {
                 ending: false,
                 ending_op: None,
                 end: Rc::new(Notify::new()),
+                rest: Rc::default(),
                 upgrading: None,
                 replaced: Rc::new(Notify::new()),
                 window: Vec::new(),
@@ -219,6 +221,7 @@ impl Driver {
         }
         self.handling = false;
         self.deadline_wake.notify_one();
+        self.rest.disturb();
         self.sync_jobs();
         self.check_foreground();
     }

@@ -37,6 +37,7 @@ mod policy;
 mod ports;
 mod probe;
 mod replies;
+mod rest;
 mod server;
 mod settings;
 mod shared_state;

@@ -15,7 +15,7 @@ use crate::boot::{Setting, boot};
 use crate::driver::{Driver, Shared, moment, now};
 use crate::patrol::until;
 use crate::replies::SIGUSR2;
-use crate::{cron, keeper, memory, patrol, server, strays, succession, watching};
+use crate::{cron, keeper, memory, patrol, rest, server, strays, succession, watching};
 
 /// Sent to a process that writes beyond `RLIMIT_FSIZE` (signal(7); the same number on every Linux but MIPS).
 const SIGXFSZ: i32 = 25;
@@ -87,8 +87,9 @@ async fn serve(
     tokio::task::spawn_local(watching::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(crate::jobs::serve(Rc::clone(&driver)));
     tokio::task::spawn_local(server::serve(Rc::clone(&driver), control));
-    // A megabyte or two that only the start needed; without /proc they stay, and that is all.
-    let _ = skep_sys::code::let_go();
+    let rest = Rc::clone(&driver.borrow().rest);
+    rest.disturb(); // The start was work.
+    tokio::task::spawn_local(rest::serve(rest));
     if options.resurrect && is_first {
         driver.borrow_mut().resurrect_at_boot();
     }

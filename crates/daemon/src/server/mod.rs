@@ -73,6 +73,7 @@ async fn respond(driver: Shared, request: Request<Incoming>) -> Response<Body> {
 }
 
 async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
+    driver.borrow().rest.disturb();
     let (head, body) = request.into_parts();
     let found = skep_api::find(head.method.as_str(), head.uri.path())?;
     let parameter = found.parameter.unwrap_or_default();
