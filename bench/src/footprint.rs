@@ -1,4 +1,4 @@
-//! Memory (PSS) and wake-ups of keeper and daemon, with no app and with 200 workers.
+//! Memory (PSS) and wake-ups of keeper and daemon, with no app and with up to 200 workers.
 
 use std::time::Duration;
 
@@ -6,42 +6,63 @@ use anyhow::{Context, Result};
 use skep_tests::Skep;
 
 use crate::Effort;
-use crate::report::{Limit, Report, Series};
-use crate::subject::{Pm2, cpu_seconds, usual};
+use crate::peers::Pm2;
+use crate::report::{Report, Series};
+use crate::subject::{cpu_seconds, usual};
 
-const WORKERS: usize = 200;
-/// How long a quiet fleet is watched.
-const QUIET: Duration = Duration::from_secs(10);
+/// Workers, beside none.
+const SIZES: [usize; 3] = [1, 50, 200];
+/// How long a quiet fleet is watched; a minute by default.
+const QUIET: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
 
-pub(crate) fn run(_: Effort, report: &mut Report) -> Result<()> {
+pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
+    let quiet_time = QUIET[usize::from(effort.runs >= 5)];
     let skep = Skep::with_node(&usual());
     skep.boot();
-    let daemon = skep.daemon();
-    let pids = [daemon.pid, daemon.keeper_pid];
-    let empty_mb = pss_mb(&pids)?;
-    report.series("skep, keeper and daemon, no app", "MB", &Series { values: vec![empty_mb] });
-    report.promise("MB of PSS of keeper and daemon with no app", empty_mb, Limit::AtMost(6.0));
-    let (wakes, cpu_ms) = quiet(&pids)?;
-    report.series("skep, wake-ups at rest", "1/s", &Series { values: vec![wakes] });
-    report.series("skep, CPU at rest", "ms/s", &Series { values: vec![cpu_ms] });
-    report.promise("wake-ups a second at rest", wakes, Limit::AtMost(1.0));
-
-    let count = WORKERS.to_string();
-    skep.ok(["start", "/bin/sleep", "--name", "many", "-i", &count, "--runtime", "self", "--", "100000"]);
-    let daemon = skep.daemon();
-    let full_mb = pss_mb(&[daemon.pid, daemon.keeper_pid])?;
-    let each_kb = (full_mb - empty_mb) * 1024.0 / WORKERS as f64;
-    report.series("skep, keeper and daemon, 200 workers", "MB", &Series { values: vec![full_mb] });
-    report.promise("KB of PSS more for each worker", each_kb, Limit::AtMost(30.0));
+    let supervisors = || [skep.daemon().pid, skep.daemon().keeper_pid];
+    let empty_mb = pss_mb(&supervisors())?;
+    report.series("skep, keeper and daemon, no app", "MB", &Series::one(empty_mb));
+    let (wakes, cpu_ms) = quiet(&supervisors(), quiet_time)?;
+    report.series("skep, wake-ups at rest", "1/s", &Series::one(wakes));
+    report.series("skep, CPU at rest", "ms/s", &Series::one(cpu_ms));
+    let mut full_mb = empty_mb;
+    for count in SIZES {
+        skep.ok(sleepers(count, &["--runtime", "self"]));
+        full_mb = pss_mb(&supervisors())?;
+        report.series(&format!("skep, keeper and daemon, {count} workers"), "MB", &Series::one(full_mb));
+        if count < SIZES[2] {
+            skep.ok(["delete", "many"]);
+        }
+    }
 
     let pm2 = Pm2::new()?;
-    pm2.command(&["list"]).status()?;
+    pm2.ok(&["list"])?;
     let daemon = pm2.daemon().context("PM2's daemon runs")?;
-    report.series("pm2, daemon, no app", "MB", &Series { values: vec![pss_mb(&[daemon])?] });
-    let (wakes, cpu_ms) = quiet(&[daemon])?;
-    report.series("pm2, wake-ups at rest", "1/s", &Series { values: vec![wakes] });
-    report.series("pm2, CPU at rest", "ms/s", &Series { values: vec![cpu_ms] });
+    let theirs_mb = pss_mb(&[daemon])?;
+    report.series("pm2, daemon, no app", "MB", &Series::one(theirs_mb));
+    let (their_wakes, cpu_ms) = quiet(&[daemon], quiet_time)?;
+    report.series("pm2, wake-ups at rest", "1/s", &Series::one(their_wakes));
+    report.series("pm2, CPU at rest", "ms/s", &Series::one(cpu_ms));
+    for count in SIZES {
+        let args = sleepers(count, &["--interpreter", "none"]);
+        pm2.ok(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let mb = pss_mb(&[daemon])?;
+        report.series(&format!("pm2, daemon, {count} workers"), "MB", &Series::one(mb));
+        pm2.ok(&["delete", "many"])?;
+    }
+
+    let each_kb = (full_mb - empty_mb) * 1024.0 / SIZES[2] as f64;
+    report.promise("footprint.empty", empty_mb, format!("PM2 {theirs_mb:.0}"));
+    report.promise("footprint.worker", each_kb, "");
+    report.promise("footprint.wakes", wakes, format!("PM2 {their_wakes:.1}"));
     Ok(())
+}
+
+/// `start` of an app that does nothing, so many times.
+fn sleepers(count: usize, flags: &[&str]) -> Vec<String> {
+    let count = count.to_string();
+    let args = ["start", "/bin/sleep", "--name", "many", "-i", &count];
+    args.iter().chain(flags).chain(&["--", "100000"]).map(|arg| (*arg).to_owned()).collect()
 }
 
 fn pss_mb(pids: &[u32]) -> Result<f64> {
@@ -53,11 +74,11 @@ fn pss_mb(pids: &[u32]) -> Result<f64> {
 }
 
 /// Times a second that the processes were put on a processor, and milliseconds they spent there.
-fn quiet(pids: &[u32]) -> Result<(f64, f64)> {
+fn quiet(pids: &[u32], time: Duration) -> Result<(f64, f64)> {
     let cpu = || pids.iter().map(|pid| cpu_seconds(*pid)).sum::<f64>();
     let (switches, busy) = (all_switches(pids)?, cpu());
-    std::thread::park_timeout(QUIET);
-    let seconds = QUIET.as_secs_f64();
+    std::thread::park_timeout(time);
+    let seconds = time.as_secs_f64();
     Ok(((all_switches(pids)? - switches) as f64 / seconds, (cpu() - busy) * 1000.0 / seconds))
 }
 

@@ -1,18 +1,24 @@
 //! Side-by-side benchmarks against peers: `cargo xtask bench [name…] [--quick]`.
 //!
 //! Every figure is printed raw, every claim is a ratio against a peer measured in the same run, interleaved (A B A B)
-//! because machines here are noisy. A promise of SPECIFICATION.md that was measured is said to be kept or broken;
-//! with `--check` a broken one is a failure.
+//! because machines here are noisy. What skep promises stands in `promises.rs`; the last figures are kept in
+//! `bench/results/`, and the table of SPECIFICATION.md is written from both. `--check` compares the two and measures
+//! nothing, unless benchmarks are named.
 
 mod balance;
 mod blocked;
 mod client;
 mod commands;
+mod crowd;
 mod door;
 mod drops;
 mod footprint;
 mod heal;
+mod logs;
+mod peers;
+mod promises;
 mod report;
+mod results;
 mod subject;
 mod throughput;
 mod wrk;
@@ -29,45 +35,89 @@ pub(crate) struct Effort {
     pub(crate) seconds: u64,
 }
 
+const USUAL: Effort = Effort { runs: 5, seconds: 5 };
+const QUICK: Effort = Effort { runs: 2, seconds: 2 };
+
 type Bench = fn(Effort, &mut Report) -> Result<()>;
 
-const BENCHES: [(&str, &str, Bench); 8] = [
+const BENCHES: &[(&str, &str, Bench)] = &[
     ("footprint", "memory and wake-ups of keeper and daemon beside PM2's daemon", footprint::run),
-    ("commands", "wall time of commands beside PM2's", commands::run),
-    ("heal", "a worker killed: how soon its successor is spawned", heal::run),
+    ("commands", "wall time of commands beside PM2's and forever's", commands::run),
+    ("heal", "a worker killed: how soon its successor is spawned and listens", heal::run),
+    ("crowd", "200 apps at once", crowd::run),
     ("drops", "requests that fail when workers and supervisors are reloaded, killed, upgraded", drops::run),
     ("throughput", "requests a second and CPU beside Node's cluster and PM2", throughput::run),
     ("blocked", "latency of the others while one worker is blocked", blocked::run),
-    ("door", "the Redis door beside Redis, same client, and the memory of small keys", door::run),
     ("balance", "how evenly long connections are spread", balance::run),
+    ("logs", "a million lines, a line of 10 MB, a torrent: seconds, CPU, bytes lost", logs::run),
+    ("state", "shared state beside Redis 7", |effort, report| report.node("bench/state/bench.cjs", effort)),
+    ("door", "the Redis door beside Redis, same client, and the memory of small keys", door::run),
+    ("once", "8 workers ask for one token at once", |effort, report| {
+        report.node("bench/once/bench.cjs", effort)
+    }),
 ];
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let flag = |name: &str| args.iter().any(|arg| arg == name);
     if flag("--help") || flag("-h") {
-        println!("skep-bench [name…] [--quick] [--check]\n");
+        println!("skep-bench [name…] [--quick] [--check] [--table]\n");
         for (name, what, _) in BENCHES {
             println!("  {name:<12} {what}");
         }
+        println!(
+            "\n--quick measures twice for 2 s, not five times for 5 s. --check fails where the last results break"
+        );
+        println!(
+            "SPECIFICATION.md, and measures nothing unless benchmarks are named. --table only writes its table."
+        );
         return Ok(());
     }
-    let effort =
-        if flag("--quick") { Effort { runs: 2, seconds: 2 } } else { Effort { runs: 5, seconds: 5 } };
     let names: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
     if let Some(unknown) = names.iter().find(|name| !BENCHES.iter().any(|(known, _, _)| known == **name)) {
         bail!("there is no benchmark {unknown}; --help lists them");
     }
-    let mut report = Report::begin()?;
-    for (name, what, bench) in BENCHES {
+    let only_reads = flag("--table") || (flag("--check") && names.is_empty());
+    if !only_reads {
+        measure(&names, if flag("--quick") { QUICK } else { USUAL })?;
+    }
+    if !flag("--check") || !names.is_empty() {
+        results::write_specification()?;
+    }
+    if flag("--check") { check(&names) } else { Ok(()) }
+}
+
+fn measure(names: &[&String], effort: Effort) -> Result<()> {
+    let machine = report::machine(effort)?;
+    for &(name, what, bench) in BENCHES {
         if names.is_empty() || names.iter().any(|wanted| *wanted == name) {
-            report.section(name, what);
+            println!("\n== {name}: {what}");
+            let mut report = Report::begin(name, &machine);
             bench(effort, &mut report)?;
+            report.end()?;
         }
     }
-    let broken = report.end()?;
-    if broken > 0 && flag("--check") {
-        bail!("{broken} promises of SPECIFICATION.md are broken");
+    println!("\nkept in bench/results; the table of SPECIFICATION.md is written from it");
+    Ok(())
+}
+
+/// Compares what was measured last with what is promised: of the benchmarks named, or of all.
+fn check(names: &[&String]) -> Result<()> {
+    let mut bad = 0;
+    for row in results::measured()? {
+        let promise = row.promise;
+        if !names.is_empty() && !names.iter().any(|name| *name == promise.bench()) {
+            continue;
+        }
+        let (word, value) = match &row.last {
+            None => ("MISSING", "not measured".to_owned()),
+            Some(last) => (if row.is_kept() { "kept" } else { "BROKEN" }, results::shown(last.value)),
+        };
+        bad += usize::from(!row.is_kept());
+        println!("{word:<8} {} beside {}: {value} ({})", promise.what, promise.beside, promise.limit);
+    }
+    if bad > 0 {
+        bail!("{bad} promises of SPECIFICATION.md are broken or not measured");
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! What is measured: the same app under skep and under its peers.
 
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
-use skep_tests::{Deadline, Node, Port, Skep, Start, node, process, root, tool};
-use tempfile::TempDir;
+use anyhow::Result;
+use rustix::process::Signal;
+use skep_tests::{Deadline, Node, Port, Skep, Start, node, process, root};
+
+use crate::peers::Pm2;
 
 /// Who runs the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) enum Subject {
     Pm2,
     /// Workers that bind the port themselves (`reusePort`, Node 24).
     SelfBound,
+    /// One Node process, whatever is asked for.
+    Bare,
 }
 
 impl Subject {
@@ -31,6 +34,7 @@ impl Subject {
             Subject::NodeShared => "node cluster none".to_owned(),
             Subject::Pm2 => "pm2 cluster".to_owned(),
             Subject::SelfBound => "self-bound".to_owned(),
+            Subject::Bare => "one bare node".to_owned(),
         }
     }
 
@@ -83,9 +87,18 @@ impl Subject {
                 };
                 Holder::Children((0..workers).map(|_| one()).collect::<Result<_, _>>()?)
             }
+            Subject::Bare => {
+                let child = Command::new(usual().bin.join("node"))
+                    .arg(app)
+                    .env("PORT", port.number().to_string())
+                    .stdout(Stdio::null())
+                    .spawn()?;
+                Holder::Bare(child)
+            }
         };
         let running = Running { port, holder };
         Deadline::until("the app answers", || TcpStream::connect(running.port.address()).ok());
+        let workers = if self == Subject::Bare { 1 } else { workers };
         Deadline::until("all workers are there", || (running.workers().len() >= workers).then_some(()));
         Ok(running)
     }
@@ -108,7 +121,9 @@ pub(crate) struct Running {
 pub(crate) enum Holder {
     Skep(Skep),
     Pm2(Pm2),
+    /// Node's primary; or workers without one.
     Children(Vec<Child>),
+    Bare(Child),
 }
 
 impl Running {
@@ -121,7 +136,7 @@ impl Running {
             }
             Holder::Pm2(pm2) => pm2.daemon().into_iter().collect(),
             Holder::Children(children) if children.len() == 1 => vec![children[0].id()],
-            Holder::Children(_) => Vec::new(),
+            Holder::Children(_) | Holder::Bare(_) => Vec::new(),
         }
     }
 
@@ -129,9 +144,10 @@ impl Running {
     pub(crate) fn workers(&self) -> Vec<u32> {
         match &self.holder {
             Holder::Skep(skep) => skep.app("bench").pids(),
-            Holder::Pm2(pm2) => pm2.daemon().map(process::children).unwrap_or_default(),
+            Holder::Pm2(pm2) => pm2.workers(),
             Holder::Children(children) if children.len() == 1 => process::children(children[0].id()),
             Holder::Children(children) => children.iter().map(Child::id).collect(),
+            Holder::Bare(child) => vec![child.id()],
         }
     }
 
@@ -145,12 +161,17 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Holder::Children(children) = &mut self.holder {
-            for child in children {
-                let workers = process::children(child.id());
-                drop(child.kill());
-                drop(child.wait());
-                workers.into_iter().for_each(process::kill);
+        let children = match &mut self.holder {
+            Holder::Skep(_) | Holder::Pm2(_) => return, // They end theirs.
+            Holder::Children(children) => children.as_mut_slice(),
+            Holder::Bare(child) => std::slice::from_mut(child),
+        };
+        for child in children {
+            let workers = process::children(child.id());
+            drop(child.kill());
+            drop(child.wait());
+            for worker in workers {
+                drop(process::signal(worker, Signal::KILL)); // It may have gone with its primary.
             }
         }
     }
@@ -160,38 +181,4 @@ impl Drop for Running {
 pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     let ticks = skep_sys::proc::stat(pid as i32).map_or(0, |stat| stat.cpu_ticks());
     ticks as f64 / skep_sys::proc::ticks_per_second() as f64
-}
-
-/// PM2 with a home of its own.
-#[derive(Debug)]
-pub(crate) struct Pm2 {
-    home: TempDir,
-}
-
-impl Pm2 {
-    pub(crate) fn new() -> Result<Pm2> {
-        Ok(Pm2 { home: tempfile::tempdir().context("a home for PM2")? })
-    }
-
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let program: PathBuf = tool("pm2/node_modules/.bin/pm2");
-        let mut path = usual().bin.into_os_string();
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap_or_default());
-        let mut command = Command::new(program);
-        command.args(args).env("PM2_HOME", self.home.path()).env("PATH", path);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    }
-
-    /// Its daemon.
-    pub(crate) fn daemon(&self) -> Option<u32> {
-        std::fs::read_to_string(self.home.path().join("pm2.pid")).ok()?.trim().parse().ok()
-    }
-}
-
-impl Drop for Pm2 {
-    fn drop(&mut self) {
-        drop(self.command(&["kill"]).status());
-    }
 }

@@ -8,12 +8,9 @@ use crate::{apt, paths, sh, tools};
 
 /// Runs the benchmarks named in `args` (all without a name); flags go through.
 pub(crate) fn run(args: &[&str]) -> Result<()> {
-    let named = args.iter().any(|arg| !arg.starts_with('-'));
-    let others: Vec<&str> = args.iter().copied().filter(|arg| *arg != STATE).collect();
-    if args.contains(&STATE) && others.iter().all(|arg| arg.starts_with('-')) {
-        return state(args);
-    }
-    tools::ensure(&[tools::Group::Runtimes, tools::Group::Pm2, tools::Group::Bench])?;
+    use tools::Group::{Bench, Fixtures, Forever, Pm2, Runtimes};
+    tools::ensure(&[Runtimes, Fixtures, Pm2, Forever, Bench])?;
+    apt::ensure(&[("redis-server", "redis-server")])?;
     sh::run(sh::cargo().args([
         "build",
         "--release",
@@ -23,30 +20,17 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         "--package",
         "skep-bench",
     ]))?;
-    let release = paths::target().join("release");
-    sh::run(Command::new(release.join("skep-bench")).args(&others).env("SKEP_BIN", release.join("skep")))?;
-    if !named || args.contains(&STATE) { state(args) } else { Ok(()) }
-}
-
-/// The benchmark of shared state, which is a Node.js program: its callers are.
-const STATE: &str = "state";
-
-fn state(args: &[&str]) -> Result<()> {
-    tools::ensure(&[tools::Group::Runtimes, tools::Group::Fixtures])?;
-    apt::ensure(&[("redis-server", "redis-server")])?;
-    sh::run(sh::cargo().args(["build", "--release", "--locked", "--package", "skep"]))?;
-    let node = paths::tools().join("node/22/bin/node");
+    // The add-on, for those that measure shared state.
     sh::run(
-        Command::new(&node)
+        Command::new(paths::tools().join("node/24/bin/node"))
             .arg(paths::root().join("npm/skep/build.cjs"))
             .env("CARGO_TARGET_DIR", paths::target()),
     )?;
-    let quick = if args.contains(&"--quick") { "1" } else { "5" };
+    let release = paths::target().join("release");
     sh::run(
-        Command::new(&node)
-            .arg(paths::root().join("bench/state/bench.cjs"))
-            .args(args.iter().filter(|arg| arg.starts_with('-')))
-            .env("ROUNDS", quick)
-            .env("SKEP_BIN", paths::target().join("release/skep")),
+        Command::new(release.join("skep-bench"))
+            .args(args)
+            .env("SKEP_BIN", release.join("skep"))
+            .env("SKEP_TOOLS", paths::tools()),
     )
 }

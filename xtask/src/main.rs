@@ -26,7 +26,7 @@ cargo xtask <verb>
                       steps: fmt directions clippy deny doc doctest node test (default: all, in this order)
   ci                  what .ci/run runs: `test` without colours
   tools [group…]      install what tests and benchmarks need into target/skep-tools (SKEP_TOOLS moves it)
-                      groups: runtimes fixtures python pm2 deny nextest bench (default: all)
+                      groups: runtimes fixtures python pm2 forever deny nextest bench (default: all)
   bench [name…]       measure skep beside its peers, raw figures and ratios (--quick, --check; --help lists
                       them; `state` is shared state beside Redis)
   directions          check that the crates depend on each other only downwards

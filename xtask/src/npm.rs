@@ -48,10 +48,10 @@ pub(crate) fn fixtures() -> Result<()> {
     Ok(())
 }
 
-/// PM2, the peer that the strict client and the benchmarks measure.
-pub(crate) fn pm2() -> Result<()> {
-    let source = paths::root().join("tests/tools/pm2");
-    let home = paths::tools().join("pm2");
+/// A peer that the strict client and the benchmarks measure: `pm2`, `forever`.
+pub(crate) fn peer(name: &str) -> Result<()> {
+    let source = paths::root().join("tests/tools").join(name);
+    let home = paths::tools().join(name);
     if clean_install(&source, &home)? { stamp(&source, &home) } else { Ok(()) }
 }
 

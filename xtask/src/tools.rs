@@ -14,17 +14,19 @@ pub(crate) enum Group {
     Fixtures,
     Python,
     Pm2,
+    Forever,
     Deny,
     Nextest,
     Bench,
 }
 
 /// Every group and its name.
-const GROUPS: [(&str, Group); 7] = [
+const GROUPS: [(&str, Group); 8] = [
     ("runtimes", Group::Runtimes),
     ("fixtures", Group::Fixtures),
     ("python", Group::Python),
     ("pm2", Group::Pm2),
+    ("forever", Group::Forever),
     ("deny", Group::Deny),
     ("nextest", Group::Nextest),
     ("bench", Group::Bench),
@@ -72,7 +74,8 @@ fn install(group: Group) -> Result<()> {
         Group::Runtimes => npm::runtimes().context("Node, Bun and Deno"),
         Group::Fixtures => npm::fixtures().context("the fixture apps' packages"),
         Group::Python => python::install().context("the Python servers"),
-        Group::Pm2 => npm::pm2().context("PM2"),
+        Group::Pm2 => npm::peer("pm2").context("PM2"),
+        Group::Forever => npm::peer("forever").context("forever"),
         Group::Deny => cargo_tools::ensure(cargo_tools::DENY).context("cargo-deny"),
         Group::Nextest => cargo_tools::ensure(cargo_tools::NEXTEST).context("cargo-nextest"),
         Group::Bench => apt::ensure(&apt::FOR_BENCH).context("the load generator"),
