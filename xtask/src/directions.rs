@@ -47,7 +47,7 @@ const IO: [&str; 14] = [
 /// Runtimes and what drags them in.
 const RUNTIMES: [&str; 7] = ["tokio", "mio", "hyper", "hyper-util", "async-std", "smol", "futures"];
 
-const ROOMS: [Room; 16] = [
+const ROOMS: [Room; 17] = [
     Room { name: "skep-core", rooms: &[], outside: Outside::Only(&["serde", "thiserror"]) },
     // jiff knows the calendar and reads time zones; that it could read a clock too, `clippy.toml` cannot see.
     Room { name: "skep-jobs", rooms: &[], outside: Outside::Only(&["croner", "jiff", "serde", "thiserror"]) },
@@ -57,6 +57,8 @@ const ROOMS: [Room; 16] = [
     Room { name: "skep-state", rooms: &[], outside: Outside::NoRuntime },
     // A server of its own in a process of its own; it knows the kernel through the store and its own sockets.
     Room { name: "skep-door", rooms: &["skep-state", "skep-sys"], outside: Outside::NoRuntime },
+    // A worker like any other program: it knows the kernel and HTTP, nothing of ours.
+    Room { name: "skep-serve", rooms: &["skep-sys"], outside: Outside::Any },
     Room { name: "skep-sim", rooms: &["skep-core"], outside: Outside::Any },
     Room { name: "skep-sys", rooms: &[], outside: Outside::NoRuntime },
     Room { name: "skep-keeper", rooms: &["skep-sys"], outside: Outside::NoRuntime },
@@ -84,7 +86,16 @@ const ROOMS: [Room; 16] = [
     // also the binary, hence knows the entrances of the daemon and of the keeper.
     Room {
         name: "skep",
-        rooms: &["skep-api", "skep-spec", "skep-daemon", "skep-keeper", "skep-logs", "skep-sys", "skep-door"],
+        rooms: &[
+            "skep-api",
+            "skep-spec",
+            "skep-daemon",
+            "skep-keeper",
+            "skep-logs",
+            "skep-sys",
+            "skep-door",
+            "skep-serve",
+        ],
         outside: Outside::Any,
     },
     // Lives in somebody else's process.

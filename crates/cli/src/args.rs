@@ -4,6 +4,7 @@ use crate::complete;
 use crate::file_args::{ApplyCommand, ConvertCommand, FileChoice, FileCommand, InitCommand, ValidateCommand};
 use crate::host_args::{HostVerb, ServiceCommand, UnitStopCommand};
 use crate::parity_args::ParityVerb;
+use crate::run_args::RunCommand;
 use crate::start_args::StartArgs;
 use clap::builder::Styles;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -207,21 +208,6 @@ pub(crate) struct StartCommand {
 
     #[command(flatten, next_help_heading = "Waiting")]
     pub(crate) wait: WaitArgs,
-
-    /// Arguments of the script
-    #[arg(last = true, value_name = "ARGS")]
-    pub(crate) args: Vec<String>,
-}
-
-/// `skep run`.
-#[derive(Debug, Args)]
-pub(crate) struct RunCommand {
-    /// A script (app.js), a program (./server), or a command line ("npm run dev")
-    #[arg(value_name = "WHAT", value_hint = clap::ValueHint::FilePath)]
-    pub(crate) what: String,
-
-    #[command(flatten)]
-    pub(crate) app: StartArgs,
 
     /// Arguments of the script
     #[arg(last = true, value_name = "ARGS")]

@@ -1,10 +1,11 @@
-//! The verbs that only skep itself uses: `__keeper`, `__daemon`, `__door`, `__listen-pid` and `__relay`.
+//! The verbs that only skep itself uses: `__keeper`, `__daemon`, `__door`, `__serve`, `__listen-pid` and `__relay`.
 //!
 //! They are told apart before the command line is parsed, so that processes which live for months never touch the
 //! pages of the parser.
 
 use crate::verbs::daemon::service;
 use crate::verbs::run::relay;
+use crate::verbs::serve;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
         skep_keeper::DAEMON_VERB => Some(daemon(args)),
         LISTEN_PID_VERB => Some(listen_pid(args)),
         DOOR_VERB => Some(door(args)),
+        serve::WORKER_VERB => Some(serve::worker(args)),
         RELAY_VERB => Some(if relay::copy().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         _ => None,
     }

@@ -17,6 +17,7 @@ mod parity_args;
 mod plan_view;
 mod pm2;
 mod progress;
+mod run_args;
 mod session;
 mod settle;
 mod start_args;
@@ -40,8 +41,8 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let called = words.next();
     let mut words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
-    if pm2::is_called(called.as_deref()) {
-        return pm2::run(words);
+    if let Some(front) = pm2::front(called.as_deref()) {
+        return front(words);
     }
     if words.first().is_some_and(|word| word == hidden::PM2_VERB) {
         words.remove(0);
@@ -73,12 +74,13 @@ fn run(verb: Verb, context: &Context) -> Result<(), Failure> {
             verbs::init::run(verbs::init::Template::JavaScript, args.mode.is_some(), context)
         }
         Verb::Docs => verbs::docs::run(context),
-        Verb::Run(args) => verbs::run::run(*args, context),
+        Verb::Run(args) => verbs::run::run(&args, verbs::run::Manner::Skep, context),
         Verb::Daemon(DaemonCommand { verb: DaemonVerb::Run(args) }) => {
             verbs::daemon::service::run(&args, context)
         }
         Verb::Host(HostVerb::Startup(args)) => verbs::startup::run(&args, context),
         Verb::Host(HostVerb::Unstartup(args)) => verbs::startup::undo(&args, context),
+        Verb::Host(HostVerb::Deploy(args)) => verbs::deploy::run(&args, verbs::deploy::Manner::Skep, context),
         verb => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
             runtime.map_err(|error| Failure::out_of_resources(&error))?.block_on(talk(verb, context))
@@ -123,7 +125,8 @@ async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Kill(args) => verbs::daemon::stop(&args, context).await,
         Verb::Upgrade(args) => verbs::upgrade::run(args.program, context).await,
         Verb::Parity(verb) => verbs::parity::run(verb, context).await,
-        Verb::Host(HostVerb::Startup(_) | HostVerb::Unstartup(_))
+        Verb::Host(HostVerb::Serve(args)) => verbs::serve::run(&args, context).await,
+        Verb::Host(HostVerb::Startup(_) | HostVerb::Unstartup(_) | HostVerb::Deploy(_))
         | Verb::Completions(_)
         | Verb::Openapi
         | Verb::Docs

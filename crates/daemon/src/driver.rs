@@ -100,7 +100,7 @@ pub(crate) struct Driver {
     handling: bool,
     /// The disk is behind the core: the next persist failed and is tried again with the next change.
     unsaved: bool,
-    /// In the foreground: the apps have been added.
+    /// In the foreground: the apps have been added, and all ends with them.
     pub(crate) begun: bool,
     /// The keeper has been told to end; nothing is started any more.
     pub(crate) ending: bool,

@@ -14,8 +14,11 @@ use crate::driver::Driver;
 /// What `skep run` leaves for the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RunFile {
-    /// The apps, resolved.
+    /// The apps, resolved, each after those that it depends on.
     pub apps: Vec<AppSpec>,
+    /// Go on when nothing runs any more and nothing will.
+    #[serde(default)]
+    pub stays: bool,
 }
 
 /// What is said for a failure that has no code of its own, as shells do.
@@ -30,21 +33,18 @@ pub fn exit_file(home: &Path) -> PathBuf {
 }
 
 impl Driver {
-    /// Adds the apps of the run file, unless an earlier daemon of this keeper did.
-    pub(crate) fn begin_foreground(&mut self, file: &Path) {
-        if !self.fleet.apps().is_empty() {
-            return;
-        }
+    /// Adds the apps of the run file, unless an earlier daemon of this keeper did. Whether all ends with them.
+    pub(crate) fn begin_foreground(&mut self, file: &Path) -> bool {
         let read = std::fs::read(file).map_err(|error| error.to_string());
         let apps =
             read.and_then(|text| serde_json::from_slice::<RunFile>(&text).map_err(|error| error.to_string()));
-        let apps = match apps {
-            Ok(RunFile { apps }) => apps,
-            Err(error) => {
-                crate::diary::note(format_args!("cannot read {}: {error}", file.display()));
-                Vec::new()
-            }
-        };
+        let RunFile { apps, stays } = apps.unwrap_or_else(|error| {
+            crate::diary::note(format_args!("cannot read {}: {error}", file.display()));
+            RunFile { apps: Vec::new(), stays: false }
+        });
+        if !self.fleet.apps().is_empty() {
+            return !stays;
+        }
         for spec in apps {
             let name = spec.name.clone();
             if let Err(error) = self.create(skep_api::CreateApp { spec, wait: false, timeout_ms: None }) {
@@ -52,6 +52,7 @@ impl Driver {
                 self.leave_exit_code(EXIT_FAILURE);
             }
         }
+        !stays
     }
 
     /// Ends everything once nothing runs and nothing will.

@@ -111,10 +111,15 @@ pub(crate) fn is_shared(spec: &AppSpec) -> bool {
     spec.merge_logs || spec.instances == Instances::Count(1)
 }
 
+/// The time of `log_type: pairs` when no format is named: PM2's.
+const PAIRS_DATE: &str = "YYYY-MM-DD-HH:mm:ssZZ";
+
 fn file(spec: &AppSpec, path: PathBuf, shared: bool) -> FileSpec {
     let date = spec.log_date_format.as_deref().map(DateFormat::new);
     let format = match (spec.log_type, date) {
         (LogType::Json, date) => Format::Json(date),
+        (LogType::Pairs, date) => Format::Pairs(date.unwrap_or_else(|| DateFormat::new(PAIRS_DATE))),
+        (LogType::Named, _) => Format::Named,
         (LogType::Raw, Some(date)) => Format::Prefixed(date),
         (LogType::Raw, None) => Format::Raw,
     };

@@ -95,8 +95,7 @@ async fn serve(
     }
     if let Some(file) = &options.run {
         let mut driver = driver.borrow_mut();
-        driver.begin_foreground(file);
-        driver.begun = true;
+        driver.begun = driver.begin_foreground(file);
         driver.check_foreground();
     }
     tokio::select! {

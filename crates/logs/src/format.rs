@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 pub use crate::dayjs::DateFormat;
 use crate::json::{close_message, open_message, write_message};
-use crate::{Moment, Source};
+use crate::{Moment, Source, Stream};
 
 /// The look of a line.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -18,6 +18,10 @@ pub enum Format {
     /// Without a format the timestamp is ISO 8601 in UTC with milliseconds. Bytes that are not UTF-8 become U+FFFD;
     /// a line of up to 16 KB that has any also carries them exactly, in `"message_base64"`.
     Json(Option<DateFormat>),
+    /// `timestamp=… app=… id=… type=out message=…` (PM2's `--format`).
+    Pairs(DateFormat),
+    /// `0|web      | ` and the line (PM2's `--formatted`).
+    Named,
 }
 
 /// Where in a line a file is, for one that writes on.
@@ -48,17 +52,22 @@ impl Format {
                 let mut prefix = Vec::with_capacity(64);
                 date.write(&stamp.now.zoned(stamp.zone), &mut prefix);
                 prefix.extend_from_slice(b": ");
-                let mut rest = lines;
-                while !rest.is_empty() {
-                    let (line, after) =
-                        rest.split_at(memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1));
-                    if at == At::LineStart {
-                        out.extend_from_slice(&prefix);
-                    }
-                    out.extend_from_slice(line);
-                    at = At::LineStart;
-                    rest = after;
-                }
+                put_before_each(&prefix, lines, at, out);
+            }
+            Self::Pairs(date) => {
+                let mut prefix = b"timestamp=".to_vec();
+                date.write(&stamp.now.zoned(stamp.zone), &mut prefix);
+                let Source { app, slot, stream, .. } = stamp.source;
+                let stream = match stream {
+                    Stream::Out => "out",
+                    Stream::Err => "error",
+                };
+                prefix.extend_from_slice(format!(" app={app} id={slot} type={stream} message=").as_bytes());
+                put_before_each(&prefix, lines, at, out);
+            }
+            Self::Named => {
+                let Source { app, slot, .. } = stamp.source;
+                put_before_each(format!("{slot}|{app:<8} | ").as_bytes(), lines, at, out);
             }
             Self::Json(date) => {
                 let mut end = Vec::with_capacity(160);
@@ -93,8 +102,21 @@ impl Format {
         match (self, stamp) {
             (Self::Json(date), Some(stamp)) => close_message(date.as_ref(), stamp, out),
             (Self::Json(_), None) => out.extend_from_slice(b"\"}\n"),
-            (Self::Raw | Self::Prefixed(_), _) => out.push(b'\n'),
+            (Self::Raw | Self::Prefixed(_) | Self::Pairs(_) | Self::Named, _) => out.push(b'\n'),
         }
+    }
+}
+
+fn put_before_each(prefix: &[u8], lines: &[u8], mut at: At, out: &mut Vec<u8>) {
+    let mut rest = lines;
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1));
+        if at == At::LineStart {
+            out.extend_from_slice(prefix);
+        }
+        out.extend_from_slice(line);
+        at = At::LineStart;
+        rest = after;
     }
 }
 
@@ -119,7 +141,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::Stream;
 
     fn rendered(format: &Format, pieces: &[(&[u8], At)]) -> String {
         let source = Source { app: Arc::from("a\"pp"), slot: 3, worker: 9, stream: Stream::Err };
@@ -140,6 +161,15 @@ mod tests {
             &[(b"one\n\ntwo\r\nth", At::LineStart), (b"ree", At::SameLine), (b"!\nfour\n", At::SameLine)],
         );
         assert_eq!(text, "00:00: one\n00:00: \n00:00: two\r\n00:00: three!\n00:00: four\n");
+    }
+
+    #[test]
+    fn who_wrote_a_line_can_stand_before_it_in_pm2s_two_ways() {
+        let lines: &[(&[u8], At)] = &[(b"one\ntw", At::LineStart), (b"o\n", At::SameLine)];
+        let pairs = rendered(&Format::Pairs(DateFormat::new("HH:mm")), lines);
+        let before = "timestamp=00:00 app=a\"pp id=3 type=error message=";
+        assert_eq!(pairs, format!("{before}one\n{before}two\n"));
+        assert_eq!(rendered(&Format::Named, lines), "3|a\"pp     | one\n3|a\"pp     | two\n");
     }
 
     #[test]

@@ -69,6 +69,22 @@ impl Line {
                     return line;
                 }
             }
+            Format::Pairs(date) => {
+                let dated = line.raw.strip_prefix(b"timestamp=");
+                if let Some((unix_ns, _)) = dated.and_then(|rest| date.read(rest, zone))
+                    && let Some(text) = after(&line.raw, b" message=")
+                {
+                    line.text = text;
+                    line.unix_ns = Some(unix_ns);
+                    return line;
+                }
+            }
+            Format::Named => {
+                if let Some(text) = after(&line.raw, b" | ") {
+                    line.text = text;
+                    return line;
+                }
+            }
             Format::Json(date) => {
                 if let Ok(json) = serde_json::from_slice::<JsonLine>(&line.raw) {
                     line.unix_ns = json.timestamp.as_ref().and_then(|text| match date {
@@ -94,4 +110,9 @@ impl Line {
         line.text = line.raw.clone();
         line
     }
+}
+/// What follows the first `mark`.
+fn after(raw: &[u8], mark: &[u8]) -> Option<Vec<u8>> {
+    let at = memchr::memmem::find(raw, mark)?;
+    Some(raw[at + mark.len()..].to_vec())
 }

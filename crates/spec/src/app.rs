@@ -188,7 +188,7 @@ pub struct AppSpec {
     pub pid_file: Option<String>,
     /// All instances write to one file. Default: false.
     pub merge_logs: bool,
-    /// `raw` or `json`. Default: `raw`.
+    /// `raw`, `json`, `pairs` (`app=web id=0 type=out message=…`) or `named` (`0|web | …`). Default: `raw`.
     pub log_type: LogType,
     /// Put the time in front of each line, in this format (day.js tokens: `YYYY-MM-DD HH:mm:ss`). Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]

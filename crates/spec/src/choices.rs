@@ -146,9 +146,13 @@ pub enum LogType {
     Raw,
     /// One JSON object a line: `{"message","timestamp","type","process_id","app_name"}`.
     Json,
+    /// `timestamp=… app=… id=… type=out message=…`.
+    Pairs,
+    /// The instance's id and the app's name in front: `0|web      | …`.
+    Named,
 }
 
-names!(LogType, "log_type", { Raw => "raw", Json => "json" });
+names!(LogType, "log_type", { Raw => "raw", Json => "json", Pairs => "pairs", Named => "named" });
 
 #[cfg(test)]
 mod tests {

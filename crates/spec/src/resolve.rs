@@ -29,7 +29,7 @@ const SCRIPT_BYTES_MAX: usize = 256 << 10;
 
 /// Variables that describe the process that typed the command, not its environment: a worker that calls skep must
 /// not hand its own identity to another. (Node.js's IPC channel, systemd's sockets and notifications, PM2's and
-/// skep's numbers, and what a shell sets anew for each command.)
+/// skep's numbers, what a shell sets anew for each command; and a password that is only kept as its hash.)
 const OWN_VARIABLES: &[&str] = &[
     "NODE_CHANNEL_FD",
     "NODE_CHANNEL_SERIALIZATION_MODE",
@@ -40,6 +40,7 @@ const OWN_VARIABLES: &[&str] = &[
     "LISTEN_FDNAMES",
     "NOTIFY_SOCKET",
     "pm_id",
+    "PM2_SERVE_BASIC_AUTH_PASSWORD",
     "SKEP_WORKER",
     "_",
     "OLDPWD",

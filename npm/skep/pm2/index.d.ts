@@ -79,7 +79,7 @@ declare namespace pm2 {
     error?: string
     error_file?: string
     log?: string
-    log_type?: 'json' | 'raw'
+    log_type?: 'json' | 'raw' | 'pairs' | 'named'
     log_date_format?: string
     time?: boolean
     merge_logs?: boolean

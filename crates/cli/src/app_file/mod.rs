@@ -5,6 +5,7 @@ mod select;
 
 use crate::failure::Failure;
 use crate::machine::Machine;
+use crate::verbs::serve;
 use skep_api::ErrorCode;
 use skep_spec::{
     AppSpec, DependsOn, Document, Facts, FileApp, FileError, OrderError, Problem, Resolved, Seen, Selection,
@@ -232,8 +233,10 @@ impl AppFile {
         machine: &Machine,
     ) -> Result<Resolved, Problem> {
         let raw = app.to_raw(selection)?;
-        let first =
-            self.bases(machine).into_iter().map(|from| resolve(raw.clone(), &Seen { facts: machine, from }));
+        let first = self.bases(machine).into_iter().map(|from| {
+            let seen = Seen { facts: machine, from };
+            resolve(serve::clothe_if_named(raw.clone(), &seen)?, &seen)
+        });
         let mut refusal: Option<SpecError> = None;
         for attempt in first {
             match attempt {

@@ -47,6 +47,8 @@ pub(super) enum Command {
     Ecosystem,
     Startup,
     Unstartup,
+    Serve,
+    Deploy,
     /// Does not exist here; something else does.
     LeftOut(&'static str),
 }
@@ -106,6 +108,9 @@ const COMMANDS: &[(&str, Command)] = &[
     ("init", Command::Ecosystem),
     ("startup", Command::Startup),
     ("unstartup", Command::Unstartup),
+    ("serve", Command::Serve),
+    ("expose", Command::Serve),
+    ("deploy", Command::Deploy),
 ];
 
 /// The command of this name.
@@ -163,6 +168,8 @@ impl Command {
             }
             Self::Startup => host::startup(true, front),
             Self::Unstartup => host::startup(false, front),
+            Self::Serve => host::serve(front).await,
+            Self::Deploy => host::deploy(front),
             Self::LeftOut(instead) => {
                 let word = front.line.verb.as_deref().unwrap_or_default();
                 Err(Trouble::Error(format!("`{word}` is not part of skep: {instead}")))

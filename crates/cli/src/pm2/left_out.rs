@@ -49,8 +49,6 @@ const LEFT_OUT: &[(&[&str], &str)] = &[
         &["dashboard", "dash", "monit"],
         "this version of skep has no dashboard yet; `pm2 list`, `pm2 logs` and `skep events -f` show the same",
     ),
-    (&["serve", "expose"], "this version of skep serves no files yet; start a static file server as an app"),
-    (&["deploy"], "this version of skep does not deploy yet; `git pull` and `pm2 reload` over ssh"),
 ];
 
 /// What to use instead of this command, if it is one of PM2's that do not exist here.

@@ -14,6 +14,7 @@ mod list;
 mod look;
 mod options;
 mod patience;
+mod runtime;
 mod say;
 mod scale;
 mod select;
@@ -40,9 +41,13 @@ use streaming::Foreground;
 /// The release of PM2 whose interface this is.
 const PM2_VERSION: &str = "7.0.4";
 
-/// Whether the program was called `pm2`.
-pub(crate) fn is_called(program: Option<&OsStr>) -> bool {
-    program.and_then(|program| Path::new(program).file_name()).is_some_and(|name| name == "pm2")
+/// Who answers, if the program was called by one of PM2's names.
+pub(crate) fn front(program: Option<&OsStr>) -> Option<fn(Vec<String>) -> ExitCode> {
+    match Path::new(program?).file_name()?.to_str()? {
+        "pm2" => Some(run),
+        "pm2-runtime" | "pm2-docker" => Some(runtime::run),
+        _ => None,
+    }
 }
 
 /// What a command works with.

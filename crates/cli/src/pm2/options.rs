@@ -41,6 +41,7 @@ const fn of(only: &'static [Command], known: Known) -> Known {
 }
 
 const LOGS: &[Command] = &[Command::Logs];
+const SERVE: &[Command] = &[Command::Serve];
 
 const OPTIONS: &[Known] = &[
     flag(Some('s'), "silent", ""),
@@ -120,6 +121,12 @@ const OPTIONS: &[Known] = &[
     of(LOGS, maybe(None, "highlight", "")),
     of(LOGS, with(None, "since", "")),
     of(LOGS, with(None, "grep", "")),
+    of(SERVE, with(None, "port", "")),
+    of(SERVE, flag(None, "spa", "")),
+    of(SERVE, flag(None, "ftp", "")),
+    of(SERVE, with(None, "basic-auth-username", "")),
+    of(SERVE, with(None, "basic-auth-password", "")),
+    of(SERVE, with(None, "monitor", "")),
     of(&[Command::Sysinfos], flag(Some('t'), "tree", "")),
     of(&[Command::Start], flag(None, "fresh", "")),
     of(&[Command::Start], flag(None, "daemon", "")),

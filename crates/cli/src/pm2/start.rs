@@ -94,7 +94,7 @@ fn script_of(spec: &AppSpec) -> String {
 }
 
 /// Names are unique here: a second app of the same name has a number behind it.
-fn free_name(mut spec: AppSpec, apps: &[AppView]) -> AppSpec {
+pub(super) fn free_name(mut spec: AppSpec, apps: &[AppView]) -> AppSpec {
     let taken = |name: &str| apps.iter().any(|app| app.name == name);
     if taken(&spec.name) {
         let free = (2u32..).map(|n| format!("{}-{n}", spec.name)).find(|name| !taken(name));
@@ -124,14 +124,14 @@ fn source_maps(front: &Front) -> Option<String> {
     front.line.has("source-map-support").then(|| "--enable-source-maps".to_owned())
 }
 
-fn refused(error: SpecError) -> Trouble {
+pub(super) fn refused(error: SpecError) -> Trouble {
     match &error {
         SpecError::ScriptNotFound { path, .. } => Trouble::Error(format!("Script not found: {path}")),
         _ => Trouble::Error(format!("{error}; {}", error.remedy())),
     }
 }
 
-async fn create(spec: AppSpec, client: &mut Client, front: &Front) -> Result<(), Trouble> {
+pub(super) async fn create(spec: AppSpec, client: &mut Client, front: &Front) -> Result<(), Trouble> {
     let mode = match spec.exec_mode_choice() {
         ExecMode::Fork => "fork_mode",
         ExecMode::Cluster => "cluster_mode",

@@ -2,7 +2,7 @@
 
 use super::act::{follow, look, wait};
 use crate::app_file;
-use crate::args::StartCommand;
+use crate::args::{StartCommand, WaitArgs};
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::output::Output;
@@ -37,13 +37,47 @@ pub(crate) async fn run(args: StartCommand, context: &Context) -> Result<(), Fai
     };
     let (steps, notes) = plan(&args, &apps, &machine)?;
     notes.iter().for_each(|note| context.output.say(note));
-    let act = wait(&args.wait);
+    carry_out(&steps, &args.app, &args.wait, context).await
+}
+
+/// Adds one app that is described already and starts it; or starts it again, if it is there and stopped.
+pub(crate) async fn add(
+    spec: AppSpec,
+    app: &StartArgs,
+    waiting: &WaitArgs,
+    context: &Context,
+) -> Result<(), Failure> {
+    let apps = match context.connect_if_running().await? {
+        Some(mut client) => look(&[], AppsQuery::default(), &mut client, context).await?,
+        None => Vec::new(),
+    };
+    let mut plan = Plan {
+        existing: apps.iter().map(existing).collect(),
+        force: false,
+        known_targets: Vec::new(),
+        steps: Vec::new(),
+        notes: Vec::new(),
+    };
+    plan.add(spec)?;
+    if !plan.known_targets.is_empty() {
+        plan.steps.push(Step::Start(plan.known_targets));
+    }
+    carry_out(&plan.steps, app, waiting, context).await
+}
+
+async fn carry_out(
+    steps: &[Step],
+    app: &StartArgs,
+    waiting: &WaitArgs,
+    context: &Context,
+) -> Result<(), Failure> {
+    let act = wait(waiting);
     let mut client = context.connect_or_start().await?;
     let mut report = Report::default();
     let mut answers = Vec::new();
-    for step in &steps {
+    for step in steps {
         if let Step::Start(targets) = step {
-            note_changes(targets, &args.app, &mut client, &context.output).await?;
+            note_changes(targets, app, &mut client, &context.output).await?;
         }
         // Each on a connection of its own: apps become ready side by side, as fast as the slowest.
         let mut own = context.connect_or_start().await?;

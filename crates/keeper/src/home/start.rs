@@ -22,6 +22,10 @@ use super::{Home, HomeError};
 use crate::run::Config;
 use crate::{DAEMON_VERB, KEEPER_CONTROL_FD, KEEPER_LINK_FD, KEEPER_LOCK_FD, KEEPER_VERB, service};
 
+/// Who types the first command of a home gives its environment to processes that live for months; this is none of their
+/// business (`skep serve` keeps its hash only).
+const PASSWORD: &str = "PM2_SERVE_BASIC_AUTH_PASSWORD";
+
 /// How many connections may wait for a daemon that is being restarted. The kernel cuts it to `somaxconn` (4096).
 const BACKLOG: i32 = 1024;
 
@@ -175,8 +179,8 @@ impl Home {
         let argv: Vec<_> = argv.into_iter().chain(more.iter().cloned()).map(OsString::into_vec).collect();
         let entry = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
         // A detached keeper is no service manager's main process.
-        let env: Vec<_> =
-            std::env::vars_os().filter(|(name, _)| !service::is_private(name)).map(entry).collect();
+        let is_ours = |name: &OsString| !service::is_private(name) && name != PASSWORD;
+        let env: Vec<_> = std::env::vars_os().filter(|(name, _)| is_ours(name)).map(entry).collect();
         let mut fds: Vec<(i32, BorrowedFd<'_>)> =
             vec![(0, null.as_fd()), (1, log), (2, log), (KEEPER_CONTROL_FD, control), (KEEPER_LOCK_FD, lock)];
         fds.extend(link.map(|link| (KEEPER_LINK_FD, link)));

@@ -28,7 +28,7 @@ fn any_bytes_come_through_a_raw_file_as_they_are() {
 
 #[test]
 fn a_line_of_ten_megabytes_comes_through_whole() {
-    for format in [Format::Raw, time_format(), Format::Json(None)] {
+    for format in [Format::Raw, time_format(), Format::Json(None), Format::Named] {
         let mut rig = Rig::new();
         let spec = merged(&rig, format.clone());
         let (big, other) = (rig.worker(std::slice::from_ref(&spec)), rig.worker(std::slice::from_ref(&spec)));
@@ -52,7 +52,7 @@ fn a_line_of_ten_megabytes_comes_through_whole() {
 
 #[test]
 fn bytes_one_at_a_time_become_whole_lines() {
-    for format in [Format::Raw, time_format(), Format::Json(None)] {
+    for format in [Format::Raw, time_format(), Format::Json(None), Format::Named] {
         let mut rig = Rig::new();
         let spec = merged(&rig, format.clone());
         let workers = [rig.worker(std::slice::from_ref(&spec)), rig.worker(std::slice::from_ref(&spec))];
@@ -112,7 +112,7 @@ fn a_file_that_did_not_end_in_a_line_end_gets_one_before_the_first_line() {
 
 #[test]
 fn a_long_line_that_stalls_lets_others_go_after_a_second() {
-    for format in [Format::Raw, time_format(), Format::Json(None)] {
+    for format in [Format::Raw, time_format(), Format::Json(None), Format::Named] {
         let mut rig = Rig::new();
         let spec = merged(&rig, format.clone());
         let (a, b) = (rig.worker(std::slice::from_ref(&spec)), rig.worker(&[spec]));

@@ -195,12 +195,15 @@ impl Rig {
 
 /// The workers' own lines in a file's bytes.
 pub(crate) fn lines(bytes: &[u8], format: &Format) -> Vec<Vec<u8>> {
+    let behind = |line: &[u8], mark: &[u8]| {
+        let at = memchr::memmem::find(line, mark).expect("a prefix");
+        line[at + mark.len()..].to_vec()
+    };
     let own = |line: &[u8]| match format {
         Format::Raw => line.to_vec(),
-        Format::Prefixed(_) => {
-            let at = memchr::memmem::find(line, b": ").expect("a prefix");
-            line[at + 2..].to_vec()
-        }
+        Format::Prefixed(_) => behind(line, b": "),
+        Format::Pairs(_) => behind(line, b" message="),
+        Format::Named => behind(line, b" | "),
         Format::Json(_) => {
             let object: serde_json::Value =
                 serde_json::from_slice(line).unwrap_or_else(|e| panic!("{e}: {}", line.escape_ascii()));

@@ -46,6 +46,35 @@ fn no_apps() -> Problem {
     Problem::whole("describes no app", "write { \"apps\": [{ \"name\": \"web\", \"script\": \"app.js\" }] }")
 }
 
+/// An entry of `static` as an app; what is not about serving stays an attribute of it.
+fn served(site: &Map<String, Value>) -> Map<String, Value> {
+    let mut app = Map::new();
+    let mut env = Map::new();
+    let mut set = |name: &str, value: &Value| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        env.insert(format!("PM2_SERVE_{name}"), Value::from(text));
+    };
+    for (name, value) in site.iter().filter(|(_, value)| !value.is_null()) {
+        match name.as_str() {
+            "port" | "host" | "path" | "spa" | "ftp" | "homepage" | "monitor" => {
+                set(&name.to_ascii_uppercase(), value);
+            }
+            "basic_auth" => {
+                set("BASIC_AUTH", &Value::Bool(true));
+                for part in ["username", "password"] {
+                    if let Some(value) = value.get(part) {
+                        set(&format!("BASIC_AUTH_{}", part.to_ascii_uppercase()), value);
+                    }
+                }
+            }
+            _ => drop(app.insert(name.clone(), value.clone())),
+        }
+    }
+    app.insert("script".to_owned(), Value::from("serve"));
+    app.insert("env".to_owned(), Value::Object(env));
+    app
+}
+
 struct Reading {
     document: Document,
     problems: Vec<Problem>,
@@ -125,15 +154,34 @@ impl Reading {
         self.document.apps.push(app);
     }
 
+    /// PM2's `static`: directories that are served, as apps whose script is `serve`.
+    fn sites(&mut self, value: &Value) {
+        let Value::Array(list) = value else {
+            self.problems.push(Problem {
+                attribute: Some("static".to_owned()),
+                value: Some(value.to_string()),
+                ..Problem::whole("is no list", "write [{ \"path\": \"./public\", \"port\": 8080 }]")
+            });
+            return;
+        };
+        for (n, site) in list.iter().enumerate() {
+            match site {
+                Value::Object(site) => self.app(&served(site), &format!("static {}", n + 1)),
+                other => self.problems.push(Problem {
+                    app: Some(format!("static {}", n + 1)),
+                    value: Some(other.to_string()),
+                    ..Problem::whole("is no table", "write { \"path\": \"./public\", \"port\": 8080 }")
+                }),
+            }
+        }
+    }
+
     /// What stands beside `apps`.
     fn others(&mut self, object: &Map<String, Value>) {
         for (name, value) in object {
             match name.as_str() {
                 "apps" | "deploy" | "$schema" => {}
-                "static" if value.as_array().is_some_and(Vec::is_empty) => {}
-                "static" => self.document.notes.push(
-                    "static has no effect: write an app whose script is a static file server".to_owned(),
-                ),
+                "static" => self.sites(value),
                 other => self.problems.push(Problem {
                     attribute: Some(other.to_owned()),
                     ..Problem::whole(

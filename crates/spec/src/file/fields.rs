@@ -179,7 +179,7 @@ mod tests {
         let allowed = |name: &str| field(name).unwrap().allowed.clone();
         assert_eq!(allowed("autorestart"), "true or false");
         assert_eq!(allowed("max_restarts"), "a whole number from 0");
-        assert_eq!(allowed("log_type"), "one of raw, json");
+        assert_eq!(allowed("log_type"), "one of raw, json, pairs, named");
         assert_eq!(allowed("exec_mode"), "one of fork, cluster");
         assert!(field("inherited_env").is_none());
     }

@@ -1,21 +1,23 @@
-//! `run`: this very process becomes the keeper (pid 1 in a container), lives as long as the app, and ends as it did.
+//! `run`: this very process becomes the keeper (pid 1 in a container), lives as long as its apps, and ends as they did.
 //!
-//! What the app writes goes to standard output and standard error, byte for byte. The exit code is 0 after SIGTERM or
-//! SIGINT and a clean stop; the app's own (128 plus the signal that killed it) when it ended for good by itself; 1 when
+//! What they write goes to standard output and standard error. The exit code is 0 after SIGTERM or SIGINT and a clean
+//! stop; the app's own (128 plus the signal that killed it) when it ended for good by itself; 1 when
 //! skep gave it up.
 
+mod apps;
+mod pause;
 pub(crate) mod relay;
 
-use crate::args::RunCommand;
+pub(crate) use apps::Manner;
+
 use crate::failure::Failure;
-use crate::machine::Machine;
+use crate::run_args::RunCommand;
 use crate::session::{Context, unusable};
 use crate::verbs::start::here;
 use relay::Relays;
 use skep_api::ErrorCode;
 use skep_daemon::{RunFile, exit_file};
 use skep_keeper::home::{Claim, Home};
-use skep_spec::{AppSpec, Bytes, resolve};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
@@ -26,11 +28,16 @@ const RUN_FILE: &str = "run.json";
 /// The daemon's option that names it.
 const RUN_OPTION: &str = "--run";
 
-/// Runs the app until it has ended.
-pub(crate) fn run(args: RunCommand, context: &Context) -> Result<(), Failure> {
-    let spec = spec(&args, &here(&context.output)?, context)?;
+/// Runs the apps until they have ended.
+pub(crate) fn run(args: &RunCommand, manner: Manner, context: &Context) -> Result<(), Failure> {
+    if let Some(delay) = args.manner.delay
+        && pause::is_cut_short(delay).map_err(|error| Failure::out_of_resources(&error))?
+    {
+        return Ok(());
+    }
+    let apps = apps::read(args, manner, &here(&context.output)?, context)?;
     let (home, claim) = claim(context)?;
-    let result = keep(spec, &home, claim);
+    let result = keep(RunFile { apps, stays: args.manner.no_auto_exit }, &home, claim);
     if home != context.home()? {
         // A home of our own goes with us; what cannot be removed is found there by its name.
         drop(fs::remove_dir_all(home.path()));
@@ -39,20 +46,6 @@ pub(crate) fn run(args: RunCommand, context: &Context) -> Result<(), Failure> {
         0 => Ok(()),
         code => Err(Failure::Told(code)),
     }
-}
-
-/// The app, with its output where ours goes unless files were named.
-fn spec(args: &RunCommand, machine: &Machine, context: &Context) -> Result<AppSpec, Failure> {
-    let resolved = resolve(args.app.to_raw(&args.what, &args.args)?, machine)?;
-    resolved.notes.iter().for_each(|note| context.output.say(note));
-    let mut spec = resolved.spec;
-    if spec.out_file.is_none() && spec.error_file.is_none() {
-        spec.merge_logs = true;
-        spec.rotate.max_size = Bytes(0);
-    }
-    spec.out_file.get_or_insert_with(|| "/dev/stdout".to_owned());
-    spec.error_file.get_or_insert_with(|| "/dev/stderr".to_owned());
-    Ok(spec)
 }
 
 /// The usual home, so that `skep list` sees the app; or, where a skep lives already, one of our own inside it.
@@ -72,14 +65,13 @@ fn claim(context: &Context) -> Result<(Home, Claim), Failure> {
 }
 
 /// Becomes the keeper; gives the exit code that the daemon left.
-fn keep(spec: AppSpec, home: &Home, claim: Claim) -> Result<u8, Failure> {
+fn keep(run: RunFile, home: &Home, claim: Claim) -> Result<u8, Failure> {
     let failed = |action: &str, path: &Path, error: &io::Error| {
         let message = format!("cannot {action} {}: {error}", path.display());
         Failure::new(ErrorCode::StorageFailed, message, "set SKEP_HOME to a directory that can be written")
     };
     let file = home.path().join(RUN_FILE);
-    let text = serde_json::to_vec(&RunFile { apps: vec![spec] })
-        .map_err(|error| io::Error::other(error.to_string()))?;
+    let text = serde_json::to_vec(&run).map_err(|error| io::Error::other(error.to_string()))?;
     skep_sys::durable::replace(&file, &text, 0o600).map_err(|error| failed("write", &file, &error))?;
     let exit = exit_file(home.path());
     match fs::remove_file(&exit) {
@@ -121,26 +113,6 @@ fn left_code(exit: &Path) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Cli, Verb};
-    use clap::Parser;
-
-    fn spec_of(line: &str) -> AppSpec {
-        let cli = Cli::parse_from(line.split(' '));
-        let Verb::Run(args) = cli.verb else { panic!("not a run") };
-        spec(&args, &Machine::here().unwrap(), &Context::new(cli.global)).unwrap()
-    }
-
-    #[test]
-    fn output_goes_where_ours_goes_unless_a_file_is_named() {
-        let plain = spec_of("skep run sh -i 2");
-        assert_eq!(plain.out_file.as_deref(), Some("/dev/stdout"));
-        assert_eq!(plain.error_file.as_deref(), Some("/dev/stderr"));
-        assert!(plain.merge_logs && plain.rotate.max_size == Bytes(0));
-        let named = spec_of("skep run sh -o /tmp/x.log");
-        assert_eq!(named.out_file.as_deref(), Some("/tmp/x.log"));
-        assert!(!named.merge_logs);
-    }
-
     #[test]
     fn the_exit_code_is_the_one_that_was_left() {
         let directory = tempfile::tempdir().unwrap();
