@@ -38,7 +38,7 @@ pub(crate) enum ParityVerb {
     /// Start what a dump.pm2 holds, PM2's own included
     #[command(name = "resurrectDump")]
     ResurrectDump(DumpCommand),
-    /// Make a link so that `pm2` is skep, in a directory of PATH
+    /// Make links so that `pm2` and `pm2-runtime` are skep, in a directory of PATH
     #[command(name = "pm2-link")]
     Pm2Link(LinkCommand),
 }

@@ -213,7 +213,7 @@ pub(crate) struct StartArgs {
     /// All instances write to one file
     #[arg(long, help_heading = "Logs")]
     pub(crate) merge_logs: bool,
-    /// raw or json [default: raw]
+    /// raw, json, pairs (app=web id=0 …) or named (0|web | …) [default: raw]
     #[arg(long, value_name = "TYPE", value_parser = value::<LogType>, help_heading = "Logs")]
     pub(crate) log_type: Option<LogType>,
     /// Put the time in front of each line: "YYYY-MM-DD HH:mm:ss"

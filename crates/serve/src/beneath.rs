@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 use tower_http::services::fs::{Backend, File, Metadata};
@@ -65,15 +65,10 @@ impl Beneath {
         Ok((fd, facts))
     }
 
-    /// Whether the directory is there.
+    /// Whether the directory is there, and the kernel can do this (Linux 5.6).
     pub(crate) fn check(&self) -> io::Result<()> {
-        open_root(&self.root)
+        self.look(Path::new("."), OFlags::PATH | OFlags::CLOEXEC).map(drop)
     }
-}
-
-fn open_root(root: &Path) -> io::Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, root, flags, Mode::empty()).map(drop).map_err(io::Error::from)
 }
 
 fn is_hidden(part: &Component<'_>) -> bool {
@@ -166,6 +161,7 @@ impl Metadata for Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::CWD;
     use std::fs;
     use std::os::unix::fs::symlink;
 

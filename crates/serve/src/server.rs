@@ -28,7 +28,7 @@ const SIGTERM: i32 = 15;
 const SILENCE: Duration = Duration::from_secs(75);
 /// When we leave, clients with an idle connection have so long for one more request, which they are answered with
 /// `Connection: close`: one that is closed under a request on its way is a failure to its client.
-const FAREWELL: Duration = Duration::from_millis(1_000);
+const FAREWELL: Duration = Duration::from_millis(2_000);
 /// How long to wait when descriptors have run out.
 const SHORTAGE: Duration = Duration::from_millis(50);
 

@@ -39,6 +39,8 @@ const OWN_VARIABLES: &[&str] = &[
     "LISTEN_PID",
     "LISTEN_FDNAMES",
     "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
     "pm_id",
     "PM2_SERVE_BASIC_AUTH_PASSWORD",
     "SKEP_WORKER",

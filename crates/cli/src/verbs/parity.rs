@@ -10,6 +10,7 @@ use serde_json::Value;
 use skep_api::client::Client;
 use skep_api::{ErrorCode, Route, SendText, Trigger, TriggerReply, encode_targets};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// What `attach` reads at once: as much as a pipe takes whole (PIPE_BUF, pipe(7)).
 const INPUT_BYTES: usize = 4096;
@@ -163,6 +164,15 @@ async fn relay_input(targets: &[String], context: &Context) -> Result<(), Failur
     Ok(())
 }
 
+/// `pm2-runtime` beside it, for containers; what is there already stays.
+fn link_runtime(skep: &Path, directory: &Path, context: &Context) {
+    let path = directory.join("pm2-runtime");
+    match std::os::unix::fs::symlink(skep, &path) {
+        Ok(()) => context.output.say(&format!("{} too: it is `skep run`", path.display())),
+        Err(error) => context.output.say(&format!("{} stays as it is: {error}", path.display())),
+    }
+}
+
 /// `skep pm2-link DIR`.
 fn link(args: &LinkCommand, context: &Context) -> Result<(), Failure> {
     let failed = |what: String| {
@@ -187,6 +197,7 @@ fn link(args: &LinkCommand, context: &Context) -> Result<(), Failure> {
     std::os::unix::fs::symlink(&skep, &path)
         .map_err(|error| failed(format!("{} cannot be made: {error}", path.display())))?;
     context.output.say(&format!("{} is skep now: `pm2 list` shows what `skep list` does", path.display()));
+    link_runtime(&skep, &args.directory, context);
     let first = std::env::var_os("PATH")
         .and_then(|all| std::env::split_paths(&all).map(|dir| dir.join("pm2")).find(|file| file.exists()));
     if first.is_none_or(|first| {

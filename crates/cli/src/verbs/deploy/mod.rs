@@ -16,6 +16,7 @@ use crate::session::Context;
 use crate::verbs::start::here;
 use run::Runner;
 use skep_api::ErrorCode;
+use std::io::{self, Write};
 use std::process::Command;
 use target::{Host, Target};
 
@@ -27,6 +28,18 @@ pub(crate) enum Manner {
 }
 
 impl Manner {
+    /// Progress; told apart from what `list` or `exec` print, unless scripts look for it where PM2 prints it.
+    fn say(self, text: &str) {
+        match self {
+            Self::Skep => drop(writeln!(io::stderr(), "{text}")),
+            Self::Pm2 => drop(writeln!(io::stdout(), "{text}")),
+        }
+    }
+
+    fn step(self, text: &str) {
+        self.say(&format!("  ○ {text}"));
+    }
+
     /// What is run after a deployment when the file does not say.
     fn post_deploy(self, file: &str, environment: &str) -> String {
         let (file, environment) = (shell_words::quote(file), shell_words::quote(environment));
@@ -115,7 +128,7 @@ fn read(args: &DeployCommand) -> Result<Order, Failure> {
 pub(crate) fn run(args: &DeployCommand, manner: Manner, context: &Context) -> Result<(), Failure> {
     let order = read(args)?;
     let machine = here(&context.output)?;
-    let (target, name) = target(&order, &machine)?;
+    let (target, name) = target(&order, manner, &machine)?;
     let target = target.with_post_deploy(&manner.post_deploy(&name, &order.environment));
     match &order.action {
         Action::Config(key) => return context.output.print(&target.show(key.as_deref())?),
@@ -125,27 +138,18 @@ pub(crate) fn run(args: &DeployCommand, manner: Manner, context: &Context) -> Re
     if matches!(order.action, Action::Update(_)) && !order.force {
         check_for_local_changes()?;
     }
-    say(&format!("--> Deploying to {} environment", order.environment));
+    manner.say(&format!("--> Deploying to {} environment", order.environment));
     for host in &target.hosts {
-        say(&format!("--> on host {}", host.address));
-        let runner = Runner { host };
+        manner.say(&format!("--> on host {}", host.address));
+        let runner = Runner { host, manner };
         on_host(&order.action, &target, &runner)
             .map_err(|trouble| trouble.into_failure(&order.environment, host))?;
     }
-    say("--> Success");
+    manner.say("--> Success");
     Ok(())
 }
 
-/// Progress is told apart from what `list` or `exec` print.
-fn say(text: &str) {
-    eprintln!("{text}");
-}
-
-fn step(text: &str) {
-    say(&format!("  ○ {text}"));
-}
-
-fn target(order: &Order, machine: &Machine) -> Result<(Target, String), Failure> {
+fn target(order: &Order, manner: Manner, machine: &Machine) -> Result<(Target, String), Failure> {
     let name = match &order.file {
         Some(file) => file.clone(),
         None => app_file::default_file(machine).map(str::to_owned).ok_or_else(|| {
@@ -173,7 +177,7 @@ fn target(order: &Order, machine: &Machine) -> Result<(Target, String), Failure>
         ));
     };
     let (target, notes) = Target::read(found, &order.environment)?;
-    notes.iter().for_each(|note| say(note));
+    notes.iter().for_each(|note| manner.say(note));
     Ok((target, name))
 }
 
@@ -232,7 +236,7 @@ fn on_host(action: &Action, target: &Target, runner: &Runner<'_>) -> Result<(), 
             update(target, reference.as_deref().unwrap_or(&target.reference), runner)
         }
         Action::Revert(count) => {
-            step(&format!("reverting {count} deploy(s)"));
+            runner.manner.step(&format!("reverting {count} deploy(s)"));
             let commit = runner.ask(&script::nth(target, *count));
             let commit = commit.map_err(|why| Trouble { step: "there is no such deployment".into(), why })?;
             update(target, commit.trim(), runner)
@@ -247,10 +251,10 @@ fn on_host(action: &Action, target: &Target, runner: &Runner<'_>) -> Result<(), 
 
 fn hook(name: &str, target: &Target, runner: &Runner<'_>) -> Result<(), Trouble> {
     let Some(line) = target.hook(name) else {
-        step(&format!("hook {name}"));
+        runner.manner.step(&format!("hook {name}"));
         return Ok(());
     };
-    step(&format!("executing {name} `{line}`"));
+    runner.manner.step(&format!("executing {name} `{line}`"));
     let failed = |why| Trouble { step: format!("{name} hook failed"), why };
     match name {
         "pre-deploy-local" => run::here(line).map_err(failed),
@@ -263,30 +267,30 @@ fn hook(name: &str, target: &Target, runner: &Runner<'_>) -> Result<(), Trouble>
 fn setup(target: &Target, runner: &Runner<'_>) -> Result<(), Trouble> {
     let run = |what: &str, line: &str| runner.run(line).map_err(|why| Trouble { step: what.to_owned(), why });
     hook("pre-setup", target, runner)?;
-    step("running setup");
+    runner.manner.step("running setup");
     run("setup paths failed", &script::folders(target))?;
-    step(&format!("cloning {}", target.repo));
+    runner.manner.step(&format!("cloning {}", target.repo));
     run("failed to clone", &script::clone(target))?;
     run("symlink failed", &script::link(target))?;
     hook("post-setup", target, runner)?;
-    step("setup complete");
+    runner.manner.step("setup complete");
     Ok(())
 }
 
 fn update(target: &Target, reference: &str, runner: &Runner<'_>) -> Result<(), Trouble> {
     let run = |what: &str, line: &str| runner.run(line).map_err(|why| Trouble { step: what.to_owned(), why });
-    step(&format!("deploying {reference}"));
+    runner.manner.step(&format!("deploying {reference}"));
     hook("pre-deploy-local", target, runner)?;
     run("it is not set up yet, `setup` does that", &script::is_set_up(target))?;
     hook("pre-deploy", target, runner)?;
-    step("fetching updates");
+    runner.manner.step("fetching updates");
     run("fetch failed", &script::fetch(target))?;
-    step(&format!("resetting HEAD to {reference}"));
+    runner.manner.step(&format!("resetting HEAD to {reference}"));
     run("git reset failed", &script::reset(target, reference))?;
     run("symlink failed", &script::link(target))?;
     run("deploy log append failed", &script::note(target))?;
     hook("post-deploy", target, runner)?;
-    step(&format!("successfully deployed {reference}"));
+    runner.manner.step(&format!("successfully deployed {reference}"));
     Ok(())
 }
 

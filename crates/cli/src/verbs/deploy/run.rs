@@ -1,5 +1,6 @@
 //! Lines on a host: over ssh, or here when the host is `localhost`.
 
+use super::Manner;
 use super::target::Host;
 use std::fmt;
 use std::fs::File;
@@ -49,6 +50,7 @@ pub(super) fn here(line: &str) -> Result<(), Ended> {
 #[derive(Debug)]
 pub(super) struct Runner<'a> {
     pub(super) host: &'a Host,
+    pub(super) manner: Manner,
 }
 
 impl Runner<'_> {
