@@ -42,7 +42,7 @@ pub(crate) enum StateVerb {
     Backup(FileArgs),
     /// Put a backup in place of everything, at once
     Restore(FileArgs),
-    /// Show how the shared state is kept, or change it (max_size=2G, max_value=64M, save=30s, dir=/path)
+    /// Show how the shared state is kept, or change it (max_size=2G, max_value=64M, save=30s, dir=/path, redis_port=6379)
     Config(ConfigArgs),
 }
 
