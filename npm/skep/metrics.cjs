@@ -18,7 +18,7 @@ module.exports = () => {
   const DELAY_KEPT_MS = 30_000
   const COUNTED_MS = 600_000
   /** Beyond so many requests a second one latency in four is taken, beyond ten times as many one in sixteen. */
-  const MANY_A_SECOND = 500
+  const MANY_A_SECOND = 100
   const KINDS = [
     constants.NODE_PERFORMANCE_GC_MINOR,
     constants.NODE_PERFORMANCE_GC_MAJOR,

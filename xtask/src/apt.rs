@@ -10,10 +10,15 @@ use crate::{paths, sh};
 /// Program and the package that brings it.
 pub(crate) type Wanted = (&'static str, &'static str);
 
-/// A C compiler for the static C server, which is also Rust's linker; and the server that the Redis door is compared
-/// with, with its own client.
-pub(crate) const FOR_TESTS: [Wanted; 3] =
-    [("gcc", "gcc"), ("redis-server", "redis-server"), ("redis-cli", "redis-tools")];
+/// A C compiler for the static C server, which is also Rust's linker; the server that the Redis door is compared
+/// with, with its own client; Prometheus's judge of metrics; a terminal for `skep monit`.
+pub(crate) const FOR_TESTS: [Wanted; 5] = [
+    ("gcc", "gcc"),
+    ("redis-server", "redis-server"),
+    ("redis-cli", "redis-tools"),
+    ("promtool", "prometheus"),
+    ("tmux", "tmux"),
+];
 /// The load generators of the benchmarks, and the server that the Redis door is measured beside.
 pub(crate) const FOR_BENCH: [Wanted; 3] =
     [("wrk", "wrk"), ("redis-server", "redis-server"), ("redis-benchmark", "redis-tools")];

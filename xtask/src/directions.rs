@@ -47,7 +47,7 @@ const IO: [&str; 14] = [
 /// Runtimes and what drags them in.
 const RUNTIMES: [&str; 7] = ["tokio", "mio", "hyper", "hyper-util", "async-std", "smol", "futures"];
 
-const ROOMS: [Room; 17] = [
+const ROOMS: [Room; 18] = [
     Room { name: "skep-core", rooms: &[], outside: Outside::Only(&["serde", "thiserror"]) },
     // jiff knows the calendar and reads time zones; that it could read a clock too, `clippy.toml` cannot see.
     Room { name: "skep-jobs", rooms: &[], outside: Outside::Only(&["croner", "jiff", "serde", "thiserror"]) },
@@ -82,6 +82,8 @@ const ROOMS: [Room; 17] = [
         ],
         outside: Outside::Any,
     },
+    // The dashboard is a client like any other; it knows the terminal and the API, and no home.
+    Room { name: "skep-tui", rooms: &["skep-api", "skep-sys"], outside: Outside::Any },
     // Never skep-core, skep-node-ipc or skep-listeners: the command line talks to the API like anyone else. It is
     // also the binary, hence knows the entrances of the daemon and of the keeper.
     Room {
@@ -95,6 +97,7 @@ const ROOMS: [Room; 17] = [
             "skep-sys",
             "skep-door",
             "skep-serve",
+            "skep-tui",
         ],
         outside: Outside::Any,
     },

@@ -62,6 +62,14 @@ fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
         },
         // Text, not JSON.
         Route::Metrics => none,
+        Route::ShowMetricsServer => {
+            Shape { json: Some(schemas.subschema_for::<crate::MetricsServer>()), ..none }
+        }
+        Route::ConfigureMetrics => Shape {
+            body: Some(schemas.subschema_for::<crate::ConfigureMetrics>()),
+            json: Some(schemas.subschema_for::<crate::MetricsServer>()),
+            ..none
+        },
         Route::ShowDaemon => Shape { json: Some(schemas.subschema_for::<DaemonView>()), ..none },
         Route::UpgradeDaemon => Shape {
             body: Some(schemas.subschema_for::<crate::UpgradeDaemon>()),

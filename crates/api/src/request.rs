@@ -93,6 +93,10 @@ pub enum Detail {
 pub struct AppsQuery {
     /// `summary` or `full`. Default: summary.
     pub detail: Detail,
+    /// Ask Node.js workers how they are before answering, for `vitals`. A worker whose event loop is blocked is waited for
+    /// for a tenth of a second. Default: false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub vitals: bool,
 }
 
 /// The query of logs.

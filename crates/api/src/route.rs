@@ -48,6 +48,10 @@ pub enum Route {
     Events,
     /// Figures in Prometheus's text format.
     Metrics,
+    /// How metrics are served over TCP.
+    ShowMetricsServer,
+    /// Serve metrics over TCP, or stop it.
+    ConfigureMetrics,
     /// What the daemon says of itself.
     ShowDaemon,
     /// Stop all workers, the daemon and the keeper.
@@ -173,6 +177,8 @@ pub const ROUTES: &[RouteSpec] = &[
     get(Route::Logs, "/v1/logs/{target}", "The last lines of log, and the next ones with follow=true."),
     get(Route::Events, "/v1/events", "What has happened lately, and what happens next with follow=true."),
     get(Route::Metrics, "/v1/metrics", "Figures of workers and of skep, in Prometheus's text format."),
+    get(Route::ShowMetricsServer, "/v1/metrics/server", "How metrics are served over TCP."),
+    post(Route::ConfigureMetrics, "/v1/metrics/server", "Serves metrics over TCP, or stops it."),
     get(Route::ShowDaemon, "/v1/daemon", "What the daemon says of itself."),
     post(Route::StopDaemon, "/v1/daemon/stop", "Stops all workers, the daemon and the keeper."),
     post(Route::Resurrect, "/v1/daemon/resurrect", "Starts again what ran when skep was last stopped."),

@@ -127,7 +127,7 @@ pub struct SlotView {
     /// Processor time since the last look, as a percentage of one processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_percent: Option<f32>,
-    /// What its Node.js worker told of its inside; only while somebody reads metrics.
+    /// What its Node.js worker told of its inside; only while somebody asks (`vitals=true`, or metrics).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vitals: Option<VitalsView>,
     /// How the last worker here ended.
@@ -151,24 +151,29 @@ pub struct SlotView {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct VitalsView {
-    /// How late its event loop was on average since the question before, in milliseconds.
+    /// How long it took to answer the last question; while it has not answered, how long it has been waited for.
+    pub reply_ms: Option<f64>,
+    /// How late its event loop was on average since the question before, in milliseconds; known from the second question
+    /// within half a minute.
     pub event_loop_delay_ms: Option<f64>,
     /// The 99th percentile of the same.
     pub event_loop_delay_p99_ms: Option<f64>,
     /// The most.
     pub event_loop_delay_max_ms: Option<f64>,
-    /// The share of the time that its event loop worked, from 0 to 1.
+    /// The share of the time that its event loop worked, from 0 to 1; at the first question, since the worker began.
     pub event_loop_utilization: Option<f64>,
     /// Bytes of the JavaScript heap in use.
-    pub heap_used_bytes: u64,
+    pub heap_used_bytes: Option<u64>,
     /// Bytes of the JavaScript heap.
-    pub heap_total_bytes: u64,
+    pub heap_total_bytes: Option<u64>,
     /// HTTP/1 responses since it was first asked.
-    pub http_requests: u64,
+    pub http_requests: Option<u64>,
     /// Those of them with a status from 500.
-    pub http_errors: u64,
+    pub http_errors: Option<u64>,
     /// HTTP/1 responses a second.
     pub http_requests_per_second: Option<f64>,
+    /// The share of them with a status from 500, from 0 to 1; absent when there were none.
+    pub http_error_share: Option<f64>,
     /// How long an HTTP/1 answer took on average, in milliseconds.
     pub http_latency_ms: Option<f64>,
 }

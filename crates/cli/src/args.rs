@@ -109,12 +109,15 @@ pub(crate) enum Verb {
     Describe(LookCommand),
     /// Show log lines
     Logs(LogsCommand),
+    /// Watch workers, logs, metrics and jobs live on the terminal; restart, reload, scale, stop by a key
+    #[command(visible_aliases = ["dash", "dashboard"])]
+    Monit,
     /// Show what happens to apps and workers
     Events(EventsCommand),
     /// Look at, run and pause jobs: what runs by the clock
     Jobs(crate::verbs::jobs::JobsCommand),
-    /// Print figures of workers and of skep, in Prometheus's text format
-    Metrics,
+    /// Print figures of workers and of skep, in Prometheus's text format; serve them to Prometheus
+    Metrics(crate::verbs::metrics::MetricsCommand),
     /// Print an app's environment
     Env(LookCommand),
     /// Print process ids, one a line
@@ -289,7 +292,12 @@ pub(crate) struct ListCommand {
     #[arg(value_name = "TARGET", add = ArgValueCompleter::new(complete::apps))]
     pub(crate) targets: Vec<String>,
 
-    /// By name, namespace, id, pid, cpu, memory, uptime, restarts or status; add :desc to turn round
+    /// Ask Node.js workers how they are, for the columns loop, busy, req/s and errors; that is how it is on a terminal and
+    /// with --json
+    #[arg(long)]
+    pub(crate) vitals: bool,
+
+    /// By name, namespace, id, pid, cpu, memory, loop, req/s, uptime, restarts or status; add :desc to turn round
     #[arg(long, value_name = "FIELD[:ORDER]", default_value = "id")]
     pub(crate) sort: crate::verbs::list::Sort,
 }

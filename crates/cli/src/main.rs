@@ -10,7 +10,6 @@ mod failure;
 mod file_args;
 mod hidden;
 mod host_args;
-mod human;
 mod machine;
 mod output;
 mod parity_args;
@@ -31,6 +30,7 @@ use host_args::HostVerb;
 use session::Context;
 use settle::Goal;
 use skep_api::{ApplyMode, Route};
+use skep_tui::human;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -108,7 +108,8 @@ async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::Describe(args) => verbs::describe::run(&args.targets, context).await,
         Verb::Logs(args) => verbs::logs::run(args, context).await,
         Verb::Jobs(args) => verbs::jobs::run(args, context).await,
-        Verb::Metrics => verbs::metrics::run(context).await,
+        Verb::Metrics(args) => verbs::metrics::run(args, context).await,
+        Verb::Monit => verbs::monit::run(context).await,
         Verb::Events(args) => verbs::events::run(args, context).await,
         Verb::Env(args) => verbs::env::run(&args.targets, context).await,
         Verb::Pid(args) => verbs::ids::pids(&args.targets, context).await,

@@ -82,6 +82,7 @@ pub(crate) struct Driver {
     pub(crate) triggers: Triggers,
     pub(crate) board: crate::jobs::Board,
     pub(crate) vitals_wake: Rc<Notify>,
+    pub(crate) listening: crate::metrics::listen::Listening,
     pub(crate) capture: skep_logs::Capture,
     /// Rotation of logs whose app says nothing of it.
     pub(crate) log_rotation: skep_spec::Rotation,
@@ -181,6 +182,7 @@ impl Driver {
                 triggers: Triggers::default(),
                 board: crate::jobs::Board::default(),
                 vitals_wake: Rc::new(Notify::new()),
+                listening: crate::metrics::listen::Listening::default(),
                 capture: parts.capture,
                 capture_wake: Rc::new(Notify::new()),
                 unwritten: BTreeMap::new(),

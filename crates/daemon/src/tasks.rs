@@ -78,6 +78,7 @@ async fn serve(
         driver.borrow_mut().tell(skep_api::EventKind::Other, None, message);
     }
     let (end, replaced) = (Rc::clone(&driver.borrow().end), Rc::clone(&driver.borrow().replaced));
+    crate::metrics::listen::begin(&driver);
     tokio::task::spawn_local(deadlines(Rc::clone(&driver)));
     tokio::task::spawn_local(log_work(Rc::clone(&driver)));
     tokio::task::spawn_local(own_signals(Rc::clone(&driver), signals));

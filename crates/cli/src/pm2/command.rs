@@ -33,6 +33,7 @@ pub(super) enum Command {
     Ping,
     Report,
     Logs,
+    Monit,
     Flush,
     ReloadLogs,
     Save,
@@ -90,6 +91,10 @@ const COMMANDS: &[(&str, Command)] = &[
     ("report", Command::Report),
     ("logs", Command::Logs),
     ("log", Command::Logs),
+    ("monit", Command::Monit),
+    ("imonit", Command::Monit),
+    ("dash", Command::Monit),
+    ("dashboard", Command::Monit),
     ("flush", Command::Flush),
     ("reloadLogs", Command::ReloadLogs),
     ("save", Command::Save),
@@ -146,6 +151,10 @@ impl Command {
             Self::Ping => look::ping(front).await,
             Self::Report => look::report(front).await,
             Self::Logs => talk::logs(front).await,
+            Self::Monit => {
+                drop(front.context.connect_or_start().await?);
+                Ok(verbs::monit::run(&front.context).await?)
+            }
             Self::Flush => talk::flush(front).await,
             Self::ReloadLogs => talk::reload_logs(front).await,
             Self::Save => dump::save(front).await,

@@ -103,7 +103,7 @@ pub(super) async fn renew(
     let selection = args.selection(&front.line.own_args)?;
     let environment = if front.line.has("update-env") { inherited()? } else { BTreeMap::new() };
     let mut specs = Vec::new();
-    for app in client.apps(targets, AppsQuery { detail: Detail::Full }).await? {
+    for app in client.apps(targets, AppsQuery { detail: Detail::Full, ..AppsQuery::default() }).await? {
         let Some(spec) = app.spec else { continue };
         let mut spec = changed(*spec, &selection.overrides)?;
         if front.line.switches_watch() {

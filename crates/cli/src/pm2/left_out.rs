@@ -43,12 +43,7 @@ const LEFT_OUT: &[(&[&str], &str)] = &[
         &["pull", "forward", "backward"],
         "`git pull` in the app's directory, then `pm2 reload app`; or `skep deploy`",
     ),
-    (&["imonit"], "`skep monit` shows the same"),
     (&["completion"], "`skep completions bash` prints them for bash, zsh, fish and others"),
-    (
-        &["dashboard", "dash", "monit"],
-        "this version of skep has no dashboard yet; `pm2 list`, `pm2 logs` and `skep events -f` show the same",
-    ),
 ];
 
 /// What to use instead of this command, if it is one of PM2's that do not exist here.

@@ -14,7 +14,7 @@ use skep_spec::AppSpec;
 /// Shows the apps that the targets mean, one after the other.
 pub(crate) async fn run(targets: &[String], context: &Context) -> Result<(), Failure> {
     let mut client = context.connect().await?;
-    let apps = look(targets, AppsQuery { detail: Detail::Full }, &mut client, context).await?;
+    let apps = look(targets, AppsQuery { detail: Detail::Full, vitals: true }, &mut client, context).await?;
     if context.output.json {
         return context.output.print_json(&apps);
     }
@@ -82,6 +82,9 @@ fn describe(app: &AppView, output: &Output) -> String {
 /// What a worker tells of itself: its metrics, and the actions that `skep trigger` calls.
 fn told(slot: &SlotView, output: &Output) -> String {
     let mut text = String::new();
+    for (name, value) in slot.vitals.as_ref().map(human::vitals).unwrap_or_default() {
+        text.push_str(&field(&format!("{} {name}", slot.id), &value, output));
+    }
     for (name, value) in crate::pm2::metric_rows(&slot.metrics) {
         text.push_str(&field(&format!("{} {name}", slot.id), &format!(" {value}"), output));
     }

@@ -21,7 +21,7 @@ const LEFT_OUT: &[&str] = &["instances", "pm_id", "prev_restart_delay"];
 pub(crate) async fn write(context: &Context) -> Result<PathBuf, Failure> {
     let mut client = context.connect_or_start().await?;
     let processes: Vec<Value> = client.read(Route::Pm2Processes, "", &()).await?;
-    let apps = client.apps::<&str>(&[], AppsQuery { detail: Detail::Full }).await?;
+    let apps = client.apps::<&str>(&[], AppsQuery { detail: Detail::Full, ..AppsQuery::default() }).await?;
     let mut entries = Vec::new();
     for process in processes {
         let Value::Object(mut env) = process["pm2_env"].clone() else { continue };

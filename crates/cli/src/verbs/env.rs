@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 /// Prints `NAME=value` lines, or one JSON object an app.
 pub(crate) async fn run(targets: &[String], context: &Context) -> Result<(), Failure> {
     let mut client = context.connect().await?;
-    let apps = look(targets, AppsQuery { detail: Detail::Full }, &mut client, context).await?;
+    let apps =
+        look(targets, AppsQuery { detail: Detail::Full, ..AppsQuery::default() }, &mut client, context)
+            .await?;
     let environments: Vec<(String, BTreeMap<String, String>)> = apps
         .iter()
         .map(|app| (app.name.clone(), app.spec.as_ref().map(|spec| spec.environment()).unwrap_or_default()))

@@ -9,8 +9,9 @@ use crate::session::Context;
 use crate::table::{Cell, Column, draw};
 use anstyle::{AnsiColor, Style};
 use skep_api::client::Client;
-use skep_api::{AppView, AppsQuery, SlotView, Status};
+use skep_api::{AppView, AppsQuery, SlotView, Status, VitalsView};
 use std::cmp::Ordering;
+use std::io::IsTerminal;
 use std::str::FromStr;
 
 /// By what rows are sorted.
@@ -28,6 +29,8 @@ enum Field {
     Pid,
     Cpu,
     Memory,
+    Loop,
+    Requests,
     Uptime,
     Restarts,
     Status,
@@ -40,6 +43,8 @@ const FIELDS: &[(&str, Field)] = &[
     ("pid", Field::Pid),
     ("cpu", Field::Cpu),
     ("memory", Field::Memory),
+    ("loop", Field::Loop),
+    ("req/s", Field::Requests),
     ("uptime", Field::Uptime),
     ("restarts", Field::Restarts),
     ("status", Field::Status),
@@ -67,7 +72,12 @@ pub(crate) async fn run(args: ListCommand, context: &Context) -> Result<(), Fail
     let client = context.connect_if_running().await?;
     let running = client.is_some();
     let apps = match client {
-        Some(mut client) => look(&args.targets, AppsQuery::default(), &mut client, context).await?,
+        Some(mut client) => {
+            // Into a pipe goes what is known at once: a script that wants more says so.
+            let vitals = args.vitals || context.output.json || std::io::stdout().is_terminal();
+            let query = AppsQuery { vitals, ..AppsQuery::default() };
+            look(&args.targets, query, &mut client, context).await?
+        }
         None if !args.targets.is_empty() => return Err(Failure::not_running()),
         None => {
             context
@@ -114,7 +124,11 @@ const COLUMNS: &[Column] = &[
     Column { title: "status", rank: 0, right: false },
     Column { title: "cpu", rank: 2, right: true },
     Column { title: "memory", rank: 1, right: true },
-    Column { title: "listening on", rank: 7, right: false },
+    Column { title: "loop", rank: 5, right: true },
+    Column { title: "busy", rank: 7, right: true },
+    Column { title: "req/s", rank: 5, right: true },
+    Column { title: "errors", rank: 7, right: true },
+    Column { title: "listening on", rank: 8, right: false },
 ];
 
 fn sorted_table(apps: &[AppView], sort: Sort, output: &Output) -> String {
@@ -141,14 +155,27 @@ fn compare(field: Field, a: (&AppView, &SlotView), b: (&AppView, &SlotView)) -> 
         Field::Pid => a.1.pid.cmp(&b.1.pid),
         Field::Cpu => a.1.cpu_percent.unwrap_or(-1.0).total_cmp(&b.1.cpu_percent.unwrap_or(-1.0)),
         Field::Memory => a.1.memory_bytes.cmp(&b.1.memory_bytes),
+        Field::Loop => compare_figures(a, b, human::lateness_ms),
+        Field::Requests => compare_figures(a, b, |vitals| vitals.http_requests_per_second),
         Field::Uptime => a.1.uptime_ms.cmp(&b.1.uptime_ms),
         Field::Restarts => a.1.restarts.cmp(&b.1.restarts),
         Field::Status => a.1.status.as_str().cmp(b.1.status.as_str()),
     }
 }
 
+/// What is not known is less than everything.
+fn compare_figures(
+    a: (&AppView, &SlotView),
+    b: (&AppView, &SlotView),
+    figure: impl Fn(&VitalsView) -> Option<f64>,
+) -> Ordering {
+    let of = |slot: &SlotView| slot.vitals.as_ref().and_then(&figure).unwrap_or(-1.0);
+    of(a.1).total_cmp(&of(b.1))
+}
+
 fn row(app: &AppView, slot: &SlotView, spaces: bool) -> Vec<Cell> {
     let addresses: Vec<&str> = app.listeners.iter().map(|listener| listener.address.as_str()).collect();
+    let known = slot.vitals.as_ref();
     vec![
         slot.id.to_string().into(),
         Cell::styled(app.name.as_str(), Style::new().bold()),
@@ -160,6 +187,10 @@ fn row(app: &AppView, slot: &SlotView, spaces: bool) -> Vec<Cell> {
         Cell::styled(slot.status.as_str(), status_style(slot.status)),
         slot.cpu_percent.map(human::percent).into(),
         slot.memory_bytes.map(human::memory).into(),
+        known.and_then(human::lateness_ms).map(human::span).into(),
+        known.and_then(|vitals| vitals.event_loop_utilization).map(human::share).into(),
+        known.and_then(|vitals| vitals.http_requests_per_second).map(human::rate).into(),
+        known.and_then(|vitals| vitals.http_error_share).map(human::share).into(),
         Some(addresses.join(" ")).filter(|text| !text.is_empty()).into(),
     ]
 }

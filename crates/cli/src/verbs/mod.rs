@@ -18,6 +18,7 @@ pub(crate) mod jobs;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod metrics;
+pub(crate) mod monit;
 pub(crate) mod openapi;
 pub(crate) mod parity;
 pub(crate) mod resurrect;

@@ -267,7 +267,7 @@ async fn note_changes(
     if *args == StartArgs::default() || output.quiet || output.json {
         return Ok(());
     }
-    for app in client.apps(targets, AppsQuery { detail: Detail::Full }).await? {
+    for app in client.apps(targets, AppsQuery { detail: Detail::Full, ..AppsQuery::default() }).await? {
         let said = args.to_raw(&app.script, &[])?.spec;
         if app.spec.as_deref().is_some_and(|spec| differs(&said, spec)) {
             let name = &app.name;

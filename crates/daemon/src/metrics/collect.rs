@@ -4,6 +4,7 @@ use skep_core::{AppView, SlotView, Status};
 use skep_node_ipc::Measured;
 
 use super::exposition::{Exposition, Kind};
+use super::jobs::about_jobs;
 use super::seconds;
 use crate::driver::{Driver, now, unix_ms};
 use crate::usage;
@@ -21,6 +22,7 @@ struct Row {
     started_unix: Option<f64>,
     reply_seconds: Option<f64>,
     measured: Option<Measured>,
+    utilization: Option<f64>,
     custom: Vec<(String, f64)>,
 }
 
@@ -54,6 +56,7 @@ impl Driver {
         about_http(&mut out, &rows);
         about_custom(&mut out, &rows);
         self.about_listeners(&mut out);
+        about_jobs(&mut out, &self.job_views());
         out.finish()
     }
 
@@ -74,11 +77,11 @@ impl Driver {
             memory_bytes: used.and_then(|used| used.memory_bytes),
             open_fds: pid.and_then(usage::open_descriptors),
             started_unix: seen.map(|worker| unix_ms() as f64 / 1e3 - seconds(at.since(worker.started))),
-            reply_seconds: vitals.and_then(|vitals| {
-                // As long as it has not answered, it is at least so late.
-                vitals.asked.map(|asked| at.since(asked)).or(vitals.reply).map(seconds)
-            }),
+            reply_seconds: vitals.and_then(|vitals| vitals.reply(at)).map(seconds),
             measured: vitals.and_then(|vitals| vitals.fresh(at)).cloned(),
+            utilization: seen
+                .and_then(|worker| self.vitals_view(worker.id))
+                .and_then(|view| view.event_loop_utilization),
             custom: worker.map(|worker| figures(&worker.told.monitor)).unwrap_or_default(),
         }
     }
@@ -203,6 +206,8 @@ fn about_loops(out: &mut Exposition, rows: &[Row]) {
         let name = format!("skep_worker_event_loop_delay_{name}_seconds");
         each(out, (&name, Gauge, &help), rows, |row| Some(row.measured.as_ref()?.delay?[at] / 1e3));
     }
+    let help = "The share of the time since the last look that the event loop worked, from 0 to 1.";
+    each(out, ("skep_worker_event_loop_utilization_ratio", Gauge, help), rows, |row| row.utilization);
     let measured = |value: fn(&Measured) -> f64| move |row: &Row| row.measured.as_ref().map(value);
     let help = "Time that the event loop has worked; its rate is the utilisation.";
     each(

@@ -5,6 +5,10 @@
 
 mod collect;
 mod exposition;
+mod jobs;
+pub(crate) mod listen;
+pub(crate) mod token;
+mod view;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -48,6 +52,11 @@ impl Vitals {
         self.reply = self.asked.take().map(|asked| at.since(asked));
         self.before = self.latest.take();
         self.latest = Some((at, measured));
+    }
+
+    /// How long the last answer took; as long as there is none, it is at least so late.
+    pub(crate) fn reply(&self, at: Now) -> Option<Span> {
+        self.asked.map(|asked| at.since(asked)).or(self.reply)
     }
 
     /// The last answer, if it is of the present.
@@ -118,33 +127,6 @@ impl Driver {
             worker.vitals.answered(now(), measured);
             self.vitals_wake.notify_one();
         }
-    }
-
-    /// What the API shows of a worker's inside; none without a fresh answer.
-    pub(crate) fn vitals_view(&self, id: WorkerId) -> Option<skep_api::VitalsView> {
-        let vitals = &self.workers.get(&id)?.vitals;
-        let latest = vitals.fresh(now())?;
-        let mut view = skep_api::VitalsView {
-            event_loop_delay_ms: latest.delay.map(|delay| delay[0]),
-            event_loop_delay_p99_ms: latest.delay.map(|delay| delay[2]),
-            event_loop_delay_max_ms: latest.delay.map(|delay| delay[3]),
-            event_loop_utilization: None,
-            heap_used_bytes: latest.heap[0] as u64,
-            heap_total_bytes: latest.heap[1] as u64,
-            http_requests: latest.requests(),
-            http_errors: latest.codes[4],
-            http_requests_per_second: None,
-            http_latency_ms: None,
-        };
-        if let Some((before, latest, seconds)) = vitals.change() {
-            let [idle, active] = [0, 1].map(|at| (latest.event_loop[at] - before.event_loop[at]).max(0.0));
-            view.event_loop_utilization = (idle + active > 0.0).then(|| active / (idle + active));
-            let requests = latest.requests().saturating_sub(before.requests()) as f64;
-            view.http_requests_per_second = Some(requests / seconds);
-            view.http_latency_ms =
-                (requests > 0.0).then(|| (latest.latency - before.latency).max(0.0) / requests);
-        }
-        Some(view)
     }
 }
 

@@ -16,15 +16,19 @@ use crate::metrics::refresh;
 /// make the scrape fail.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The content type of Prometheus's text format.
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(crate) async fn metrics(driver: &Shared) -> Answer {
+    let mut response = Response::new(Body::Whole(Full::new(Bytes::from(text(driver).await))));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+    Ok(response)
+}
+
+/// All figures, after every worker was asked.
+pub(super) async fn text(driver: &Shared) -> String {
     let before = now();
     tokio::task::yield_now().await;
     let round = now().since(before).0 as f64 / 1e9;
     refresh(driver, PATIENCE).await;
-    let text = driver.borrow_mut().exposition(round);
-    let mut response = Response::new(Body::Whole(Full::new(Bytes::from(text))));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
-    Ok(response)
+    driver.borrow_mut().exposition(round)
 }

@@ -7,6 +7,7 @@ mod logs;
 mod metrics;
 mod progress;
 mod state;
+mod tcp;
 
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
@@ -22,6 +23,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::driver::Shared;
 use answer::{Answer, failure, json, no_content};
 use body::{Body, arguments, query, read, read_large};
+pub(crate) use tcp::metrics_over_tcp;
 
 /// Accepts until the daemon ends.
 pub(crate) async fn serve(driver: Shared, listener: OwnedFd) -> std::io::Result<()> {
@@ -81,13 +83,28 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
     match found.route {
         Route::ListApps => {
             let wanted: skep_api::AppsQuery = query(text)?;
+            ask_for_vitals(&driver, wanted).await;
             let views = driver.borrow_mut().app_views(None, wanted.detail);
             json(&views)
         }
         Route::Metrics => metrics::metrics(&driver).await,
+        Route::ShowMetricsServer => {
+            let view = driver.borrow().metrics_server()?;
+            json(&view)
+        }
+        Route::ConfigureMetrics => {
+            let change: skep_api::ConfigureMetrics = read(body).await?;
+            let (view, ended) = driver.borrow_mut().configure_metrics(&change)?;
+            if let Some(ended) = ended {
+                // It was told to end: that it was cut off is no failure.
+                let _ = ended.await;
+            }
+            json(&view)
+        }
         Route::ShowApps => {
             let wanted: skep_api::AppsQuery = query(text)?;
             let targets = skep_api::decode_targets(parameter)?;
+            ask_for_vitals(&driver, wanted).await;
             let picked = driver.borrow().pick(&targets)?;
             let ids: Vec<u32> = picked.iter().map(|(app, _, _)| app.0).collect();
             let views = driver.borrow_mut().app_views(Some(&ids), wanted.detail);
@@ -175,6 +192,15 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
             json(&view)
         }
         Route::OpenApi => json(&skep_api::openapi()),
+    }
+}
+
+/// How long a look waits for workers that are slow to say how they are.
+const VITALS_PATIENCE: std::time::Duration = std::time::Duration::from_millis(100);
+
+async fn ask_for_vitals(driver: &Shared, wanted: skep_api::AppsQuery) {
+    if wanted.vitals {
+        crate::metrics::refresh(driver, VITALS_PATIENCE).await;
     }
 }
 
