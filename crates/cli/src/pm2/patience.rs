@@ -13,7 +13,7 @@ const FORKED_WAIT_MS: u64 = 500;
 
 /// How long to wait for apps that are there; `None` as long as it takes.
 pub(super) async fn of_apps(targets: &[String], client: &mut Client) -> Result<Option<u64>, Trouble> {
-    let apps = client.apps(targets, AppsQuery { detail: Detail::Full }).await?;
+    let apps = client.apps(targets, AppsQuery { detail: Detail::Full, ..AppsQuery::default() }).await?;
     Ok(of_specs(apps.iter().filter_map(|app| app.spec.as_deref())))
 }
 
