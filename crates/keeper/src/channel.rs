@@ -62,9 +62,16 @@ pub(crate) fn send(socket: impl AsFd, kind: u16, payload: &[u8], fds: &[Borrowed
     Ok(())
 }
 
-/// Receives one packet, if there is one.
+/// Receives one packet, if there is one. Everything that the other side sent before it closed comes before the end.
 pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Incoming> {
-    let received = match fdpass::receive(socket, buffer, Receive::Take) {
+    let take = |buffer: &mut [u8]| fdpass::receive(socket.as_fd(), buffer, Receive::Take);
+    let taken = match take(buffer) {
+        // Said once, and before the packets that wait here, when the other side closes without having read all of ours
+        // (`unix_release_sock` in Linux's net/unix/af_unix.c).
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => take(buffer),
+        other => other,
+    };
+    let received = match taken {
         Ok(received) => received,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Incoming::Nothing),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Incoming::Closed),
@@ -94,4 +101,27 @@ pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Incomi
 
 fn garbage(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("a packet on the keeper's link is {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_sys::unix::{Kind, pair};
+
+    #[test]
+    fn what_was_said_before_the_end_is_heard_even_if_our_last_words_were_not() {
+        let (ours, theirs) = pair(Kind::Message).unwrap();
+        for number in [1, 2] {
+            send(&theirs, number, b"keep this", &[]).unwrap();
+        }
+        send(&ours, 3, b"nobody reads this", &[]).unwrap();
+        drop(theirs);
+        let mut buffer = buffer();
+        let mut heard = || match receive(&ours, &mut buffer).unwrap() {
+            Incoming::Packet(packet) => Some(packet.kind),
+            Incoming::Nothing => panic!("the other side is closed"),
+            Incoming::Closed => None,
+        };
+        assert_eq!([heard(), heard(), heard(), heard()], [Some(1), Some(2), None, None]);
+    }
 }

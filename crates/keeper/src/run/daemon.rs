@@ -164,7 +164,7 @@ impl Keeper {
     }
 
     /// What it asked for before it died was asked for.
-    fn carry_out_last_requests(&mut self) {
+    pub(crate) fn carry_out_last_requests(&mut self) {
         while let Some(peer) = &mut self.peer {
             peer.drop_answers();
             if !self.read_requests() {

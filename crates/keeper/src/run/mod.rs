@@ -267,6 +267,8 @@ impl Keeper {
     fn talk(&mut self) {
         let Some(peer) = &mut self.peer else { return };
         if peer.pump(&mut self.children, &self.safe).is_err() {
+            // It hears nothing more; what it said before counts: a dead keeper's daemon has left all that it had.
+            self.carry_out_last_requests();
             self.lose_peer();
         }
     }
