@@ -7,7 +7,7 @@ use std::io;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use crate::deadline::LIMIT;
+use crate::deadline::{Deadline, LIMIT};
 
 /// Sends a signal to one process.
 ///
@@ -76,6 +76,19 @@ pub fn peer_ports(pid: u32) -> BTreeSet<u16> {
         u16::from_str_radix(port, 16).ok().filter(|port| ours && *port != 0)
     };
     lines.filter_map(port).collect()
+}
+
+/// SIGKILLs a worker of whom it is known which connections it has: the clients' ports of those that it has accepted. What waits in
+/// its queue is not inside it.
+///
+/// # Panics
+/// When there is no such process.
+pub fn kill_with_inventory(pid: u32) -> BTreeSet<u16> {
+    signal(pid, Signal::STOP).unwrap_or_else(|error| panic!("cannot stop process {pid}: {error}"));
+    Deadline::until("it holds still", || is_stopped(pid).then_some(()));
+    let inside = peer_ports(pid);
+    kill(pid);
+    inside
 }
 
 /// What it was started as.

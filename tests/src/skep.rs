@@ -238,6 +238,12 @@ impl Skep {
         serde_json::from_value(self.api("/v1/daemon")).expect("the daemon shows itself as the tests know it")
     }
 
+    /// The daemon and its keeper, if one answers.
+    pub fn try_daemon(&self) -> Option<Daemon> {
+        let answer = http::get_unix(&self.socket(), "/v1/daemon").ok()?;
+        serde_json::from_value(answer.json()).ok()
+    }
+
     /// What happens from now on.
     pub fn events(&self) -> Events {
         Events::follow(&self.socket())

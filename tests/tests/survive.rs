@@ -181,15 +181,6 @@ fn a_stopped_daemon_does_not_disturb_the_traffic() {
     assert_eq!(stage.skep.daemon().pid, daemon);
 }
 
-/// SIGKILLs a worker of whom it is known which connections it has: those that it has accepted, and none in its queue.
-fn kill_with_inventory(pid: u32) -> BTreeSet<u16> {
-    process::signal(pid, Signal::STOP).expect("it lives");
-    Deadline::until("it holds still", || process::is_stopped(pid).then_some(()));
-    let inside = process::peer_ports(pid);
-    process::kill(pid);
-    inside
-}
-
 /// Each worker is killed twice. One request a connection that was inside a dead worker may be lost, and no other one.
 fn check_killed_workers(start: &Start, port: &Port, instances: usize) {
     let skep = Skep::new();
@@ -201,7 +192,7 @@ fn check_killed_workers(start: &Start, port: &Port, instances: usize) {
     for turn in 0..2 * instances {
         load.iter().for_each(|running| drop(running.wait_for_more(20, LIMIT)));
         let victim = skep.app("app").slots[turn % instances].pid.expect("the slot has a worker");
-        inside.extend(kill_with_inventory(victim));
+        inside.extend(process::kill_with_inventory(victim));
         skep.wait("app", "a successor", |app| app.is_settled(instances) && !app.pids().contains(&victim));
     }
     load.iter().for_each(|running| drop(running.wait_for_more(20, LIMIT)));
@@ -299,15 +290,11 @@ fn workers_that_outlive_keeper_and_daemon_are_ended_by_the_next_command_and_star
     let flags = ["--listen-timeout", "20"];
     stage.skep.start(&Start::program("quiet", "/bin/sleep").args(["54321"]).flags(flags));
     let old: Vec<u32> = stage.skep.apps().iter().flat_map(skep_tests::App::pids).collect();
-    let daemon = stage.skep.daemon();
-    // Stopped, the daemon cannot take the dead keeper's place.
-    process::signal(daemon.pid, Signal::STOP).expect("it lives");
-    for pid in [daemon.keeper_pid, daemon.pid] {
-        process::kill(pid);
-        process::wait_gone(pid);
-    }
+    kill_both(&stage.skep);
     assert!(old.iter().any(|pid| process::is_alive(*pid)), "some live on, without a guardian");
-    stage.skep.ok(["resurrect"]);
+    let said = stage.skep.err(["ping"]);
+    assert!(said.contains("skep is not running"), "whoever only looks starts nothing: {said}");
+    stage.skep.ok(["list"]);
     stage.skep.settled("app", 2);
     stage.skep.settled("stubborn", 2);
     stage.skep.settled("quiet", 1);
@@ -320,4 +307,45 @@ fn workers_that_outlive_keeper_and_daemon_are_ended_by_the_next_command_and_star
     let log = std::fs::read_to_string(stage.skep.home().join("daemon.log")).expect("it has a log");
     assert!(log.contains("of quiet, left behind by a skep that was killed, was ended"), "{log}");
     finish(stage.load());
+}
+
+/// Stopped first: a daemon whose keeper is killed starts another one.
+fn kill_both(skep: &Skep) {
+    let daemon = skep.daemon();
+    process::signal(daemon.pid, Signal::STOP).expect("it lives");
+    for pid in [daemon.keeper_pid, daemon.pid] {
+        process::kill(pid);
+        process::wait_gone(pid);
+    }
+}
+
+#[test]
+fn after_both_were_killed_any_command_finds_what_lives_on_and_does_its_work() {
+    let stage = Stage::new(&[]);
+    let flags = ["--listen-timeout", "20"];
+    stage.skep.start(&Start::program("quiet", "/bin/sleep").args(["65432"]).flags(flags));
+    let sleeps = || {
+        let is_one = |pid: &u32| process::command_line(*pid).contains("sleep 65432");
+        stage.skep.processes().into_iter().filter(is_one).count()
+    };
+    for command in [&["reload", "app"][..], &["scale", "app", "2"], &["restart", "quiet"], &["start", "app"]]
+    {
+        kill_both(&stage.skep);
+        stage.skep.ok(command);
+        stage.skep.settled("app", 2);
+        stage.skep.settled("quiet", 1);
+        stage.check_none_doubled();
+        assert_eq!(sleeps(), 1, "{command:?}");
+    }
+    kill_both(&stage.skep);
+    stage.skep.ok(["stop", "quiet"]);
+    assert_eq!((stage.skep.app("quiet").status.as_str(), sleeps()), ("stopped", 0));
+    stage.skep.ok(["start", "quiet"]);
+    kill_both(&stage.skep);
+    let said = stage.skep.run(["kill"]);
+    assert_eq!((said.code, sleeps()), (Some(0), 0), "{said:?}");
+    assert_eq!(stage.skep.processes(), Vec::<u32>::new());
+    // It was asked for: nothing is started again.
+    stage.skep.ok(["list"]);
+    assert_eq!(stage.skep.processes(), Vec::<u32>::new());
 }

@@ -41,8 +41,19 @@ impl Context {
         }
     }
 
-    /// A connection, if skep is running.
+    /// A connection, if skep is running; or if it was killed, keeper and daemon both: then it is started again, ends what
+    /// was left behind, and runs what ran.
     pub(crate) async fn connect_if_running(&self) -> Result<Option<Client>, Failure> {
+        let running = self.look().await?;
+        if running.is_none() && skep_daemon::was_killed(self.home()?.path()) {
+            self.output.say("skep had been killed; it is started again, with what ran before");
+            return self.connect_or_start().await.map(Some);
+        }
+        Ok(running)
+    }
+
+    /// A connection, if skep is running at this moment. Starts nothing in any case.
+    pub(crate) async fn look(&self) -> Result<Option<Client>, Failure> {
         match self.home()?.connect().map_err(unusable)? {
             Some(stream) => Ok(Some(Client::over(stream).await?)),
             None => Ok(None),

@@ -36,6 +36,9 @@ pub(crate) struct Entry {
 struct World {
     boot: String,
     namespace: PathBuf,
+    /// What ran there were the apps of a `skep run`, not those of the home.
+    #[serde(default)]
+    foreground: bool,
 }
 
 /// The file.
@@ -43,34 +46,48 @@ struct World {
 pub(crate) struct Census {
     path: PathBuf,
     lines: usize,
+    foreground: bool,
+}
+
+/// Whether keeper and daemon of this home were killed, both, since the machine was started: what ran there is to run on. Means
+/// nothing while a keeper lives; one that was stopped leaves no such trace, nor does one whose apps never had a worker.
+#[must_use]
+pub fn was_killed(home: &Path) -> bool {
+    let census = Census::at(home, false);
+    census.world().is_some_and(|world| !world.foreground) && !census.read().is_empty()
 }
 
 impl World {
-    fn ours() -> io::Result<World> {
+    fn ours(foreground: bool) -> io::Result<World> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
-        Ok(World { boot, namespace: std::fs::read_link("/proc/self/ns/pid")? })
+        Ok(World { boot, namespace: std::fs::read_link("/proc/self/ns/pid")?, foreground })
     }
 }
 
 impl Census {
-    pub(crate) fn at(home: &Path) -> Census {
-        Census { path: home.join("workers"), lines: 0 }
+    pub(crate) fn at(home: &Path, foreground: bool) -> Census {
+        Census { path: home.join("workers"), lines: 0, foreground }
+    }
+
+    /// The file's first line, if it speaks of this boot.
+    fn world(&self) -> Option<World> {
+        let text = std::fs::read_to_string(&self.path).ok()?;
+        let world: World = serde_json::from_str(text.lines().next()?).ok()?;
+        (Some(&world) == World::ours(world.foreground).ok().as_ref()).then_some(world)
     }
 
     /// Whom the file names, if it speaks of this boot. A line that was cut off is the last one and is left out.
     pub(crate) fn read(&self) -> Vec<Entry> {
         let Ok(text) = std::fs::read_to_string(&self.path) else { return Vec::new() };
-        let mut lines = text.lines();
-        let world: Option<World> = lines.next().and_then(|line| serde_json::from_str(line).ok());
-        if world.is_none() || world != World::ours().ok() {
+        if self.world().is_none() {
             return Vec::new();
         }
-        lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
+        text.lines().skip(1).filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Writes the file anew.
     fn replace(&mut self, entries: &[Entry]) -> io::Result<()> {
-        let mut text = serde_json::to_string(&World::ours()?)? + "\n";
+        let mut text = serde_json::to_string(&World::ours(self.foreground)?)? + "\n";
         for entry in entries {
             text += &(serde_json::to_string(entry)? + "\n");
         }
@@ -155,7 +172,7 @@ mod tests {
     #[test]
     fn who_was_written_down_is_read_back_but_for_a_line_that_was_cut_off() {
         let home = tempfile::tempdir().unwrap();
-        let mut census = Census::at(home.path());
+        let mut census = Census::at(home.path(), false);
         assert_eq!(census.read(), []);
         census.replace(&[entry(1)]).unwrap();
         census.append(&entry(2)).unwrap();
@@ -167,12 +184,27 @@ mod tests {
     }
 
     #[test]
+    fn who_was_killed_is_to_be_started_again_but_not_what_ran_in_the_foreground() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(!was_killed(home.path()));
+        for foreground in [false, true] {
+            let mut census = Census::at(home.path(), foreground);
+            census.replace(&[]).unwrap();
+            assert!(!was_killed(home.path()), "nobody ran");
+            census.replace(&[entry(1)]).unwrap();
+            assert_eq!((was_killed(home.path()), census.read().len()), (!foreground, 1));
+            census.close();
+            assert!(!was_killed(home.path()), "it was stopped");
+        }
+    }
+
+    #[test]
     fn another_boot_is_another_world() {
         let home = tempfile::tempdir().unwrap();
-        let mut census = Census::at(home.path());
+        let mut census = Census::at(home.path(), false);
         census.replace(&[entry(1)]).unwrap();
         let text = std::fs::read_to_string(&census.path).unwrap();
-        let boot = World::ours().unwrap().boot;
+        let boot = World::ours(false).unwrap().boot;
         std::fs::write(&census.path, text.replace(&boot, "another")).unwrap();
         assert_eq!(census.read(), []);
     }

@@ -162,7 +162,7 @@ impl Driver {
         Rc::new_cyclic(|me| {
             RefCell::new(Driver {
                 ops: Ops::new(parts.site.generation),
-                census: Census::at(&parts.site.home),
+                census: Census::at(&parts.site.home, parts.site.foreground),
                 log_rotation: crate::settings::rotation(&parts.site.home),
                 site: parts.site,
                 fleet: parts.fleet,

@@ -55,5 +55,7 @@ mod watch;
 mod watching;
 mod worker;
 
+pub use census::was_killed;
 pub use foreground::{RunFile, exit_file};
+pub use strays::end_all as end_left_behind;
 pub use tasks::{Options, run};

@@ -31,9 +31,9 @@ struct Stray {
     handle: PidFd,
 }
 
-/// Ends all workers that a dead keeper of this home has left behind; who they were.
-pub(crate) async fn end_all(home: &Path) -> Vec<String> {
-    let census = Census::at(home);
+/// Ends all workers that a dead keeper of this home has left behind; who they were. Only for whoever holds the home's lock.
+pub async fn end_all(home: &Path) -> Vec<String> {
+    let census = Census::at(home, false);
     let mut entries = census.read();
     if entries.is_empty() {
         return Vec::new();

@@ -32,7 +32,7 @@ impl Foreground {
         let numbers = ENDING.map(Signal::as_raw);
         let signals = SignalFd::new(&numbers)
             .map_err(|error| Trouble::doing("signals cannot be waited for", &error))?;
-        let owns_daemon = front.context.connect_if_running().await?.is_none();
+        let owns_daemon = front.context.look().await?.is_none();
         Ok(Self { signals, owns_daemon })
     }
 

@@ -88,7 +88,7 @@ async fn successor(context: &Context) -> Result<Option<OwnedFd>, Failure> {
 }
 
 async fn find(context: &Context) -> Result<Option<OwnedFd>, Failure> {
-    match context.connect_if_running().await {
+    match context.look().await {
         Ok(Some(mut client)) => handle(&mut client).await,
         Ok(None) => Ok(None),
         Err(Failure::Unreachable(_)) => Ok(None),

@@ -8,9 +8,10 @@ pub(crate) use guard::unit_stop;
 use crate::args::WaitArgs;
 use crate::failure::Failure;
 use crate::human;
-use crate::session::Context;
+use crate::session::{Context, unusable};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use skep_api::client::Client;
 use skep_api::{DaemonView, ErrorCode};
 use std::os::fd::OwnedFd;
 
@@ -19,7 +20,7 @@ const STOP_WAIT_MS: u64 = 60_000;
 
 /// Says whether skep is running; starts nothing.
 pub(crate) async fn ping(context: &Context) -> Result<(), Failure> {
-    let view = context.connect().await?.daemon().await?;
+    let view = running(context).await?.daemon().await?;
     if context.output.json {
         context.output.print_json(&view)
     } else {
@@ -29,11 +30,15 @@ pub(crate) async fn ping(context: &Context) -> Result<(), Failure> {
 
 /// Shows the daemon.
 pub(crate) async fn status(context: &Context) -> Result<(), Failure> {
-    let view = context.connect().await?.daemon().await?;
+    let view = running(context).await?.daemon().await?;
     if context.output.json {
         return context.output.print_json(&view);
     }
     context.output.print(&describe(&view))
+}
+
+async fn running(context: &Context) -> Result<Client, Failure> {
+    context.look().await?.ok_or_else(Failure::not_running)
 }
 
 fn describe(view: &DaemonView) -> String {
@@ -60,9 +65,8 @@ fn describe(view: &DaemonView) -> String {
 
 /// Stops everything; waits until the keeper, which is last, has gone.
 pub(crate) async fn stop(args: &WaitArgs, context: &Context) -> Result<(), Failure> {
-    let Some(mut client) = context.connect_if_running().await? else {
-        context.output.say("skep is not running");
-        return Ok(());
+    let Some(mut client) = context.look().await? else {
+        return end_left_behind(context).await;
     };
     let view = client.daemon().await?;
     let keeper = watch(view.keeper_pid);
@@ -85,6 +89,29 @@ pub(crate) async fn stop(args: &WaitArgs, context: &Context) -> Result<(), Failu
             Ok(())
         }
     }
+}
+
+/// Keeper and daemon are not there. If they were killed, what they ran may be.
+async fn end_left_behind(context: &Context) -> Result<(), Failure> {
+    let home = context.home()?;
+    if !skep_daemon::was_killed(home.path()) {
+        context.output.say("skep is not running");
+        return Ok(());
+    }
+    // Nobody starts it meanwhile.
+    let Some(claim) = home.claim().map_err(unusable)? else {
+        return Err(Failure::new(ErrorCode::Unavailable, "skep is just being started", "try again"));
+    };
+    let ended = human::count(skep_daemon::end_left_behind(home.path()).await.len(), "worker");
+    // Gone before the lock is.
+    let _ = std::fs::remove_file(home.socket());
+    drop(claim);
+    context.output.say(&format!("skep had been killed; {ended} that it left behind {} ended", was(&ended)));
+    Ok(())
+}
+
+fn was(count: &str) -> &'static str {
+    if count.starts_with("1 ") { "was" } else { "were" }
 }
 
 /// A descriptor that becomes readable when the process ends; `None` when it has ended already.
