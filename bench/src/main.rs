@@ -19,11 +19,12 @@ mod peers;
 mod promises;
 mod report;
 mod results;
+mod soak;
 mod subject;
 mod throughput;
 mod wrk;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use report::Report;
 
 /// How much is measured.
@@ -57,6 +58,9 @@ const BENCHES: &[(&str, &str, Bench)] = &[
     }),
 ];
 
+/// No figure but a yes or no, and some minutes: only by its own name.
+const SOAK: &str = "soak";
+
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let flag = |name: &str| args.iter().any(|arg| arg == name);
@@ -66,6 +70,9 @@ fn main() -> Result<()> {
             println!("  {name:<12} {what}");
         }
         println!(
+            "  {SOAK:<12} alone: a million requests (--requests=N) across reloads, scales, upgrades and SIGKILLs"
+        );
+        println!(
             "\n--quick measures twice for 2 s, not five times for 5 s. --check fails where the last results break"
         );
         println!(
@@ -74,6 +81,10 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let names: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
+    if names == [SOAK] {
+        let number = args.iter().find_map(|arg| arg.strip_prefix("--requests="));
+        return soak::run(number.unwrap_or("1000000").parse().context("--requests takes a number")?);
+    }
     if let Some(unknown) = names.iter().find(|name| !BENCHES.iter().any(|(known, _, _)| known == **name)) {
         bail!("there is no benchmark {unknown}; --help lists them");
     }
