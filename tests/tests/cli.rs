@@ -82,7 +82,7 @@ fn a_mistyped_flag_or_verb_is_a_usage_error_with_a_suggestion() {
     let skep = Skep::new();
     for (args, meant) in [(["start", "--instnces"], "instances"), (["lst", "--json"], "list")] {
         let outcome = skep.run(args);
-        assert_eq!(outcome.code, Some(2), "{args:?}: {}", outcome.stderr);
+        assert_eq!(outcome.code, Some(1), "{args:?}: {}", outcome.stderr);
         assert!(outcome.stderr.contains(meant), "{args:?}: {}", outcome.stderr);
     }
 }

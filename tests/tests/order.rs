@@ -114,7 +114,7 @@ fn an_order_that_nobody_can_keep_is_refused_whole() {
     ] {
         let site = Site::new(&apps);
         let said = site.run(["start"]);
-        assert_eq!(said.code, Some(2), "{apps}: {}", said.stderr);
+        assert_eq!(said.code, Some(1), "{apps}: {}", said.stderr);
         assert!(said.stderr.contains(expected), "{apps}: {}", said.stderr);
         assert_eq!(site.noted(), [""; 0]);
     }

@@ -196,3 +196,29 @@ fn images_are_not_built_and_a_missing_operand_is_named() {
         );
     }
 }
+
+#[test]
+fn the_settings_of_pm2_logrotate_are_checked_and_do_what_they_say() {
+    let pm2 = Pm2::new();
+    let said = pm2.run("install pm2-logrotate@2.7.0").ok();
+    assert!(said.contains("built in") && said.contains("pm2 set pm2-logrotate:max_size"), "{said}");
+    assert!(pm2.run("install pm2-server-monit").err().contains("no modules"));
+    let said = pm2.run("set pm2-logrotate:max_size banana").err();
+    assert!(said.contains("pm2-logrotate:max_size: \"banana\"") && said.contains("10M"), "{said}");
+    let said = pm2.run("set pm2-logrotate:workerInterval 30");
+    assert!(said.code == Some(0) && said.stderr.contains("has no effect"), "{said:?}");
+    pm2.run("set pm2-logrotate:max_size 1K").ok();
+    pm2.run("set pm2-logrotate:compress zstd").ok();
+    let many = "for (let i = 0; i < 400; i++) console.log(`line ${i}`); setInterval(() => {}, 1000)\n";
+    std::fs::write(pm2.place.root().join("many.js"), many).expect("the folder is the test's own");
+    pm2.run("start many.js").ok();
+    let logs = pm2.place.home().join("logs");
+    Deadline::until("an old file is compressed", || {
+        let names = std::fs::read_dir(&logs).ok()?.flatten().map(|entry| entry.file_name());
+        names.into_iter().any(|name| name.to_string_lossy().ends_with(".log.zst")).then_some(())
+    });
+    let shown = pm2.run("logs many --lines 1000 --nostream --raw").ok();
+    let lines: Vec<&str> = shown.lines().filter(|line| line.starts_with("line ")).collect();
+    let all: Vec<String> = (0..400).map(|i| format!("line {i}")).collect();
+    assert_eq!(lines, all, "across the live file and the compressed ones");
+}

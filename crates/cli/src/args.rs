@@ -19,8 +19,8 @@ Targets: a name, an id, a namespace, `all`, or a pattern between slashes (/^web/
 
 Exit codes:
   0  the goal was reached
-  1  something failed (a worker did not start, a reload was given up)
-  2  the command line, or the app that it describes, makes no sense
+  1  something failed (a worker did not start, a reload was given up), or what was asked for makes no sense
+  2  `apply --dry-run` has found something to do
   3  no app goes by that name
   4  skep is not running, or does not answer
   5  the goal was not reached within --timeout; the command goes on

@@ -9,11 +9,9 @@ use std::io;
 pub(crate) mod exit {
     /// The goal was reached.
     pub(crate) const OK: u8 = 0;
-    /// Something failed: a worker did not start, a rollout was given up.
+    /// Something failed: a worker did not start, a rollout was given up; or what was asked for makes no sense.
     pub(crate) const FAILURE: u8 = 1;
-    /// The command line, or the app that it describes, makes no sense.
-    pub(crate) const USAGE: u8 = 2;
-    /// `apply --dry-run` has found something to do.
+    /// `apply --dry-run` has found something to do; nothing else ends so.
     pub(crate) const CHANGES: u8 = 2;
     /// No app goes by that name.
     pub(crate) const UNKNOWN_TARGET: u8 = 3;
@@ -88,10 +86,11 @@ impl Failure {
 pub(crate) fn exit_code_of(code: ErrorCode) -> u8 {
     match code {
         ErrorCode::UnknownTarget => exit::UNKNOWN_TARGET,
-        ErrorCode::BadRequest | ErrorCode::InvalidSpec => exit::USAGE,
         ErrorCode::Unavailable => exit::UNREACHABLE,
         ErrorCode::TimedOut => exit::TIMED_OUT,
-        ErrorCode::UnknownRoute
+        ErrorCode::BadRequest
+        | ErrorCode::InvalidSpec
+        | ErrorCode::UnknownRoute
         | ErrorCode::MethodNotAllowed
         | ErrorCode::NameTaken
         | ErrorCode::Conflict

@@ -79,6 +79,15 @@ impl Facts for Machine {
         let mut paths = directories.map(|directory| Path::new(&self.cwd).join(directory).join(name));
         paths.find_map(|path| path.into_os_string().into_string().ok().filter(|path| is_executable(path)))
     }
+
+    fn has_user(&self, name: &str) -> bool {
+        // A database that cannot be asked (LDAP is down) is no reason to refuse: the start will tell.
+        !matches!(nix::unistd::User::from_name(name), Ok(None))
+    }
+
+    fn has_group(&self, name: &str) -> bool {
+        !matches!(nix::unistd::Group::from_name(name), Ok(None))
+    }
 }
 
 #[cfg(test)]

@@ -49,7 +49,10 @@ fn main() -> ExitCode {
         return pm2::run(words);
     }
     clap_complete::CompleteEnv::with_factory(Cli::command).bin("skep").complete();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let context = Context::new(cli.global);
     match run(cli.verb, &context) {
         Ok(()) => ExitCode::from(exit::OK),
@@ -58,6 +61,13 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// `--help` and `--version`, or what is wrong with the command line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // Whoever reads it may have gone.
+    drop(error.print());
+    ExitCode::from(if error.use_stderr() { exit::FAILURE } else { exit::OK })
 }
 
 /// Verbs that need no daemon; the others go to [`talk`].

@@ -57,5 +57,6 @@ mod worker;
 
 pub use census::was_killed;
 pub use foreground::{RunFile, exit_file};
+pub use settings::{LogrotateSetting, logrotate_setting};
 pub use strays::end_all as end_left_behind;
 pub use tasks::{Options, run};

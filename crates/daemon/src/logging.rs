@@ -146,7 +146,10 @@ fn rotation(spec: &AppSpec) -> Option<Rotation> {
         every_seconds: asked.every_seconds,
         count: asked.retain,
         total_bytes: asked.total_size.0,
-        compress: asked.compress,
+        compress: asked.compress.compressor().map(|how| match how {
+            skep_spec::Compressor::Gzip => skep_logs::Codec::Gzip,
+            skep_spec::Compressor::Zstd => skep_logs::Codec::Zstd,
+        }),
     })
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde_json::{Map, Value};
-use skep_spec::{Bytes, Rotation};
+use skep_spec::{Bytes, Compress, Rotation};
 
 /// The file in the home.
 const FILE: &str = "module_conf.json";
@@ -35,38 +35,69 @@ fn read(all: &Map<String, Value>) -> Rotation {
     let Some(Value::Object(asked)) = all.get("pm2-logrotate") else { return rotation };
     for (name, value) in asked {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        if !set(&mut rotation, name, text.trim()) {
-            crate::diary::note(format_args!(
-                "pm2-logrotate:{name} {text:?} is not understood and passed over"
-            ));
+        if let Err(remedy) = set(&mut rotation, name, text.trim()) {
+            crate::diary::note(format_args!("pm2-logrotate:{name} {text:?} is passed over: {remedy}"));
         }
     }
     rotation
 }
 
-/// One of pm2-logrotate's settings; false when its value makes no sense. Those that only steer its own process
-/// (`workerInterval`, `rotateModule`) or its file names (`dateFormat`, `TZ`) change nothing here.
-fn set(rotation: &mut Rotation, name: &str, text: &str) -> bool {
+/// What a setting of pm2-logrotate does here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogrotateSetting {
+    /// What it says.
+    Understood,
+    /// Nothing, for this reason.
+    WithoutEffect(&'static str),
+}
+
+/// What `pm2-logrotate:<name>` with this value does here.
+///
+/// # Errors
+/// What to write instead, when the name or the value makes no sense.
+pub fn logrotate_setting(name: &str, text: &str) -> Result<LogrotateSetting, &'static str> {
+    set(&mut Rotation::default(), name, text.trim())
+}
+
+/// One of pm2-logrotate's settings.
+fn set(rotation: &mut Rotation, name: &str, text: &str) -> Result<LogrotateSetting, &'static str> {
     match name {
-        "max_size" => text.parse::<Bytes>().map(|size| rotation.max_size = size).is_ok(),
-        "total_size" => text.parse::<Bytes>().map(|size| rotation.total_size = size).is_ok(),
+        "max_size" => rotation.max_size = text.parse().map_err(|_| "write a size: 10M, 1G, 500K")?,
+        "total_size" => rotation.total_size = text.parse().map_err(|_| "write a size: 100M, 1G")?,
         "retain" if text == RETAIN_ALL => {
             rotation.retain = u32::MAX;
             rotation.total_size = Bytes(u64::MAX);
-            true
         }
-        "retain" => text.parse().map(|count| rotation.retain = count).is_ok(),
-        "compress" => text.parse().map(|compress| rotation.compress = compress).is_ok(),
-        "rotateInterval" => match interval_seconds(text) {
-            Some(seconds) => {
-                rotation.every_seconds = Some(seconds);
-                true
-            }
-            None => false,
-        },
-        "workerInterval" | "rotateModule" | "dateFormat" | "TZ" => true,
-        _ => false,
+        "retain" => rotation.retain = text.parse().map_err(|_| "write a number of files, or all")?,
+        "compress" => {
+            rotation.compress = text.parse::<Compress>().map_err(|_| "write true, false, gzip or zstd")?;
+        }
+        "rotateInterval" => {
+            let seconds = interval_seconds(text);
+            rotation.every_seconds = Some(seconds.ok_or(
+                "write a cron pattern that fires evenly through the day: `0 0 * * *` (at midnight), `0 * * * *` (each \
+                 hour), `*/30 * * * *`",
+            )?);
+        }
+        "workerInterval" => {
+            return Ok(LogrotateSetting::WithoutEffect(
+                "sizes are looked at with each line, not now and then",
+            ));
+        }
+        "rotateModule" => {
+            return Ok(LogrotateSetting::WithoutEffect("there are no modules whose logs could be rotated"));
+        }
+        "dateFormat" => {
+            return Ok(LogrotateSetting::WithoutEffect(
+                "old files are named by pm2-logrotate's usual YYYY-MM-DD_HH-mm-ss",
+            ));
+        }
+        "TZ" => return Ok(LogrotateSetting::WithoutEffect("the machine's time zone counts")),
+        _ => {
+            return Err("known are max_size, retain, total_size, compress and rotateInterval");
+        }
     }
+    Ok(LogrotateSetting::Understood)
 }
 
 /// The interval of a cron pattern that fires evenly through the day: each minute, every so many minutes, each hour,
@@ -110,12 +141,13 @@ mod tests {
         let expected = Rotation {
             max_size: Bytes(1024),
             retain: 7,
-            compress: false,
+            compress: Compress::Switch(false),
             every_seconds: Some(86_400),
             ..Rotation::default()
         };
         assert_eq!(check(asked), expected);
         assert_eq!(check(json!({ "retain": "all" })).retain, u32::MAX);
+        assert_eq!(check(json!({ "compress": "zstd" })).compress, Compress::By(skep_spec::Compressor::Zstd));
     }
 
     #[test]
@@ -123,6 +155,9 @@ mod tests {
         let asked = json!({ "max_size": "banana", "retain": "-1", "compress": "maybe", "frobs": "1" });
         assert_eq!(check(asked), Rotation::default());
         assert_eq!(read(&Map::new()), Rotation::default());
+        assert_eq!(logrotate_setting("max_size", "1G"), Ok(LogrotateSetting::Understood));
+        assert!(matches!(logrotate_setting("workerInterval", "30"), Ok(LogrotateSetting::WithoutEffect(_))));
+        assert!(logrotate_setting("max_size", "banana").is_err_and(|remedy| remedy.contains("10M")));
     }
 
     #[test]

@@ -1,12 +1,11 @@
-//! Gzip a rotated file, a bounded step at a time, so that a crash at any point leaves either the plain file or both.
+//! Compresses a rotated file, a bounded step at a time, so that a crash at any point leaves either the plain file or both.
 
 use std::fs::{File, FileTimes, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use flate2::Compression as Level;
-use flate2::write::GzEncoder;
+use crate::codec::{Codec, Encoder};
 
 /// Input bytes a step: about a millisecond of work.
 pub(crate) const STEP_BYTES: usize = 64 << 10;
@@ -16,7 +15,7 @@ pub(crate) const STEP_BYTES: usize = 64 << 10;
 pub(crate) struct Compression {
     path: PathBuf,
     plain: File,
-    encoder: GzEncoder<File>,
+    encoder: Encoder,
     part: PathBuf,
     done: PathBuf,
 }
@@ -25,14 +24,14 @@ pub(crate) struct Compression {
 
 impl Compression {
     /// Begins to compress `path`, anew if that was begun before.
-    pub(crate) fn begin(path: &Path) -> io::Result<Self> {
+    pub(crate) fn begin(path: &Path, codec: Codec) -> io::Result<Self> {
         let plain = File::open(path)?;
         let mode = plain.metadata()?.mode();
-        let done = with_suffix(path, ".gz");
-        let part = with_suffix(&done, ".part");
+        let done = codec.name_of(path);
+        let part = done.with_added_extension("part");
         let out =
             OpenOptions::new().write(true).create(true).truncate(true).mode(mode & 0o777).open(&part)?;
-        Ok(Self { path: path.to_owned(), plain, encoder: GzEncoder::new(out, Level::default()), part, done })
+        Ok(Self { path: path.to_owned(), plain, encoder: codec.encoder(out)?, part, done })
     }
 
     /// What is being compressed.
@@ -45,7 +44,7 @@ impl Compression {
         &self.part
     }
 
-    /// Compresses up to [`STEP_BYTES`] more through `buffer`; true when the `.gz` is complete and in its place.
+    /// Compresses up to [`STEP_BYTES`] more through `buffer`; true when the compressed file is complete and in its place.
     pub(crate) fn step(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         if buffer.len() < STEP_BYTES {
             buffer.resize(STEP_BYTES, 0);
@@ -55,9 +54,8 @@ impl Compression {
             self.encoder.write_all(&buffer[..got])?;
             return Ok(false);
         }
-        self.encoder.try_finish()?;
         let modified = self.plain.metadata()?.modified()?;
-        self.encoder.get_ref().set_times(FileTimes::new().set_modified(modified))?;
+        self.encoder.finish()?.set_times(FileTimes::new().set_modified(modified))?;
         std::fs::rename(&self.part, &self.done)?;
         Ok(true)
     }
@@ -69,34 +67,32 @@ impl Compression {
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_compressed_file_holds_the_same_bytes_and_date() {
-        let directory = tempfile::tempdir().expect("tempdir");
-        let path = directory.path().join("a__2026-01-01_00-00-00.log");
-        let bytes: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
-        std::fs::write(&path, &bytes).expect("write");
-        let (mut steps, mut buffer) = (0, Vec::new());
-        let mut compression = Compression::begin(&path).expect("begin");
-        while !compression.step(&mut buffer).expect("step") {
-            steps += 1;
-            assert!(compression.part().exists() && !with_suffix(&path, ".gz").exists());
+        for codec in Codec::ALL {
+            let directory = tempfile::tempdir().expect("tempdir");
+            let path = directory.path().join("a__2026-01-01_00-00-00.log");
+            let bytes: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+            std::fs::write(&path, &bytes).expect("write");
+            let (mut steps, mut buffer) = (0, Vec::new());
+            let mut compression = Compression::begin(&path, codec).expect("begin");
+            while !compression.step(&mut buffer).expect("step") {
+                steps += 1;
+                assert!(compression.part().exists() && !codec.name_of(&path).exists());
+            }
+            assert_eq!(steps, bytes.len().div_ceil(STEP_BYTES));
+            assert!(path.exists() && !compression.part().exists());
+            let done = File::open(codec.name_of(&path)).expect("open");
+            let seen = done.metadata().expect("compressed");
+            assert_eq!(seen.mtime(), path.metadata().expect("plain").mtime());
+            assert!(seen.len() < bytes.len() as u64);
+            let mut back = Vec::new();
+            codec.decoder(done).expect("decoder").read_to_end(&mut back).expect("whole");
+            assert!(back == bytes, "{codec:?}");
         }
-        assert_eq!(steps, bytes.len().div_ceil(STEP_BYTES));
-        assert!(path.exists() && !compression.part().exists());
-        let gz = File::open(with_suffix(&path, ".gz")).expect("open");
-        assert_eq!(gz.metadata().expect("gz").mtime(), path.metadata().expect("plain").mtime());
-        let mut back = Vec::new();
-        flate2::read::GzDecoder::new(gz).read_to_end(&mut back).expect("gunzip");
-        assert!(back == bytes);
     }
 }

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use crate::codec::Codec;
 use crate::compression::Compression;
 use crate::file::{FileId, LogFile};
 use crate::kit::Kit;
@@ -31,7 +32,7 @@ const PERIOD_CHECK_NS: u64 = 600_000_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Housekeeping {
     tidy: VecDeque<Arc<str>>,
-    compress: VecDeque<PathBuf>,
+    compress: VecDeque<(PathBuf, Codec)>,
     current: Option<Compression>,
     /// Originals of compressed files, with the time when they may go.
     settling: VecDeque<(u64, PathBuf)>,
@@ -74,7 +75,7 @@ impl Kit {
             && *at <= now_ns
         {
             let (_, path) = self.housekeeping.settling.pop_front().expect("just seen");
-            if compressed_name(&path).exists() {
+            if Codec::ALL.iter().any(|codec| codec.name_of(&path).exists()) {
                 self.remove(&path);
             }
         }
@@ -117,18 +118,19 @@ impl Kit {
             self.housekeeping.settle(path, now_ns);
         }
         let busy = self.housekeeping.current.as_ref().map(|c| c.part().to_owned());
-        for path in compress {
-            let part = compressed_name(&path).with_added_extension("part");
-            if busy.as_ref() != Some(&part) && !self.housekeeping.compress.contains(&path) {
-                self.housekeeping.compress.push_back(path);
+        for (path, codec) in compress {
+            let part = codec.name_of(&path).with_added_extension("part");
+            let waits = self.housekeeping.compress.iter().any(|(waiting, _)| *waiting == path);
+            if busy.as_ref() != Some(&part) && !waits {
+                self.housekeeping.compress.push_back((path, codec));
             }
         }
     }
 
     fn compress_step(&mut self, now_ns: u64) {
         let Some(mut compression) = self.housekeeping.current.take() else {
-            if let Some(path) = self.housekeeping.compress.pop_front() {
-                match Compression::begin(&path) {
+            if let Some((path, codec)) = self.housekeeping.compress.pop_front() {
+                match Compression::begin(&path, codec) {
                     Ok(compression) => self.housekeeping.current = Some(compression),
                     // Removed meanwhile to make room.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -212,10 +214,6 @@ impl Kit {
             file.close();
         }
     }
-}
-
-fn compressed_name(path: &Path) -> PathBuf {
-    path.with_added_extension("gz")
 }
 
 /// The number of the period of `every` seconds, in local time, that an instant belongs to; and where in it.

@@ -29,6 +29,7 @@
 
 mod admit;
 mod capture;
+mod codec;
 mod compression;
 mod crash;
 mod date_fields;
@@ -56,6 +57,7 @@ mod tests;
 mod transact;
 
 pub use capture::{Capture, Progress};
+pub use codec::Codec;
 pub use error::LogsError;
 pub use event::{Event, Notice};
 pub use format::{DateFormat, Format};

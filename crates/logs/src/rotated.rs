@@ -1,7 +1,7 @@
 //! The names of rotated files, and which of them stay: pure.
 //!
-//! `app-out.log` becomes `app-out__2026-11-23_00-00-00.log`, as pm2-logrotate names it, then `….log.gz`; while that is
-//! being made it is `….log.gz.part`. A second file of the same second is `…_00-00-00_1.log`.
+//! `app-out.log` becomes `app-out__2026-11-23_00-00-00.log`, as pm2-logrotate names it, then `….log.gz` (or
+//! `….log.zst`); while that is being made it is `….log.gz.part`. A second file of the same second is `…_00-00-00_1.log`.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::Rotation;
+use crate::{Codec, Rotation};
 
 /// pm2-logrotate's `dateFormat`, in jiff's notation. Sorts as time does.
 const DATE: &str = "%Y-%m-%d_%H-%M-%S";
@@ -28,7 +28,7 @@ pub(crate) enum State {
     /// As it was written.
     Plain,
     /// Compressed, complete.
-    Gzip,
+    Compressed(Codec),
     /// A compression that was cut short, or is going on.
     Part,
 }
@@ -132,12 +132,15 @@ pub(crate) fn find(lives: &[&Path]) -> io::Result<Vec<Vec<Rotated>>> {
 }
 
 fn read_name(after_stem: &[u8], extension: &[u8]) -> Option<(Age, State)> {
-    let (rest, state) = if let Some(rest) = after_stem.strip_suffix(b".gz.part") {
-        (rest, State::Part)
-    } else if let Some(rest) = after_stem.strip_suffix(b".gz") {
-        (rest, State::Gzip)
-    } else {
-        (after_stem, State::Plain)
+    let whole = after_stem.strip_suffix(b".part").unwrap_or(after_stem);
+    let compressed = Codec::ALL.into_iter().find_map(|codec| {
+        let rest = whole.strip_suffix(codec.ending().as_bytes())?.strip_suffix(b".")?;
+        Some((rest, codec))
+    });
+    let (rest, state) = match compressed {
+        Some((rest, _)) if whole.len() < after_stem.len() => (rest, State::Part),
+        Some((rest, codec)) => (rest, State::Compressed(codec)),
+        None => (after_stem, State::Plain),
     };
     Some((Age::read(rest.strip_suffix(extension)?)?, state))
 }
@@ -150,7 +153,7 @@ pub(crate) struct Plan {
     /// Compressed already: to be removed when the compressed file has surely reached the disk.
     pub(crate) redundant: Vec<PathBuf>,
     /// To be compressed, oldest first.
-    pub(crate) compress: Vec<PathBuf>,
+    pub(crate) compress: Vec<(PathBuf, Codec)>,
 }
 
 /// Decides for the logs of one group, each with its rotated files from old to new. `busy` is being compressed now.
@@ -163,7 +166,8 @@ pub(crate) fn plan(logs: &[(&Rotation, Vec<Rotated>)], busy: Option<&Path>) -> P
         let oldest_kept = ages.len().saturating_sub(rotation.count as usize);
         let too_old = |age: &Age| ages.get(oldest_kept).is_none_or(|&oldest| age < oldest);
         for file in files {
-            let compressed = || files.iter().any(|f| f.state == State::Gzip && f.age == file.age);
+            let compressed =
+                || files.iter().any(|f| matches!(f.state, State::Compressed(_)) && f.age == file.age);
             if file.state == State::Part {
                 if busy != Some(&file.path) {
                     plan.remove.push(file.path.clone());
@@ -184,8 +188,10 @@ pub(crate) fn plan(logs: &[(&Rotation, Vec<Rotated>)], busy: Option<&Path>) -> P
             plan.remove.push(file.path.clone());
         } else if redundant {
             plan.redundant.push(file.path.clone());
-        } else if file.state == State::Plain && rotation.compress {
-            plan.compress.push(file.path.clone());
+        } else if file.state == State::Plain
+            && let Some(codec) = rotation.compress
+        {
+            plan.compress.push((file.path.clone(), codec));
         }
     }
     plan
@@ -206,7 +212,8 @@ mod tests {
 
     fn planned(rotation: &Rotation, files: Vec<Rotated>) -> [Vec<String>; 3] {
         let plan = plan(&[(rotation, files)], None);
-        [plan.remove, plan.redundant, plan.compress]
+        let compress = plan.compress.into_iter().map(|(path, _)| path).collect();
+        [plan.remove, plan.redundant, compress]
             .map(|paths| paths.iter().map(|p| p.display().to_string()).collect())
     }
 
@@ -219,7 +226,13 @@ mod tests {
         assert_eq!(second.path(live), Path::new("/logs/app-out__2026-11-23_00-00-00_1.log"));
         let set_back = Age::after(Some(&second), &at("2026-11-22T23:00:00Z"));
         assert!(set_back > second && second > first);
-        assert_eq!(read_name(b"2026-11-23_00-00-00_2.log.gz", b".log"), Some((set_back, State::Gzip)));
+        assert_eq!(
+            read_name(b"2026-11-23_00-00-00_2.log.gz", b".log"),
+            Some((set_back.clone(), State::Compressed(Codec::Gzip)))
+        );
+        let zstd = read_name(b"2026-11-23_00-00-00_2.log.zst", b".log");
+        assert_eq!(zstd, Some((set_back.clone(), State::Compressed(Codec::Zstd))));
+        assert_eq!(read_name(b"2026-11-23_00-00-00_2.log.zst.part", b".log"), Some((set_back, State::Part)));
         assert_eq!(
             Age::after(None, &at("2026-11-23T00:00:00Z")).path(Path::new("/l/plain")),
             Path::new("/l/plain__2026-11-23_00-00-00")

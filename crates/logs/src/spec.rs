@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::Format;
+use crate::{Codec, Format};
 
 /// Rotated by default at this size, as pm2-logrotate's `max_size`.
 pub const ROTATE_BYTES: u64 = 10 << 20;
@@ -73,8 +73,8 @@ pub struct Rotation {
     pub count: u32,
     /// Bytes (as on disk, compressed or not) kept of all rotated files of the group.
     pub total_bytes: u64,
-    /// Gzip rotated files.
-    pub compress: bool,
+    /// How rotated files are compressed; `None`: not at all.
+    pub compress: Option<Codec>,
 }
 
 impl Default for Rotation {
@@ -84,7 +84,7 @@ impl Default for Rotation {
             every_seconds: None,
             count: ROTATED_COUNT,
             total_bytes: ROTATED_TOTAL_BYTES,
-            compress: true,
+            compress: Some(Codec::Gzip),
         }
     }
 }

@@ -1,21 +1,20 @@
 //! The last lines of a log, across its rotated files.
 //!
-//! Plain files are searched from their end. A gzip file cannot be, so it is read twice: to count its lines, then to
+//! Plain files are searched from their end. A compressed file cannot be, so it is read twice: to count its lines, then to
 //! skip those that were not asked for. Nothing but one line and one block is ever in memory.
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Take};
+use std::io::{self, BufRead, BufReader, Read, Seek as _, SeekFrom, Take};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flate2::read::GzDecoder;
 use jiff::tz::TimeZone;
 
 use crate::line::Line;
 use crate::rotated::{self, Rotated, State};
-use crate::{Format, Stream};
+use crate::{Codec, Format, Stream};
 
 /// Read at a time.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -47,10 +46,20 @@ pub struct Tail {
 }
 
 /// One file's share.
-#[derive(Debug)]
 enum Part {
     Plain(BufReader<Take<File>>),
-    Gzip { lines: BufReader<GzDecoder<File>>, skip: u64 },
+    Compressed { lines: BufReader<Box<dyn Read + Send>>, skip: u64 },
+}
+
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain(reader) => f.debug_tuple("Plain").field(reader).finish(),
+            Self::Compressed { skip, .. } => {
+                f.debug_struct("Compressed").field("skip", skip).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 // === impl Tail ===
@@ -81,8 +90,8 @@ impl Tail {
             let has_plain = twin.is_some_and(|twin| twin.age == *age && twin.state == State::Plain);
             match state {
                 State::Part => {}
-                State::Gzip if has_plain => {}
-                State::Gzip => tail.add_gzip(path, &mut left)?,
+                State::Compressed(_) if has_plain => {}
+                State::Compressed(codec) => tail.add_compressed(path, *codec, &mut left)?,
                 State::Plain => {
                     let Some(file) = existing(path)? else { continue };
                     let seen = file.metadata()?;
@@ -104,14 +113,14 @@ impl Tail {
         Ok(())
     }
 
-    fn add_gzip(&mut self, path: &Path, left: &mut u64) -> io::Result<()> {
+    fn add_compressed(&mut self, path: &Path, codec: Codec, left: &mut u64) -> io::Result<()> {
         let Some(mut file) = existing(path)? else { return Ok(()) };
-        let lines = count_lines(GzDecoder::new(file.try_clone()?))?;
+        let lines = count_lines(codec.decoder(file.try_clone()?)?)?;
         file.rewind()?;
         let skip = lines.saturating_sub(*left);
         *left -= lines - skip;
-        self.parts.push_front(Part::Gzip {
-            lines: BufReader::with_capacity(BLOCK_BYTES, GzDecoder::new(file)),
+        self.parts.push_front(Part::Compressed {
+            lines: BufReader::with_capacity(BLOCK_BYTES, codec.decoder(file)?),
             skip,
         });
         Ok(())
@@ -125,7 +134,7 @@ impl Iterator for Tail {
         loop {
             let raw = match self.parts.front_mut()? {
                 Part::Plain(reader) => read_line(reader),
-                Part::Gzip { lines, skip } => {
+                Part::Compressed { lines, skip } => {
                     let skipped = skip_lines(lines, std::mem::take(skip));
                     skipped.and_then(|()| read_line(lines))
                 }
@@ -175,7 +184,7 @@ fn last_lines(file: &File, end: u64, wanted: u64) -> io::Result<(u64, u64)> {
     Ok((0, lines))
 }
 
-fn count_lines(mut reader: impl io::Read) -> io::Result<u64> {
+fn count_lines(mut reader: impl Read) -> io::Result<u64> {
     let mut block = vec![0; BLOCK_BYTES];
     let (mut lines, mut last) = (0, b'\n');
     loop {

@@ -41,7 +41,7 @@ fn files(case: &str, directory: &Path, worker: u32) -> Vec<FileSpec> {
         max_bytes: 300_000,
         count: u32::MAX,
         total_bytes: u64::MAX,
-        compress: false,
+        compress: None,
         every_seconds: None,
     };
     let file = |name: &str, format, framing, rotation| FileSpec {

@@ -21,6 +21,12 @@ pub trait Facts {
 
     /// The absolute path of a program, searched for in `PATH` as a shell does.
     fn find_program(&self, name: &str) -> Option<String>;
+
+    /// Whether there is a user of this name.
+    fn has_user(&self, name: &str) -> bool;
+
+    /// Whether there is a group of this name.
+    fn has_group(&self, name: &str) -> bool;
 }
 
 /// The same machine, seen from another directory.
@@ -55,6 +61,14 @@ impl<F: Facts + ?Sized> Facts for Seen<'_, F> {
 
     fn find_program(&self, name: &str) -> Option<String> {
         self.facts.find_program(name)
+    }
+
+    fn has_user(&self, name: &str) -> bool {
+        self.facts.has_user(name)
+    }
+
+    fn has_group(&self, name: &str) -> bool {
+        self.facts.has_group(name)
     }
 }
 
@@ -173,6 +187,14 @@ pub(crate) mod fake {
                 return self.files.get(name).filter(|(executable, _)| *executable).map(|_| name.to_owned());
             }
             self.programs.get(name).cloned()
+        }
+
+        fn has_user(&self, name: &str) -> bool {
+            name == "www-data"
+        }
+
+        fn has_group(&self, name: &str) -> bool {
+            name == "www-data"
         }
     }
 }

@@ -11,6 +11,7 @@
 mod app;
 mod choices;
 mod command_line;
+mod compress;
 mod cron;
 mod depends;
 mod diff;
@@ -35,6 +36,7 @@ mod watch;
 
 pub use app::AppSpec;
 pub use choices::{Balance, Drain, DrainWebSockets, ExecMode, LogType, Runtime};
+pub use compress::{Compress, Compressor};
 pub use cron::{Cron, Zone};
 pub use depends::{Condition, DependsOn, OrderError, check_order};
 pub use diff::{Change, Effect, Plan, diff};

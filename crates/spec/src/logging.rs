@@ -1,6 +1,6 @@
 //! How an app's log files are kept from growing for ever.
 
-use crate::Bytes;
+use crate::{Bytes, Compress};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,8 @@ pub struct Rotation {
     /// Default: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every_seconds: Option<u32>,
-    /// Compress old files with gzip. Default: true.
-    pub compress: bool,
+    /// Compress old files: true (gzip), false, `gzip` or `zstd`. Default: true.
+    pub compress: Compress,
 }
 
 impl Default for Rotation {
@@ -30,7 +30,7 @@ impl Default for Rotation {
             retain: 30,
             total_size: Bytes(100 << 20),
             every_seconds: None,
-            compress: true,
+            compress: Compress::Switch(true),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::command_line::{Line, read_line, read_words};
 use crate::facts::{Entry, Facts, absolute, base_name, extension};
-use crate::{AppSpec, ExecMode, SpecError, interpreter, name, program};
+use crate::{Account, AppSpec, ExecMode, SpecError, interpreter, name, program};
 
 /// What was typed: the thing to run, and a spec in which only what the user said is set.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +64,7 @@ pub fn resolve(raw: RawStart, facts: &dyn Facts) -> Result<Resolved, SpecError> 
             "create it, or give another with --cwd",
         ));
     }
+    check_accounts(&spec, facts)?;
     spec.inherited_env = facts.env();
     spec.inherited_env.retain(|name, _| !OWN_VARIABLES.contains(&name.as_str()));
 
@@ -88,6 +89,31 @@ pub fn resolve(raw: RawStart, facts: &dyn Facts) -> Result<Resolved, SpecError> 
     }
     spec.validate()?;
     Ok(Resolved { spec, notes })
+}
+
+/// Names of users and groups are known before anything is started. Numbers need no entry in the database.
+fn check_accounts(spec: &AppSpec, facts: &dyn Facts) -> Result<(), SpecError> {
+    if let Some(Account::Name(name)) = &spec.uid
+        && !facts.has_user(name)
+    {
+        return Err(SpecError::field(
+            "uid",
+            name,
+            "is no user of this machine",
+            "`getent passwd` lists them",
+        ));
+    }
+    if let Some(Account::Name(name)) = &spec.gid
+        && !facts.has_group(name)
+    {
+        return Err(SpecError::field(
+            "gid",
+            name,
+            "is no group of this machine",
+            "`getent group` lists them",
+        ));
+    }
+    Ok(())
 }
 
 /// What the thing to run turned out to be.

@@ -181,6 +181,10 @@ impl Command {
             Self::Deploy => host::deploy(front),
             Self::LeftOut(instead) => {
                 let word = front.line.verb.as_deref().unwrap_or_default();
+                if let Some(text) = left_out::built_in(word, &front.line.operands) {
+                    front.say.info(text);
+                    return Ok(());
+                }
                 Err(Trouble::Error(format!("`{word}` is not part of skep: {instead}")))
             }
         }

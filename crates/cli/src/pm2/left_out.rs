@@ -46,6 +46,29 @@ const LEFT_OUT: &[(&[&str], &str)] = &[
     (&["completion"], "`skep completions bash` prints them for bash, zsh, fish and others"),
 ];
 
+/// The module that everybody installs.
+const LOGROTATE: &str = "pm2-logrotate";
+
+/// What is said to whoever installs (or removes) what is here already. It is no failure: images are built by scripts that
+/// do it.
+pub(super) fn built_in(word: &str, operands: &[String]) -> Option<&'static str> {
+    let [module] = operands else { return None };
+    // `pm2-logrotate@2.7.0` too.
+    if module.split('@').next() != Some(LOGROTATE) {
+        return None;
+    }
+    match word {
+        "install" | "module:install" | "module:update" => Some(
+            "pm2-logrotate is built in: log files are put aside at 10M and compressed; `pm2 set pm2-logrotate:max_size 50M` \
+             changes that",
+        ),
+        "uninstall" | "module:uninstall" => {
+            Some("pm2-logrotate is built in; `pm2 set pm2-logrotate:max_size 0` lets log files grow")
+        }
+        _ => None,
+    }
+}
+
 /// What to use instead of this command, if it is one of PM2's that do not exist here.
 pub(super) fn instead_of(word: &str) -> Option<&'static str> {
     LEFT_OUT.iter().find(|(names, _)| names.contains(&word)).map(|(_, instead)| *instead)

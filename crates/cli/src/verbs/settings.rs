@@ -8,6 +8,7 @@ use crate::session::Context;
 use crate::verbs::inspect::inspect;
 use serde_json::{Map, Value, json};
 use skep_api::ErrorCode;
+use skep_daemon::{LogrotateSetting, logrotate_setting};
 use std::path::PathBuf;
 
 /// The file in the home.
@@ -121,10 +122,27 @@ fn broken(path: &std::path::Path, error: &dyn std::fmt::Display) -> Failure {
 
 /// `skep set`.
 pub(crate) async fn set(key: &str, value: &str, context: &Context) -> Result<(), Failure> {
+    check(key, value, context)?;
     let mut settings = Settings::read(context)?;
     settings.set(key, value)?;
     settings.write(context)?;
     tell_daemon(context).await
+}
+
+/// Settings that do something must make sense; those of pm2-logrotate that do nothing here say so.
+fn check(key: &str, value: &str, context: &Context) -> Result<(), Failure> {
+    let ["pm2-logrotate", name] = split(key)[..] else { return Ok(()) };
+    match logrotate_setting(name, value) {
+        Ok(LogrotateSetting::Understood) => Ok(()),
+        Ok(LogrotateSetting::WithoutEffect(why)) => {
+            context.output.complain(&format!("{key} has no effect: {why}"));
+            Ok(())
+        }
+        Err(remedy) => {
+            let message = format!("{key}: {value:?} is no such setting");
+            Err(Failure::new(ErrorCode::InvalidSpec, message, remedy))
+        }
+    }
 }
 
 /// `skep unset`.

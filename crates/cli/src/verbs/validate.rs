@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ValidateCommand, context: &Context) -> Result<(), Failu
     if context.output.json {
         context.output.print_json(&verdicts)?;
     }
-    if valid { Ok(()) } else { Err(Failure::Told(exit::USAGE)) }
+    if valid { Ok(()) } else { Err(Failure::Told(exit::FAILURE)) }
 }
 
 fn judge(name: &str, choice: &FileChoice, machine: &Machine, context: &Context) -> Result<Verdict, Failure> {

@@ -30,7 +30,7 @@ fn a_command_line_that_makes_no_sense_ends_with_2_and_a_remedy() {
         ("start sh --name all", "--name web"),
     ] {
         let said = place.skep(line);
-        assert_eq!(said.code, 2, "{line}: {said:?}");
+        assert_eq!(said.code, 1, "{line}: {said:?}");
         assert!(said.err.contains(remedy), "{line}: {said:?}");
         assert_eq!(said.out, "", "{line}");
     }

@@ -16,7 +16,7 @@ fn an_app_is_started_looked_at_scaled_stopped_and_forgotten() {
     assert!(place.ok("describe web").contains("bindshare: "));
     place.ok("scale web +1");
     assert_eq!(place.ok("pid web").lines().count(), 3);
-    assert_eq!(place.skep("scale web -3").code, 2, "nothing would be left");
+    assert_eq!(place.skep("scale web -3").code, 1, "nothing would be left");
     place.ok("stop web");
     assert_eq!(place.ok("list").matches("stopped").count(), 3);
     let again = place.ok("start web");

@@ -90,7 +90,7 @@ proptest! {
         max_bytes in prop_oneof![Just(u64::MAX), 1_u64..100_000],
     ) {
         let mut rig = Rig::new();
-        let rotation = Some(Rotation { max_bytes, count: u32::MAX, compress: max_bytes % 2 == 0, total_bytes: u64::MAX, ..Rotation::default() });
+        let rotation = Some(Rotation { max_bytes, count: u32::MAX, compress: (max_bytes % 2 == 0).then_some(if max_bytes % 4 == 0 { crate::Codec::Zstd } else { crate::Codec::Gzip }), total_bytes: u64::MAX, ..Rotation::default() });
         let spec = FileSpec { format: format.clone(), framing: Framing::Lines, rotation, ..rig.spec("all.log") };
         let texts: Vec<Vec<u8>> = (0..3).map(|worker| text(worker, &lengths)).collect();
         for _ in 0..3 {
@@ -120,7 +120,7 @@ proptest! {
         max_bytes in prop_oneof![Just(u64::MAX), 1_u64..100_000],
     ) {
         let mut rig = Rig::new();
-        let rotation = Some(Rotation { max_bytes, count: u32::MAX, compress: max_bytes % 2 == 0, total_bytes: u64::MAX, ..Rotation::default() });
+        let rotation = Some(Rotation { max_bytes, count: u32::MAX, compress: (max_bytes % 2 == 0).then_some(if max_bytes % 4 == 0 { crate::Codec::Zstd } else { crate::Codec::Gzip }), total_bytes: u64::MAX, ..Rotation::default() });
         let texts: Vec<Vec<u8>> = (0..3).map(|worker| text(worker, &lengths)).collect();
         for worker in 0..3 {
             let spec = FileSpec { rotation: rotation.clone(), ..rig.spec(&format!("{worker}.log")) };

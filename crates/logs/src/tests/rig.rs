@@ -181,11 +181,11 @@ impl Rig {
             let twice = rotated.iter().filter(|other| other.age == file.age).count() > 1;
             match file.state {
                 crate::rotated::State::Plain => bytes.extend(std::fs::read(&file.path).expect("read")),
-                crate::rotated::State::Gzip if !twice => {
-                    let gz = std::fs::File::open(&file.path).expect("open");
-                    flate2::read::GzDecoder::new(gz).read_to_end(&mut bytes).expect("gunzip");
+                crate::rotated::State::Compressed(codec) if !twice => {
+                    let file = std::fs::File::open(&file.path).expect("open");
+                    codec.decoder(file).expect("decoder").read_to_end(&mut bytes).expect("whole");
                 }
-                crate::rotated::State::Gzip | crate::rotated::State::Part => {}
+                crate::rotated::State::Compressed(_) | crate::rotated::State::Part => {}
             }
         }
         bytes.extend(std::fs::read(live).unwrap_or_default());

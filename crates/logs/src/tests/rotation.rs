@@ -84,7 +84,7 @@ fn an_apps_rotated_files_are_kept_within_their_count_and_bytes() {
         max_bytes: 10_000,
         count: 100,
         total_bytes: 55_000,
-        compress: false,
+        compress: None,
         ..Rotation::default()
     };
     for name in ["a.log", "b.log"] {
@@ -107,7 +107,7 @@ fn an_apps_rotated_files_are_kept_within_their_count_and_bytes() {
 fn a_new_day_begins_a_new_file_even_if_nothing_is_written() {
     let mut rig = Rig::new();
     let mut spec = rig.spec("a.log");
-    spec.rotation = Some(Rotation { every_seconds: Some(86_400), compress: false, ..Rotation::default() });
+    spec.rotation = Some(Rotation { every_seconds: Some(86_400), compress: None, ..Rotation::default() });
     std::fs::write(rig.path("a.log"), "old\n").expect("write");
     let stamp = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(rig.now.unix_ns.unsigned_abs() + 1);
     std::fs::File::options()
