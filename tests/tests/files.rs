@@ -225,6 +225,20 @@ fn what_left_the_file_is_pruned_and_others_are_not() {
 }
 
 #[test]
+fn a_restart_with_another_number_of_instances_is_no_failure() {
+    let site = site();
+    let app = |instances: u32| {
+        format!(r#"{{"name":"web","script":"facts.js","instances":{instances},"listen_timeout":"100ms"}}"#)
+    };
+    write(&site, "web.json", &app(1));
+    skep(&site, ["start", "web.json"]).ok();
+    write(&site, "web.json", &app(3));
+    let said = skep(&site, ["restart", "web.json"]);
+    assert_eq!((said.code, said.stderr.contains("took web over")), (Some(0), false), "{said:?}");
+    assert_eq!(site.app("web").slots.len(), 3);
+}
+
+#[test]
 fn validate_and_convert_speak_to_machines() {
     let site = site();
     write(

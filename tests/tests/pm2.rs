@@ -167,7 +167,7 @@ fn a_link_makes_skep_answer_to_the_name() {
     let pm2 = |line: &[&str]| finish(skep.program(directory.join("pm2"), line));
     assert_eq!(pm2(&["id", "nosuch"]).ok(), "[]\n");
     assert_eq!(pm2(&["jlist"]).ok(), "[]");
-    let left_out = pm2(&["install", "pm2-logrotate"]);
+    let left_out = pm2(&["install", "pm2-server-monit"]);
     assert_eq!(left_out.code, Some(1));
     assert!(left_out.stderr.contains("log rotation (pm2-logrotate) is built in"), "{}", left_out.stderr);
     let script = fixture("pm2-worker.js").display().to_string();

@@ -209,7 +209,8 @@ fn the_settings_of_pm2_logrotate_are_checked_and_do_what_they_say() {
     assert!(said.code == Some(0) && said.stderr.contains("has no effect"), "{said:?}");
     pm2.run("set pm2-logrotate:max_size 1K").ok();
     pm2.run("set pm2-logrotate:compress zstd").ok();
-    let many = "for (let i = 0; i < 400; i++) console.log(`line ${i}`); setInterval(() => {}, 1000)\n";
+    // A file is put aside before the next line: there is always one more.
+    let many = "for (let i = 0; i < 400; i++) console.log(`line ${i}`); setInterval(() => console.log('more'), 50)\n";
     std::fs::write(pm2.place.root().join("many.js"), many).expect("the folder is the test's own");
     pm2.run("start many.js").ok();
     let logs = pm2.place.home().join("logs");

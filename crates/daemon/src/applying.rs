@@ -52,6 +52,7 @@ impl Driver {
             commands.push((op, command));
             pending.push((Pending { app, name, news }, action));
         }
+        follow_the_last(&mut pending);
         let ops: Vec<OpId> = commands.iter().map(|(op, _)| *op).collect();
         if let Err(error) = self.command(commands) {
             ops.into_iter().for_each(|op| self.ops.cancel(op));
@@ -183,6 +184,16 @@ impl Driver {
         let last = self.specs.range((app, Revision(0))..=(app, Revision(u32::MAX))).next_back();
         Revision(last.map_or(0, |((_, revision), _)| revision.0.wrapping_add(1)))
     }
+}
+
+/// A restart takes over what the change before it began for the same app: that is how it was meant, and no failure.
+fn follow_the_last(pending: &mut Vec<(Pending, Action)>) {
+    let apps: Vec<AppId> = pending.iter().map(|(pending, _)| pending.app).collect();
+    let mut at = 0;
+    pending.retain(|(pending, action)| {
+        at += 1;
+        *action != Action::Restart || !apps[at..].contains(&pending.app)
+    });
 }
 
 impl Draft {

@@ -109,7 +109,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
     let snapshot: Option<Snapshot> = snapshot.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let seen = SeenInventory { children: inventory.children.iter().filter_map(seen).collect() };
     let site = Site {
-        preload: write_preload(&setting.home.join("node"))?,
+        preload: preload_in(&setting.home.join("node")),
         preload_for_others: preload_for_others(),
         user: crate::pm2::user_name(),
         home: setting.home,
@@ -221,8 +221,20 @@ fn open_capture(stored: Option<Stored>) -> io::Result<(skep_logs::Capture, Optio
     Ok((skep_logs::Capture::open(safe, zone).map_err(io::Error::other)?, Some(copy)))
 }
 
+/// The preload in a directory. A full disk must not keep the daemon from looking after what runs: what cannot be written
+/// now is written when a worker needs it, or that worker's start says why not.
+fn preload_in(directory: &Path) -> std::path::PathBuf {
+    write_preload(directory).unwrap_or_else(|error| {
+        crate::diary::note(format_args!("{} cannot be written: {error}", directory.display()));
+        directory.join(skep_node_ipc::PRELOAD_FILES[0].0)
+    })
+}
+
 /// Writes the preload into a directory and answers the file to require.
-fn write_preload(directory: &Path) -> io::Result<std::path::PathBuf> {
+///
+/// # Errors
+/// When the directory or one of the files cannot be written.
+pub(crate) fn write_preload(directory: &Path) -> io::Result<std::path::PathBuf> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().mode(0o755).create(directory);
     match made {

@@ -84,6 +84,9 @@ impl Driver {
             index: order.index,
             past: self.past(order.app, order.slot),
         };
+        if spec.preload && role != NodeRole::None {
+            self.check_preload()?;
+        }
         let facts = self.facts(self.preload_for(&spec));
         let mut launch = launch::compose(&spec, place, role, &names, facts);
         self.tell_state(order.worker, &spec, &mut launch.env);
@@ -152,6 +155,18 @@ impl Driver {
         } else {
             Some(&self.site.preload)
         }
+    }
+
+    /// Node.js refuses to start without a file that it is told to require.
+    fn check_preload(&self) -> Result<(), SpawnError> {
+        let preload = &self.site.preload;
+        let Some(directory) = preload.parent().filter(|_| !preload.exists()) else { return Ok(()) };
+        crate::boot::write_preload(directory).map(drop).map_err(|error| {
+            SpawnError::Refused(format!(
+                "{} cannot be written: {error}; make room there, or start the app with --no-preload",
+                directory.display()
+            ))
+        })
     }
 
     /// For `runtime: fd`: the slot's sockets of every address that the app listens on, with their names.

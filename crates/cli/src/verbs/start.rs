@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn one_mistake_among_several_starts_nothing() {
         let failure = check("start sh no-such-thing.js", &[]).unwrap_err();
-        assert_eq!(failure.exit_code(), 2);
+        assert_eq!(failure.exit_code(), 1);
         assert_eq!(check("start all", &[]).unwrap_err().exit_code(), 3);
     }
 

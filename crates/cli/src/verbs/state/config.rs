@@ -104,7 +104,7 @@ mod tests {
         for setting in
             ["max_size", "max=1", "max_size=much", "save=often", "redis_port=high", "redis_port=70000"]
         {
-            assert_eq!(of(&[setting]).expect_err(setting).exit_code(), 2);
+            assert_eq!(of(&[setting]).expect_err(setting).exit_code(), 1);
         }
     }
 }
