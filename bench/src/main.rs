@@ -17,6 +17,7 @@ mod heal;
 mod logs;
 mod peers;
 mod promises;
+mod pool;
 mod report;
 mod results;
 mod soak;
@@ -42,6 +43,7 @@ const QUICK: Effort = Effort { runs: 2, seconds: 2 };
 type Bench = fn(Effort, &mut Report) -> Result<()>;
 
 const BENCHES: &[(&str, &str, Bench)] = &[
+const BENCHES: [(&str, &str, Bench); 9] = [
     ("footprint", "memory and wake-ups of keeper and daemon beside PM2's daemon", footprint::run),
     ("commands", "wall time of commands beside PM2's and forever's", commands::run),
     ("heal", "a worker killed: how soon its successor is spawned and listens", heal::run),
@@ -49,6 +51,8 @@ const BENCHES: &[(&str, &str, Bench)] = &[
     ("drops", "requests that fail when workers and supervisors are reloaded, killed, upgraded", drops::run),
     ("throughput", "requests a second and CPU beside Node's cluster and PM2", throughput::run),
     ("blocked", "latency of the others while one worker is blocked", blocked::run),
+    ("door", "the Redis door beside Redis, same client, and the memory of small keys", door::run),
+    ("pool", "latency of the others while 8 computations run", pool::run),
     ("balance", "how evenly long connections are spread", balance::run),
     ("logs", "a million lines, a line of 10 MB, a torrent: seconds, CPU, bytes lost", logs::run),
     ("state", "shared state beside Redis 7", |effort, report| report.node("bench/state/bench.cjs", effort)),
