@@ -264,6 +264,10 @@ export interface ScheduleOptions {
   backoffMax?: Duration
   /** A run whose worker was killed: `'record'` (at most once) or `'rerun'` (at least once). Default `'record'`. */
   onLost?: 'record' | 'rerun'
+  /** Of several hosts that share a store (`skep hosts`), only one runs it at each fire time. Default: true where there is one. */
+  shared?: boolean
+  /** A shared job's fire time when that store cannot be reached. Default `'skip'`; `'run'`: perhaps on each host. */
+  onUnreachable?: 'skip' | 'run'
   /** So many runs are remembered. Default 100. */
   keep?: number
 }

@@ -12,6 +12,7 @@ mod ports;
 pub mod process;
 mod service;
 mod skep;
+mod store;
 pub mod strict;
 mod tools;
 mod view;
@@ -21,6 +22,7 @@ pub use events::Events;
 pub use ports::{Port, is_free};
 pub use service::Service;
 pub use skep::{Outcome, Skep, Start, finish};
+pub use store::SharedStore;
 pub use tools::{Node, fixture, fixtures, node, nodes, root, skep_binary, tool};
 pub use view::{App, Daemon, Event, Listener, Slot};
 

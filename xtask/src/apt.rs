@@ -11,13 +11,15 @@ use crate::{paths, sh};
 pub(crate) type Wanted = (&'static str, &'static str);
 
 /// A C compiler for the static C server, which is also Rust's linker; the server that the Redis door is compared
-/// with, with its own client; Prometheus's judge of metrics; a terminal for `skep monit`.
-pub(crate) const FOR_TESTS: [Wanted; 5] = [
+/// with, with its own client; Prometheus's judge of metrics; a terminal for `skep monit`; PostgreSQL, which
+/// hosts can share.
+pub(crate) const FOR_TESTS: [Wanted; 6] = [
     ("gcc", "gcc"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),
     ("promtool", "prometheus"),
     ("tmux", "tmux"),
+    ("postgres", "postgresql"),
 ];
 /// The load generators of the benchmarks, and the server that the Redis door is measured beside.
 pub(crate) const FOR_BENCH: [Wanted; 3] =
@@ -27,10 +29,16 @@ pub(crate) const FOR_BENCH: [Wanted; 3] =
 pub(crate) fn ensure(wanted: &[Wanted]) -> Result<()> {
     let missing: Vec<&str> = wanted
         .iter()
-        .filter(|(program, _)| paths::which(program).is_none())
+        .filter(|(program, _)| paths::which(program).is_none() && !is_of_postgresql(program))
         .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
+/// Debian keeps PostgreSQL's programs out of `PATH`.
+fn is_of_postgresql(program: &str) -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions.into_iter().any(|version| version.path().join("bin").join(program).exists())
 }
 
 /// `apt-get install`, after one `apt-get update` a run, one at a time.

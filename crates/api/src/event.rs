@@ -53,6 +53,14 @@ pub enum EventKind {
     Triggered,
     /// A schedule, a watch or a limit cannot do what was asked of it.
     TriggerTrouble,
+    /// The store that hosts share cannot be asked: jobs that they share are skipped.
+    StoreUnreachable,
+    /// It answers again.
+    StoreReachable,
+    /// An app of which there may be only one runs on this host from now on.
+    SingletonHere,
+    /// It does not (any more).
+    SingletonElsewhere,
     /// The daemon started, or came back.
     DaemonStarted,
     /// Worth telling, and nothing of the above.

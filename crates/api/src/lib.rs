@@ -12,12 +12,14 @@ mod apply;
 pub mod client;
 mod error;
 mod event;
+mod hosts;
 mod job;
 mod log;
 mod metrics;
 mod openapi;
 mod pm2;
 mod progress;
+mod queue;
 mod request;
 mod route;
 mod state;
@@ -27,12 +29,14 @@ mod view;
 pub use apply::{Action, ApplyApps, ApplyMode, ApplyPlan, FieldChange, PlannedApp, Prune};
 pub use error::{ErrorBody, ErrorCode, ErrorEnvelope};
 pub use event::{Event, EventKind};
+pub use hosts::{HostsChange, HostsView, SingletonView};
 pub use job::{JobAct, JobHistoryQuery, JobRun, JobState, JobView};
 pub use log::{LogLine, Stream};
 pub use metrics::{ConfigureMetrics, METRICS_LISTEN_DEFAULT, MetricsServer};
 pub use openapi::openapi;
 pub use pm2::{SendText, Trigger, TriggerReply};
 pub use progress::{Done, Failed, Progress};
+pub use queue::{QueueAct, QueueChanged, QueueJob, QueueJobsQuery, QueuePart};
 pub use request::{
     Act, AppsQuery, CreateApp, Detail, EventsQuery, LOG_LINES_DEFAULT, LogsQuery, ScaleApp, SendSignal,
     UpgradeDaemon,

@@ -87,6 +87,23 @@ fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
         | Route::ShowStateConfig
         | Route::ConfigureState => state_shape(route, schemas, none),
         Route::StopDaemon => Shape { json: Some(json_object()), ..none },
+        Route::ShowQueue => Shape { json: Some(schemas.subschema_for::<crate::StateQueue>()), ..none },
+        Route::QueueJobs => Shape {
+            query: Some(crate::QueueJobsQuery::json_schema(schemas)),
+            json: Some(Vec::<crate::QueueJob>::json_schema(schemas)),
+            ..none
+        },
+        Route::ActOnQueue => Shape {
+            body: Some(schemas.subschema_for::<crate::QueueAct>()),
+            json: Some(schemas.subschema_for::<crate::QueueChanged>()),
+            ..none
+        },
+        Route::ShowHosts => Shape { json: Some(schemas.subschema_for::<crate::HostsView>()), ..none },
+        Route::ConfigureHosts => Shape {
+            body: Some(schemas.subschema_for::<crate::HostsChange>()),
+            json: Some(schemas.subschema_for::<crate::HostsView>()),
+            ..none
+        },
         Route::ListJobs => Shape { json: Some(Vec::<JobView>::json_schema(schemas)), ..none },
         Route::ShowJob => Shape { json: Some(schemas.subschema_for::<JobView>()), ..none },
         Route::ActOnJob => Shape {

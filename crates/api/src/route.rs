@@ -80,6 +80,16 @@ pub enum Route {
     ShowStateConfig,
     /// Change how the shared state is kept.
     ConfigureState,
+    /// One queue.
+    ShowQueue,
+    /// Jobs of a queue.
+    QueueJobs,
+    /// Pause a queue, let it go on, put dead jobs back, remove some.
+    ActOnQueue,
+    /// How this host takes part in a cluster of hosts.
+    ShowHosts,
+    /// Change how this host takes part.
+    ConfigureHosts,
     /// All jobs.
     ListJobs,
     /// One job.
@@ -197,6 +207,15 @@ pub const ROUTES: &[RouteSpec] = &[
     post(Route::RestoreState, "/v1/state/restore", "Puts a backup in place of the shared state, at once."),
     get(Route::ShowStateConfig, "/v1/state/config", "How the shared state is kept."),
     post(Route::ConfigureState, "/v1/state/config", "Changes how the shared state is kept."),
+    get(Route::ShowQueue, "/v1/queues/{queue}", "One queue."),
+    get(Route::QueueJobs, "/v1/queues/{queue}/jobs", "The first jobs of a part of a queue."),
+    post(
+        Route::ActOnQueue,
+        "/v1/queues/{queue}",
+        "Pauses a queue, lets it go on, puts dead jobs back, removes some.",
+    ),
+    get(Route::ShowHosts, "/v1/hosts", "How this host takes part in a cluster of hosts."),
+    post(Route::ConfigureHosts, "/v1/hosts", "Changes how this host takes part."),
     get(Route::ListJobs, "/v1/jobs", "All jobs, by name."),
     get(Route::ShowJob, "/v1/jobs/{job}", "One job."),
     post(Route::ActOnJob, "/v1/jobs/{job}", "Runs, pauses, resumes a job, or ends its runs."),

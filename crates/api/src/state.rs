@@ -229,6 +229,9 @@ pub struct StateQueue {
     pub active: u64,
     /// Jobs that failed too often.
     pub dead: u64,
+    /// Consumers are given nothing.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// How large the store is and what has happened in it since it was made.

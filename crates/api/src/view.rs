@@ -1,5 +1,6 @@
 //! What the daemon shows of apps, slots, listeners and itself.
 
+use crate::SingletonView;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -81,6 +82,9 @@ pub struct AppView {
     /// The addresses that it listens on.
     #[serde(default)]
     pub listeners: Vec<ListenerView>,
+    /// Whose it is, if there may be only one over several hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub singleton: Option<SingletonView>,
     /// Why it could not listen the last time that it tried: who has the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cannot_listen: Option<String>,

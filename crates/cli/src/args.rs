@@ -118,6 +118,12 @@ pub(crate) enum Verb {
     Jobs(crate::verbs::jobs::JobsCommand),
     /// Print figures of workers and of skep, in Prometheus's text format; serve them to Prometheus
     Metrics(crate::verbs::metrics::MetricsCommand),
+    /// Look at queues of jobs, put dead jobs back, remove, pause
+    Queues(crate::verbs::queues::QueuesCommand),
+    /// Show how this host shares jobs with other hosts, or change it (store=redis://…)
+    Hosts(crate::verbs::hosts::HostsCommand),
+    /// Print figures of workers and of skep, in Prometheus's text format
+    Metrics,
     /// Print an app's environment
     Env(LookCommand),
     /// Print process ids, one a line

@@ -117,6 +117,8 @@ async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::List(args) => verbs::list::run(args, context).await,
         Verb::Describe(args) => verbs::describe::run(&args.targets, context).await,
         Verb::Logs(args) => verbs::logs::run(args, context).await,
+        Verb::Queues(args) => verbs::queues::run(args, context).await,
+        Verb::Hosts(args) => verbs::hosts::run(&args, context).await,
         Verb::Jobs(args) => verbs::jobs::run(args, context).await,
         Verb::Metrics(args) => verbs::metrics::run(args, context).await,
         Verb::Monit => verbs::monit::run(context).await,

@@ -190,7 +190,9 @@ pub(crate) fn sign_of(kind: EventKind) -> (&'static str, AnsiColor) {
         EventKind::WorkerNotReady
         | EventKind::WorkerKilled
         | EventKind::RestartDelayed
-        | EventKind::TriggerTrouble => ("•", AnsiColor::Yellow),
+        | EventKind::TriggerTrouble
+        | EventKind::SingletonElsewhere
+        | EventKind::StoreUnreachable => ("•", AnsiColor::Yellow),
         EventKind::AppCreated
         | EventKind::AppUpdated
         | EventKind::AppDeleted
@@ -205,6 +207,8 @@ pub(crate) fn sign_of(kind: EventKind) -> (&'static str, AnsiColor) {
         | EventKind::DaemonStarted
         | EventKind::WorkerMessage
         | EventKind::Triggered
+        | EventKind::StoreReachable
+        | EventKind::SingletonHere
         | EventKind::Other => ("•", AnsiColor::BrightBlack),
     }
 }

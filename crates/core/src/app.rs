@@ -5,7 +5,7 @@ use crate::rollout::Rollout;
 use crate::slot::{Seat, Slot, Wish};
 use crate::turn::Turn;
 use crate::worker::{Role, Worker};
-use crate::{AppId, Effect, Notice, Now, Policy, Revision, SlotId};
+use crate::{AppId, Effect, Notice, Now, Permit, Policy, Revision, SlotId};
 use serde::{Deserialize, Serialize};
 
 /// One app.
@@ -24,6 +24,8 @@ pub(crate) struct App {
     pub(crate) stage: Stage,
     #[serde(default)]
     pub(crate) gate: Gate,
+    #[serde(default)]
+    pub(crate) permit: Permit,
 }
 
 /// What the app as a whole is about.
@@ -57,7 +59,8 @@ impl App {
     ) -> Self {
         let (slots, rollout, listened, stage) = (Vec::new(), None, false, Stage::Live);
         let gate = if policy.depends_on.is_empty() { Gate::Open } else { Gate::Shut };
-        Self { id, name, namespace, policy, revision, slots, rollout, listened, stage, gate }
+        let permit = Permit::Unknown;
+        Self { id, name, namespace, policy, revision, slots, rollout, listened, stage, gate, permit }
     }
 
     pub(crate) fn slot(&self, id: SlotId) -> Option<&Slot> {
@@ -81,6 +84,10 @@ impl App {
     /// `held`: an app that needs this one is still being stopped.
     pub(crate) fn settle(&mut self, turn: &mut Turn<'_>, course: Course, held: bool) {
         self.settle_ready(turn);
+        let barred = self.is_barred();
+        if barred {
+            self.settle_barred(turn);
+        }
         if !held {
             self.settle_wishes(turn, course);
         }
@@ -89,7 +96,7 @@ impl App {
             // What comes next may share its addresses in another way.
             turn.fx.push(Effect::CloseApp { app: self.id });
         }
-        if course == Course::Run && self.stage == Stage::Live {
+        if course == Course::Run && self.stage == Stage::Live && !barred {
             self.advance_rollout(turn);
             if self.gate == Gate::Open {
                 self.settle_seats(turn);

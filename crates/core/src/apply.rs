@@ -17,7 +17,13 @@ impl Fleet {
             return; // The same message twice.
         }
         match self.apply(turn, op, command) {
-            Ok(waits) => self.ops.begin(op, waits),
+            Ok(waits) => {
+                // Their first worker starts with a permit, not with a command that fails when the disk does.
+                if self.apps.iter().any(|app| app.policy.singleton) {
+                    turn.reserve_workers();
+                }
+                self.ops.begin(op, waits);
+            }
             Err(rejection) => turn.fx.push(Effect::OpDone { op, outcome: Outcome::Rejected(rejection) }),
         }
     }

@@ -1,6 +1,6 @@
 //! What the fleet is told. An event only says "look again": one that comes twice, late or out of order does no harm.
 
-use crate::{AppId, Command, OpId, ProbeKind, Revision, SlotId, WorkerId};
+use crate::{AppId, Command, OpId, Permit, ProbeKind, Revision, SlotId, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -67,6 +67,13 @@ pub enum Event {
         worker: WorkerId,
         /// How.
         status: ExitStatus,
+    },
+    /// Whether an app of which there may be only one ([`crate::Policy::singleton`]) may run here.
+    Permit {
+        /// Which.
+        app: AppId,
+        /// Whether it may.
+        permit: Permit,
     },
     /// The keeper's whole truth: heals every event that was lost. Send it when in doubt.
     Seen(Inventory),

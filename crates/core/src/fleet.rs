@@ -77,6 +77,7 @@ impl Fleet {
             Event::Probed { worker, kind, question, failure } => {
                 fleet.probed(turn, worker, &Answer { kind, question, failure });
             }
+            Event::Permit { app, permit } => fleet.permit(app, permit),
             Event::Exited { worker, status } => fleet.ended(turn, worker, &End::Exit(status)),
             Event::Seen(inventory) => fleet.compare(turn, &inventory),
             Event::Tick => fleet.tick(turn),

@@ -13,10 +13,15 @@ impl App {
             id: self.id,
             name: self.name.clone(),
             namespace: self.namespace.clone(),
-            status: self.slots.iter().map(Slot::status).max().unwrap_or(Status::Stopped),
+            status: self.slots.iter().map(|slot| self.status(slot)).max().unwrap_or(Status::Stopped),
             revision: self.revision,
             deleting: self.stage == Stage::Deleting,
-            slots: self.slots.iter().map(Slot::view).collect(),
+            slots: self
+                .slots
+                .iter()
+                .map(|slot| SlotView { status: self.status(slot), ..slot.view() })
+                .collect(),
+            standby: self.stands_by(),
             rollout: self.rollout.as_ref().map(|rollout| RolloutView {
                 op: rollout.op,
                 revision: rollout.revision,
@@ -26,6 +31,11 @@ impl App {
                 started: rollout.started,
             }),
         }
+    }
+
+    /// What another host runs does not run here, whatever is wished for.
+    fn status(&self, slot: &Slot) -> Status {
+        if self.stands_by() { Status::Stopped } else { slot.status() }
     }
 
     pub(crate) fn desired(&self) -> Option<DesiredApp> {

@@ -61,6 +61,7 @@ impl Wait {
     fn standing(&self, apps: &[App], vacant: bool) -> Standing {
         let find = |id: AppId| apps.get(apps.partition_point(|app| app.id < id)).filter(|app| app.id == id);
         match *self {
+            Self::Ready { app, .. } if find(app).is_some_and(App::stands_by) => Standing::Met,
             Self::Ready { app, slot } => match find(app).and_then(|app| app.slot(slot)) {
                 Some(slot) => ready_standing(slot),
                 None => Standing::Met,

@@ -213,6 +213,10 @@ fn standing(other: Option<&App>, wanted: &Dependency) -> Standing {
     if app.stage == Stage::Deleting {
         return Standing::Hopeless(format!("{name} is being deleted"));
     }
+    if app.stands_by() && wanted.condition != Condition::Completed {
+        // Another host sees to it.
+        return Standing::Met;
+    }
     let endless = app.policy.autorestart && app.policy.stop_exit_codes.is_empty();
     if wanted.condition == Condition::Completed && endless {
         return Standing::Hopeless(format!(

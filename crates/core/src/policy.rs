@@ -45,6 +45,8 @@ pub struct Policy {
     /// Old and new worker of a slot may run side by side. False for a program that binds its own port
     /// without sharing it: a reload then stops first and starts next. Default true.
     pub overlap: bool,
+    /// Of several hosts only one may run it: it runs while [`crate::Event::Permit`] says so. Default false.
+    pub singleton: bool,
     /// So many workers more than instances may live during a reload. Default 1.
     pub max_surge: u32,
     /// So many instances may be without a ready worker during a reload. Default 0; counts as 1 where
@@ -123,6 +125,7 @@ impl Default for Policy {
             readiness: None,
             liveness: None,
             overlap: true,
+            singleton: false,
             max_surge: 1,
             max_unavailable: 0,
             drain: Drain::Signal,

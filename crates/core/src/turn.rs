@@ -75,13 +75,18 @@ impl<'a> Turn<'a> {
     }
 
     pub(crate) fn next_worker(&mut self) -> WorkerId {
+        self.reserve_workers();
+        let numbers = &mut self.shared.numbers;
+        numbers.worker += 1;
+        WorkerId(numbers.worker - 1)
+    }
+
+    /// The disk knows of enough worker numbers for a while.
+    pub(crate) fn reserve_workers(&mut self) {
         let numbers = &self.shared.numbers;
         if numbers.worker.saturating_add(WORKER_MARGIN) > numbers.worker_floor {
             self.promise_workers();
         }
-        let numbers = &mut self.shared.numbers;
-        numbers.worker += 1;
-        WorkerId(numbers.worker - 1)
     }
 
     /// Promises the next block of worker numbers to the disk.

@@ -19,6 +19,8 @@ pub struct AppView {
     pub revision: Revision,
     /// It is on its way out.
     pub deleting: bool,
+    /// There may be only one over several hosts, and another host has it.
+    pub standby: bool,
     /// Its slots by index, those on their way out included.
     pub slots: Vec<SlotView>,
     /// The rollout under way.

@@ -45,6 +45,8 @@ struct Sorted {
     progress: BTreeMap<WorkerId, Progressed>,
     /// Outputs of jobs that are commands.
     job_pipes: BTreeMap<u64, std::os::fd::OwnedFd>,
+    /// Leases of apps of which there may be only one.
+    leases: Vec<(AppId, crate::hosts::Held)>,
     same_keeper: bool,
 }
 
@@ -69,6 +71,8 @@ fn sort(stored: Vec<Stored>) -> Sorted {
             sorted.job_pipes.extend(item.fds.into_iter().next().map(|pipe| (token, pipe)));
         } else if key.starts_with("l:") {
             sorted.ports.push(item);
+        } else if let Some(app) = key.strip_prefix(crate::hosts::NOTE_KEY).and_then(|n| n.parse().ok()) {
+            sorted.leases.extend(serde_json::from_slice(&item.note).ok().map(|held| (AppId(app), held)));
         } else if let Some(worker) = number("w:") {
             sorted.workers.insert(worker, item);
         } else if let Some(worker) = number("s:")
@@ -138,6 +142,8 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         if let Some(agenda) = sorted.agenda.take() {
             driver.adopt_agenda(&agenda.note);
         }
+        driver.read_hosts();
+        driver.take_back_leases(std::mem::take(&mut sorted.leases));
         let door = sorted.door.take().and_then(|door| door.fds.into_iter().next());
         driver.take_back_door(door, &inventory.children);
         let port = sorted.door_port.take().and_then(|port| port.fds.into_iter().next());
@@ -169,6 +175,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
             driver.check_listening(id);
         }
         driver.begin_jobs(same_keeper, job_pipes);
+        driver.sync_singletons();
         for signal in inventory.signals {
             driver.on_signal(signal);
         }

@@ -105,6 +105,8 @@ impl Driver {
         let instances = wanted.on(self.site.processors);
         if let Some(spec) = self.specs.get_mut(&(app, view.revision)) {
             let changed = AppSpec { instances: wanted, ..AppSpec::clone(spec) };
+            // Of some apps there may be only one.
+            changed.validate().map_err(ErrorBody::from)?;
             *spec = Rc::new(changed);
         }
         Ok(Command::Scale { app, instances })

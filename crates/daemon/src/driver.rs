@@ -81,6 +81,7 @@ pub(crate) struct Driver {
     pub(crate) door: crate::door::Door,
     pub(crate) triggers: Triggers,
     pub(crate) board: crate::jobs::Board,
+    pub(crate) hosts: crate::hosts::Hosts,
     pub(crate) vitals_wake: Rc<Notify>,
     pub(crate) listening: crate::metrics::listen::Listening,
     pub(crate) capture: skep_logs::Capture,
@@ -181,6 +182,7 @@ impl Driver {
                 door: crate::door::Door::default(),
                 triggers: Triggers::default(),
                 board: crate::jobs::Board::default(),
+                hosts: crate::hosts::Hosts::default(),
                 vitals_wake: Rc::new(Notify::new()),
                 listening: crate::metrics::listen::Listening::default(),
                 capture: parts.capture,
@@ -225,6 +227,7 @@ impl Driver {
         self.deadline_wake.notify_one();
         self.rest.disturb();
         self.sync_jobs();
+        self.sync_singletons();
         self.check_foreground();
     }
 
@@ -255,6 +258,7 @@ impl Driver {
         self.drain_queue();
         self.deadline_wake.notify_one();
         self.sync_jobs();
+        self.sync_singletons();
         Ok(())
     }
 

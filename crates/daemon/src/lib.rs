@@ -21,6 +21,7 @@ mod door_port;
 mod drain;
 mod driver;
 mod foreground;
+mod hosts;
 mod jobs;
 mod journal;
 mod keeper;

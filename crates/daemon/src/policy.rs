@@ -24,7 +24,8 @@ pub(crate) fn policy(spec: &AppSpec, runtime: Runtime, instances: u32) -> Policy
         listen_timeout: span(spec.listen_timeout),
         alive_time: defaults.alive_time,
         // A program that binds by itself would find its port taken by its predecessor.
-        overlap: runtime != Runtime::SelfBind,
+        overlap: runtime != Runtime::SelfBind && !spec.singleton,
+        singleton: spec.singleton,
         max_surge: spec.max_surge.of(instances),
         max_unavailable: spec.max_unavailable.of_rounded_down(instances),
         drain: drain(spec, runtime),

@@ -89,6 +89,11 @@ impl Driver {
         }
         let facts = self.facts(self.preload_for(&spec));
         let mut launch = launch::compose(&spec, place, role, &names, facts);
+        let lease = self.lease_of(order.app);
+        if spec.singleton && lease.is_none() && self.hosts.are_several() {
+            return Err(SpawnError::Refused("its lease is over".to_owned()));
+        }
+        launch.env.extend(lease.map(|(token, _)| ("SKEP_FENCING_TOKEN".to_owned(), token.to_string())));
         self.tell_state(order.worker, &spec, &mut launch.env);
 
         let (out, out_end) =
@@ -135,6 +140,9 @@ impl Driver {
         let ends: Vec<BorrowedFd<'_>> = attached.iter().map(|(_, fd)| *fd).collect();
         skep_keeper::fault::point("daemon", "asked");
         self.ask_with(&Request::Spawn(Box::new(request)), &ends);
+        if let Some((_, at_ns)) = lease {
+            self.ask(&Request::Expire { child: u64::from(order.worker.0), at_ns });
+        }
         if !handed.is_empty() {
             self.refresh_live(order.app, order.slot);
         }

@@ -36,6 +36,7 @@ impl Driver {
             created_unix_ms: app.slots.iter().map(|slot| unix_ms_of(slot.created)).min().unwrap_or_default(),
             slots: app.slots.iter().map(|slot| self.slot_view(&spec, slot)).collect(),
             listeners: self.listener_views(app.id),
+            singleton: spec.singleton.then(|| self.singleton_view(app.id)).flatten(),
             cannot_listen: self.ports.troubles.get(&app.id).cloned(),
             rollout: app.rollout.as_ref().map(rollout),
             spec: (detail == api::Detail::Full).then(|| Box::new(AppSpec::clone(&spec))),

@@ -29,6 +29,9 @@ pub struct Definition {
     pub keep: u32,
     /// Several hosts share the schedule: a fire time has to be claimed first.
     pub shared: bool,
+    /// What if the store that hosts share cannot be asked.
+    #[serde(default)]
+    pub on_unreachable: OnUnreachable,
 }
 
 /// What kind of thing a job runs.
@@ -82,6 +85,17 @@ pub enum OnLost {
     Record,
     /// It is started again: at least once. The job must be able to stand that (see the fencing token).
     Rerun,
+}
+
+/// What if the store that hosts share cannot be asked whose a fire time is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnreachable {
+    /// The fire time is skipped: at most once over all hosts.
+    #[default]
+    Skip,
+    /// It runs all the same: at least once, perhaps on each host.
+    Run,
 }
 
 /// Waits between attempts: the first one, twice as long each time, up to a longest one.
@@ -138,6 +152,7 @@ impl Definition {
             on_lost: OnLost::Record,
             keep: 100,
             shared: false,
+            on_unreachable: OnUnreachable::Skip,
         }
     }
 

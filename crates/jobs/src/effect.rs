@@ -28,10 +28,13 @@ pub enum Effect {
     Start(Start),
     /// Ask a run to end.
     Cancel(Cancel),
-    /// Ask the shared store for the fire time; answer with `Claimed`.
+    /// Ask the shared store for the fire time; answer with `Claimed`. May come again for a run that is asked for
+    /// already: the store says the same again, with a higher token.
     Claim {
         /// Which run.
         run: RunId,
+        /// The token has to be above this one.
+        above: u64,
     },
     /// Tell whoever watches: something came to its end, or did not begin.
     Told {

@@ -94,7 +94,7 @@ pub enum Outcome {
 pub enum Claim {
     /// It is ours; the token is the store's.
     Ours {
-        /// Above every one that the store gave before.
+        /// Above every one that the store gave before, and above the one that was asked for.
         token: u64,
     },
     /// Another host has it.

@@ -28,7 +28,7 @@ mod view;
 mod when;
 
 pub use cron::{Cron, CronProblem};
-pub use definition::{Backoff, Definition, Kind, Missed, OnLost, Overlap};
+pub use definition::{Backoff, Definition, Kind, Missed, OnLost, OnUnreachable, Overlap};
 pub use effect::{Cancel, Effect, Start};
 pub use event::{Claim, Event, Outcome};
 pub use lived::Lived;
@@ -51,6 +51,11 @@ pub const WAITING_MAX: usize = 100;
 pub const RUNNING_MAX: usize = 100;
 /// A run waits so long for a worker that has its function: workers restart in seconds.
 pub const WORKER_WAIT_MS: u64 = 60_000;
+/// A shared fire time older than this is not asked for any more: the store may have forgotten whose it was. Half of the
+/// time that claims are kept, so that hosts' clocks may differ by the other half.
+pub const CLAIM_AGE_MAX_MS: i64 = CLAIM_KEPT_MS / 2;
+/// The shared store remembers so long whose a fire time was.
+pub const CLAIM_KEPT_MS: i64 = 24 * 3_600_000;
 /// What was asked to end has so long for it.
 pub const CANCEL_GRACE_MS: u64 = 5_000;
 /// A run that was lost is started again so often at least, with `on_lost: rerun`; what takes its worker with it every

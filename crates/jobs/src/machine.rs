@@ -37,6 +37,18 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// The last token that was given.
+    pub(crate) fn last_token(&self) -> u64 {
+        *self.next_token - 1
+    }
+
+    /// Another source has given this token: it is not given here again. False if it may have been given already.
+    pub(crate) fn adopt(&mut self, token: u64) -> bool {
+        let new = token >= *self.next_token;
+        *self.next_token = (*self.next_token).max(token.saturating_add(1));
+        new
+    }
+
     pub(crate) fn token(&mut self) -> u64 {
         *self.next_token += 1;
         *self.next_token - 1

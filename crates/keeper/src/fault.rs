@@ -4,7 +4,8 @@
 //!
 //! Each process counts for itself, so the next daemon crashes too; with `SKEP_FAULT_ONCE=<file>` only the one that can
 //! make that file does. A program file named `…-fault-<process>:<point>:<n>` orders the same without the variable: a
-//! release that is broken. One named `…-speaks-<newest>-<oldest>` pretends to speak these protocol versions.
+//! release that is broken. `SKEP_FAULT_CLOCK_MS=1500` lets jobs see a clock that is ahead (or, with a minus, behind).
+//! One named `…-speaks-<newest>-<oldest>` pretends to speak these protocol versions.
 //!
 //! The keeper's points: `after-request` (a request was carried out, nothing answered yet), `after-fork` (a child
 //! exists and is not in the table), `after-spawn` (it is in the table), `before-reap` (a child has ended and is not reaped),
@@ -62,6 +63,18 @@ fn due(process: &str, point: &str) -> Option<How> {
     });
     let fault = fault.as_ref().filter(|fault| fault.process == process && fault.point == point)?;
     (fault.left.fetch_sub(1, Ordering::Relaxed) == 1 && is_first()).then_some(fault.how)
+}
+
+/// How far this host's clock is ahead of the machine's for jobs, in milliseconds: `SKEP_FAULT_CLOCK_MS`.
+#[must_use]
+pub fn clock_ahead_ms() -> i64 {
+    static AHEAD: OnceLock<i64> = OnceLock::new();
+    if !cfg!(debug_assertions) {
+        return 0;
+    }
+    *AHEAD.get_or_init(|| {
+        std::env::var("SKEP_FAULT_CLOCK_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+    })
 }
 
 /// Whether no process before this one did what was ordered, if it is to be done once.

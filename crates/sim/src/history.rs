@@ -7,8 +7,8 @@ use crate::wire::Manners;
 use crate::witness::{Checked, Violation, promise, workers};
 use crate::world::{Memory, World};
 use skep_core::{
-    AppId, AppView, Backoff, Cause, Command, Condition, Dependency, Drain, ExitStatus, PhaseName, Policy,
-    Probe, ReadyRule, Revision, SlotId, Span, Status, Target, UpdateHow, WorkerId,
+    AppId, AppView, Backoff, Cause, Command, Condition, Dependency, Drain, ExitStatus, Permit, PhaseName,
+    Policy, Probe, ReadyRule, Revision, SlotId, Span, Status, Target, UpdateHow, WorkerId,
 };
 
 /// What kind of a history.
@@ -91,6 +91,9 @@ impl History {
             Genre::Healthy => serve(world, &mut dice)?,
         }
         world.calm()?;
+        for app in world.fleet.singletons() {
+            world.permit(app.app, Permit::Granted)?;
+        }
         let quiet = world.run_until_quiet(CALM_MAX)? || world.asks();
         promise!(quiet, "it never comes to rest: {:?}", world.fleet.next_deadline());
         settled(world)?;
@@ -128,10 +131,22 @@ fn sick(world: &mut World, dice: &mut Dice) -> Checked {
                 world.crash(None)?;
             }
             93..94 => world.reboot()?,
+            94..97 => permit(world, dice)?,
             _ => world.check_restore_if_orderly()?,
         }
     }
     Ok(())
+}
+
+/// Somebody learns whose an app is of which there may be only one.
+fn permit(world: &mut World, dice: &mut Dice) -> Checked {
+    let singletons = world.fleet.singletons();
+    if singletons.is_empty() {
+        return Ok(());
+    }
+    let permits = [Permit::Granted, Permit::Granted, Permit::Refused, Permit::Unknown];
+    let (app, permit) = (dice.of(&singletons).app, *dice.of(&permits));
+    world.permit(app, permit)
 }
 
 /// Apps without a fault are reloaded, updated and scaled up and down, while the daemon is killed now and then.
@@ -204,6 +219,7 @@ fn create(world: &mut World, dice: &mut Dice, step: u64) -> Checked {
     let name = (*dice.of(&["web", "api", "job"])).to_owned();
     let instances = u32::try_from(*dice.of(&[0, 1, 1, 2, 3, 4])).expect("small");
     let (mut policy, up) = (policy(dice), dice.percent(90));
+    policy.singleton = dice.percent(15);
     if dice.percent(40) {
         let app = (*dice.of(&["web", "api", "job"])).to_owned();
         policy.depends_on =
@@ -236,7 +252,8 @@ fn command(world: &mut World, dice: &mut Dice, step: u64) -> Checked {
             let instances =
                 if dice.percent(60) { u32::try_from(app.slots.len()).expect("few") } else { instances };
             let revision = Revision(u32::try_from(step).expect("few steps"));
-            Command::Update { app: app.id, namespace: None, policy: policy(dice), instances, revision, how }
+            let policy = Policy { singleton: dice.percent(15), ..policy(dice) };
+            Command::Update { app: app.id, namespace: None, policy, instances, revision, how }
         }
         92..97 => Command::Delete { target },
         97..99 => Command::Reset { target },

@@ -5,8 +5,8 @@ use crate::wire::Manners;
 use crate::witness::{Violation, workers};
 use crate::world::{Memory, World};
 use skep_core::{
-    AppId, AppView, Cause, Command, Effect, ExitStatus, Leave, OpId, Outcome, PhaseName, Policy, Revision,
-    SlotId, SlotView, Span, Status, UpdateHow, WorkerId, WorkerView,
+    AppId, AppView, Cause, Command, Effect, ExitStatus, Leave, OpId, Outcome, Permit, PhaseName, Policy,
+    Revision, SlotId, SlotView, Span, Status, UpdateHow, WorkerId, WorkerView,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -106,6 +106,13 @@ impl Scenario {
     pub fn command(&mut self, command: Command) -> OpId {
         let result = self.world.command(command);
         self.checked(result)
+    }
+
+    /// Whether the app, of which there may be only one, may run here.
+    pub fn permit(&mut self, permit: Permit) -> &mut Self {
+        let result = self.world.permit(self.app, permit);
+        self.checked(result);
+        self
     }
 
     /// Milliseconds pass.

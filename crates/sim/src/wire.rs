@@ -117,6 +117,6 @@ fn sender(event: &Event) -> Sender {
         | Event::Drained { .. }
         | Event::StopsItself { .. }
         | Event::Probed { .. } => Sender::Worker,
-        Event::Command { .. } | Event::Tick => Sender::Nobody,
+        Event::Command { .. } | Event::Permit { .. } | Event::Tick => Sender::Nobody,
     }
 }

@@ -1,8 +1,8 @@
 //! Watches every turn of the core and says what must never happen.
 
 use skep_core::{
-    AppId, AppView, Command, Drain, Effect, Effects, Event, Fleet, Now, OpId, Outcome, PhaseName, SlotId,
-    SlotView, Target, WorkerId, WorkerView,
+    AppId, AppView, Command, Drain, Effect, Effects, Event, Fleet, Now, OpId, Outcome, Permit, PhaseName,
+    Singleton, SlotId, SlotView, Target, WorkerId, WorkerView,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,6 +76,7 @@ impl Witness {
             | Event::StopsItself { .. }
             | Event::Probed { .. }
             | Event::Exited { .. }
+            | Event::Permit { .. }
             | Event::Seen(_)
             | Event::Tick => self.stopped.clone(),
         };
@@ -135,6 +136,10 @@ impl Witness {
         let wanted = place.is_some_and(|slot| slot.up && !slot.leaving);
         promise!(wanted, "a spawn that nobody wants: {effect:?} in {view:?}");
         let view = view.expect("its slot was found in it");
+        let barred = |known: &Singleton| known.app == *app && known.permit != Permit::Granted;
+        // One that was ordered before is ordered again after a restore; the daemon knows by then whose the app is.
+        let again = self.spawned.contains_key(&worker);
+        promise!(again || !after.singletons().iter().any(barred), "a spawn without permission: {effect:?}");
         let (live, surge) = (view.slots.iter().flat_map(workers).count(), self.surge(after, *app));
         let most = view.slots.len() + surge;
         promise!(live <= most || self.doubles, "{live} workers of app {app}, allowed are {most}");

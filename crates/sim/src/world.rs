@@ -7,8 +7,8 @@ use crate::sights::Sights;
 use crate::wire::{Manners, Wire};
 use crate::witness::{Checked, Violation, Witness, promise, workers};
 use skep_core::{
-    Command, Desired, Effect, Effects, Event, ExitStatus, Fleet, Now, OpId, Revision, Snapshot, Span,
-    WorkerId,
+    AppId, Command, Desired, Effect, Effects, Event, ExitStatus, Fleet, Now, OpId, Permit, Revision,
+    Snapshot, Span, WorkerId,
 };
 
 /// More ticks than this at one moment: the machine runs in circles.
@@ -119,6 +119,11 @@ impl World {
         let op = OpId(self.ops);
         self.feed(Event::Command { op, command })?;
         Ok(op)
+    }
+
+    /// Whether an app of which there may be only one may run here.
+    pub fn permit(&mut self, app: AppId, permit: Permit) -> Checked {
+        self.feed(Event::Permit { app, permit })
     }
 
     /// The keeper tells everything, at this very moment.

@@ -63,6 +63,9 @@ pub struct AppSpec {
 
     /// How many workers: a number, `max` (one a processor), or -1 (one less than processors). Default: 1.
     pub instances: Instances,
+    /// One worker over all hosts that share a store (`skep hosts`), wherever it may run; needs `instances: 1`. An old worker
+    /// ends before a new one starts. Without a store: one on this host. Default: false.
+    pub singleton: bool,
     /// `fork` or `cluster`. Default: `cluster` for a Node.js script that does not fork workers by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exec_mode: Option<ExecMode>,
@@ -222,6 +225,7 @@ impl Default for AppSpec {
             increment_var: None,
             instance_var: "NODE_APP_INSTANCE".to_owned(),
             instances: Instances::Count(1),
+            singleton: false,
             exec_mode: None,
             runtime: Runtime::Auto,
             balance: Balance::Auto,

@@ -26,6 +26,7 @@ const HOT: &[&str] = &[
     "max_unavailable",
     "min_uptime",
     "restart_delay",
+    "schedules",
     "source",
     "stop_exit_codes",
     "treekill",
@@ -36,7 +37,7 @@ const HOT: &[&str] = &[
     "watch_ext",
 ];
 /// Fields with which an old and a new worker cannot serve side by side: all old ones end first.
-const RECREATE: &[&str] = &["balance", "exec_mode", "listen", "runtime", "weights"];
+const RECREATE: &[&str] = &["balance", "exec_mode", "listen", "runtime", "singleton", "weights"];
 /// Fields that hold one value for each of many names: their changes are told name by name.
 const TABLES: &[&str] = &["env", "inherited_env"];
 

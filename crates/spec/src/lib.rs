@@ -56,6 +56,6 @@ pub use program::split_words;
 pub use quantity::{Bytes, Millis, Share};
 pub use resolve::{RawStart, Resolved, resolve};
 pub use runtime::RuntimeChoice;
-pub use schedule::{MissedChoice, OnLostChoice, OverlapChoice, Schedule};
+pub use schedule::{MissedChoice, OnLostChoice, OnUnreachableChoice, OverlapChoice, Schedule};
 pub use signal::{Signal, Umask};
 pub use watch::{Watch, WatchAction};

@@ -3,7 +3,7 @@
 use crate::{AppSpec, Millis, SpecError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use skep_jobs::{Backoff, Definition, Kind, Missed, OnLost, Overlap, WhenText};
+use skep_jobs::{Backoff, Definition, Kind, Missed, OnLost, OnUnreachable, Overlap, WhenText};
 use std::collections::BTreeMap;
 
 /// Runs that are remembered at most; each may hold a result and some output.
@@ -62,6 +62,13 @@ pub struct Schedule {
     pub backoff_max: Millis,
     /// What about a run that was cut off in the middle (its worker was killed): `record` or `rerun`. Default: `record`.
     pub on_lost: OnLostChoice,
+    /// Of several hosts that share a store (`skep hosts`) and have this job, only one runs it at each fire time. False:
+    /// each host does. Default: true where a store is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<bool>,
+    /// What about a shared job's fire time when that store cannot be reached: `skip`, or `run` (perhaps on each host).
+    /// Default: `skip`.
+    pub on_unreachable: OnUnreachableChoice,
     /// So many runs are remembered. Default: 100.
     pub keep: u32,
     /// Variables for the command, beside the app's.
@@ -107,6 +114,17 @@ pub enum OnLostChoice {
     Rerun,
 }
 
+/// What about a fire time when the store that hosts share cannot be reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnreachableChoice {
+    /// It is skipped, and an event says so: no job runs twice.
+    #[default]
+    Skip,
+    /// It runs here, and perhaps on other hosts too.
+    Run,
+}
+
 impl Default for Schedule {
     fn default() -> Self {
         Self {
@@ -127,6 +145,8 @@ impl Default for Schedule {
             backoff: Millis(1_000),
             backoff_max: Millis(60_000),
             on_lost: OnLostChoice::Record,
+            shared: None,
+            on_unreachable: OnUnreachableChoice::Skip,
             keep: 100,
             env: BTreeMap::new(),
         }
@@ -160,6 +180,12 @@ impl Schedule {
         definition.on_lost = match self.on_lost {
             OnLostChoice::Record => OnLost::Record,
             OnLostChoice::Rerun => OnLost::Rerun,
+        };
+        // Whether nothing said means shared, only a host knows.
+        definition.shared = self.shared == Some(true);
+        definition.on_unreachable = match self.on_unreachable {
+            OnUnreachableChoice::Skip => OnUnreachable::Skip,
+            OnUnreachableChoice::Run => OnUnreachable::Run,
         };
         definition.keep = self.keep;
         if self.keep == 0 || self.keep > KEEP_MAX {

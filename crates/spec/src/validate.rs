@@ -1,6 +1,8 @@
 //! Refuses an app that could not work, before anything is started.
 
-use crate::{AppSpec, Balance, Bytes, Drain, DrainWebSockets, ExecMode, Runtime, Share, SpecError, name};
+use crate::{
+    AppSpec, Balance, Bytes, Drain, DrainWebSockets, ExecMode, Instances, Runtime, Share, SpecError, name,
+};
 
 /// Scheduling priorities that Linux knows (`setpriority(2)`).
 const NICE: std::ops::RangeInclusive<i8> = -20..=19;
@@ -17,6 +19,7 @@ impl AppSpec {
         self.validate_env()?;
         self.validate_sharing()?;
         self.validate_drain()?;
+        self.validate_singleton()?;
         self.validate_probes()?;
         self.validate_schedules()?;
         self.validate_renewals()?;
@@ -69,6 +72,19 @@ impl AppSpec {
                 variable,
                 "has no number to count from",
                 format!("set it: --env {variable}=3000"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// There may be one, so that is how many are asked for.
+    fn validate_singleton(&self) -> Result<(), SpecError> {
+        if self.singleton && self.instances != Instances::Count(1) {
+            return Err(SpecError::field(
+                "instances",
+                self.instances.to_string(),
+                "is not 1, and the app is a singleton",
+                "set instances: 1, or leave out singleton",
             ));
         }
         Ok(())

@@ -61,7 +61,7 @@ pub use limiter::{Allowance, Verdict};
 pub use locks::{Ask, Granted, Holder, IfBusy, LockMode, LockView, Waiter};
 pub use options::Options;
 pub use owner::{Owner, WallMs};
-pub use queue::{Failure, Job, Popped, PushOptions, QueueView, Retry, push as push_job};
+pub use queue::{Failure, Job, JobPart, JobView, Popped, PushOptions, QueueView, Retry, push as push_job};
 pub use record::Kind;
 pub use spaces::{Space, SpaceKind};
 pub use stats::{Stats, WorkerView};

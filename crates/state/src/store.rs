@@ -8,7 +8,7 @@ use crate::counters::Counter;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::locks::LockView;
-use crate::queue::QueueView;
+use crate::queue::{JobPart, JobView, QueueView};
 use crate::spaces::{Space, SpaceKind};
 use crate::tx::{Tx, View};
 use crate::{Stats, WallMs};
@@ -100,6 +100,52 @@ impl Store {
     /// See [`Store::space`].
     pub fn locks(&self, now: WallMs) -> Result<Vec<LockView>> {
         self.0.read(now, crate::locks::list)
+    }
+
+    /// The first jobs of a part of a queue, in the order in which their turn comes; `None`: there is no such queue.
+    ///
+    /// # Errors
+    /// When the store itself fails.
+    pub fn queue_peek(
+        &self,
+        name: &[u8],
+        part: JobPart,
+        most: usize,
+        now: WallMs,
+    ) -> Result<Option<Vec<JobView>>> {
+        self.0.read(now, |view| crate::queue::peek(view, name, part, most))
+    }
+
+    /// Puts up to `most` dead jobs back; how many.
+    ///
+    /// # Errors
+    /// When the store itself fails.
+    pub fn queue_revive(&self, name: &[u8], most: usize, now: WallMs) -> Result<usize> {
+        self.write(now, |tx| crate::queue::revive(tx, name, most))
+    }
+
+    /// Puts one dead job back; false if it is not among the dead.
+    ///
+    /// # Errors
+    /// When the store itself fails.
+    pub fn queue_revive_one(&self, name: &[u8], job: u64, now: WallMs) -> Result<bool> {
+        self.write(now, |tx| crate::queue::revive_one(tx, name, job))
+    }
+
+    /// Removes up to `most` jobs of a part that nobody works on; how many.
+    ///
+    /// # Errors
+    /// When the store itself fails.
+    pub fn queue_purge(&self, name: &[u8], part: JobPart, most: usize, now: WallMs) -> Result<usize> {
+        self.write_freeing(now, |tx| crate::queue::purge(tx, name, part, most))
+    }
+
+    /// Has consumers be given nothing, or go on; false: there is no such queue.
+    ///
+    /// # Errors
+    /// When the store itself fails.
+    pub fn queue_pause(&self, name: &[u8], paused: bool, now: WallMs) -> Result<bool> {
+        self.write(now, |tx| crate::queue::set_paused(tx, name, paused))
     }
 
     /// All queues.

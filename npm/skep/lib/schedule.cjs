@@ -12,7 +12,8 @@ const TIMER_MAX_MS = 2 ** 31 - 1
 /** Options that the supervisor knows, in its spelling. */
 const OPTIONS = {
   timezone: 'timezone', jitter: 'jitter', overlap: 'overlap', missed: 'missed', missedLimit: 'missed_limit',
-  timeout: 'timeout', retries: 'retries', backoff: 'backoff', backoffMax: 'backoff_max', onLost: 'on_lost', keep: 'keep'
+  timeout: 'timeout', retries: 'retries', backoff: 'backoff', backoffMax: 'backoff_max', onLost: 'on_lost', keep: 'keep',
+  shared: 'shared', onUnreachable: 'on_unreachable'
 }
 
 /** What a run's function is given. */

@@ -47,6 +47,9 @@ fn describe(app: &AppView, output: &Output) -> String {
     add("in", &app.cwd);
     add("instances", &instances(app));
     add("runtime", &format!("{}: {}", app.runtime, app.runtime_reason));
+    if let Some(singleton) = &app.singleton {
+        add("singleton", &singleton.to_string());
+    }
     if let Some(why) = &app.cannot_listen {
         add("cannot listen", why);
     }

@@ -184,7 +184,7 @@ fn row(app: &AppView, slot: &SlotView, spaces: bool) -> Vec<Cell> {
         slot.pid.into(),
         slot.uptime_ms.filter(|_| slot.pid.is_some()).map(human::uptime).into(),
         slot.restarts.to_string().into(),
-        Cell::styled(slot.status.as_str(), status_style(slot.status)),
+        Cell::styled(status_word(app, slot), status_style(slot.status)),
         slot.cpu_percent.map(human::percent).into(),
         slot.memory_bytes.map(human::memory).into(),
         known.and_then(human::lateness_ms).map(human::span).into(),
@@ -193,6 +193,14 @@ fn row(app: &AppView, slot: &SlotView, spaces: bool) -> Vec<Cell> {
         known.and_then(|vitals| vitals.http_error_share).map(human::share).into(),
         Some(addresses.join(" ")).filter(|text| !text.is_empty()).into(),
     ]
+}
+
+/// What another host runs is not just stopped.
+fn status_word(app: &AppView, slot: &SlotView) -> &'static str {
+    match &app.singleton {
+        Some(singleton) if singleton.needed && slot.status == Status::Stopped => "standby",
+        Some(_) | None => slot.status.as_str(),
+    }
 }
 
 /// The colour of a status.
@@ -257,6 +265,7 @@ pub(crate) mod tests {
                 reason: "BPF is allowed".into(),
                 queues: vec![],
             }],
+            singleton: None,
             cannot_listen: None,
             rollout: None,
             spec: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use skep_core::Now;
 use skep_jobs::Event;
+use skep_keeper::fault;
 use skep_sys::wall_timer::WallTimer;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -24,7 +25,7 @@ pub(crate) async fn serve(driver: Shared) -> std::io::Result<()> {
     let timer: AsyncFd<WallTimer> = crate::watch::watch(WallTimer::new()?, Interest::READABLE)?;
     loop {
         let (deadlines, stuck) = driver.borrow().job_deadlines();
-        timer.get_ref().set(deadlines.wall.map(|at| at.0))?;
+        timer.get_ref().set(deadlines.wall.map(|at| at.plus(-fault::clock_ahead_ms()).0))?;
         let boot = deadlines.boot_ms.map(|ms| Now(ms.saturating_mul(1_000_000)));
         tokio::select! {
             guard = timer.readable() => {

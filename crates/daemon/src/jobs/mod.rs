@@ -19,9 +19,10 @@ use std::rc::Rc;
 
 use skep_api::EventKind;
 use skep_jobs::{
-    Cancel, Claim, Definition, Effect, Entry, Event, JobId, Jobs, Moment, Outcome, Place, RunId, Seat, Start,
-    Status, UnixMs,
+    Cancel, Definition, Effect, Entry, Event, JobId, Jobs, Moment, Outcome, Place, RunId, Seat, Start,
+    Status, UnixMs, Why,
 };
+use skep_keeper::fault;
 use skep_keeper::wire::Request;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -78,7 +79,7 @@ impl std::fmt::Debug for Board {
 fn moment() -> Moment {
     let wall_ms = skep_sys::clock::wall_ns() / 1_000_000;
     Moment {
-        wall: UnixMs(i64::try_from(wall_ms).unwrap_or(i64::MAX)),
+        wall: UnixMs(i64::try_from(wall_ms).unwrap_or(i64::MAX)).plus(fault::clock_ahead_ms()),
         boot_ms: skep_sys::clock::boottime_ns() / 1_000_000,
     }
 }
@@ -197,11 +198,7 @@ impl Driver {
             }
             Effect::Start(start) => self.start_job(start),
             Effect::Cancel(cancel) => self.cancel_job(cancel),
-            // Several hosts: not configured, hence never asked for.
-            Effect::Claim { run } => {
-                let (run, claim) = (run.clone(), Claim::Unknown);
-                self.job_event(Event::Claimed { run, claim });
-            }
+            Effect::Claim { run, above } => self.claim_fire_time(run, *above),
             Effect::Told { job, entry } => self.told_of_job(job, entry),
         }
         Ok(())
@@ -237,6 +234,8 @@ impl Driver {
         let why = entry.why.map(|why| format!(" ({})", why.as_str())).unwrap_or_default();
         let text = match entry.status {
             Status::Started | Status::Succeeded | Status::Cancelled => return,
+            // All is well: so it goes for all hosts but one.
+            Status::Skipped if entry.why == Some(Why::ElsewhereClaimed) => return,
             Status::Failed => format!("job {job} failed{why}"),
             Status::Lost => format!("job {job} was lost: nobody saw its end{why}"),
             Status::Skipped if entry.count > 1 => {

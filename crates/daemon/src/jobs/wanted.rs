@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use skep_jobs::{Definition, Event, JobId, Seat};
-use skep_spec::{AppSpec, Schedule};
+use skep_spec::{AppSpec, Schedule, SpecError};
 
 use crate::driver::Driver;
 
@@ -64,7 +64,7 @@ impl Driver {
                 // By worker id: where an old and a new worker differ, the newest says what the job is.
                 for (name, schedule) in &worker.functions {
                     let Some(schedule) = schedule else { continue };
-                    if let Ok(definition) = schedule.definition(name) {
+                    if let Ok(definition) = self.job_definition(name, schedule) {
                         let job = JobId { app: app.name.clone(), name: name.clone() };
                         wanted.jobs.insert(job, (definition, up));
                     }
@@ -72,13 +72,20 @@ impl Driver {
             }
             // What the spec says counts more than what a program says.
             for (name, schedule) in spec.into_iter().flat_map(|spec| &spec.schedules) {
-                if let Ok(definition) = schedule.definition(name) {
+                if let Ok(definition) = self.job_definition(name, schedule) {
                     let job = JobId { app: app.name.clone(), name: name.clone() };
                     wanted.jobs.insert(job, (definition, up));
                 }
             }
         }
         wanted
+    }
+
+    /// What a schedule does not say itself, this home does: where hosts share a store, they share jobs.
+    fn job_definition(&self, name: &str, schedule: &Schedule) -> Result<Definition, SpecError> {
+        let mut definition = schedule.definition(name)?;
+        definition.shared = schedule.shared.unwrap_or_else(|| self.hosts.are_several());
+        Ok(definition)
     }
 
     /// A worker that has functions, with the jobs that these are for.

@@ -57,6 +57,8 @@ impl Driver {
         about_custom(&mut out, &rows);
         self.about_listeners(&mut out);
         about_jobs(&mut out, &self.job_views());
+        self.about_queues(&mut out);
+        self.about_hosts(&mut out);
         out.finish()
     }
 

@@ -7,6 +7,7 @@ mod collect;
 mod exposition;
 mod jobs;
 pub(crate) mod listen;
+mod shared;
 pub(crate) mod token;
 mod view;
 

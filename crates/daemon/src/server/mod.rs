@@ -173,6 +173,16 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
         | Route::RestoreState
         | Route::ShowStateConfig
         | Route::ConfigureState => state::answer(driver, found.route, text, body).await,
+        Route::ShowQueue | Route::QueueJobs | Route::ActOnQueue => {
+            let name = skep_api::decode_name(parameter)?;
+            state::answer_queue(driver, found.route, name, text, body).await
+        }
+        Route::ShowHosts => json(&crate::hosts::view(&driver).await),
+        Route::ConfigureHosts => {
+            let change: skep_api::HostsChange = read(body).await?;
+            driver.borrow_mut().configure_hosts(change)?;
+            json(&crate::hosts::view(&driver).await)
+        }
         Route::ListJobs => {
             let views = driver.borrow().job_views();
             json(&views)

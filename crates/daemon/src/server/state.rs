@@ -11,7 +11,7 @@ use skep_state::{Store, WallMs};
 use super::answer::{Answer, json};
 use super::body::{query, read};
 use crate::driver::{Shared, unix_ms};
-use crate::shared_state::{entries, failure, figures};
+use crate::shared_state::{entries, failure, figures, queues};
 
 /// Tries while a frozen worker is in the way of all writing, some 5 s in all.
 const TRIES: u32 = 100;
@@ -59,6 +59,27 @@ pub(super) async fn answer(driver: Shared, route: Route, text: &str, body: Incom
             json(&config)
         }
         _ => Err(ErrorBody::new(ErrorCode::Internal, "no route of the shared state")),
+    }
+}
+
+/// Answers a route of one queue.
+pub(super) async fn answer_queue(
+    driver: Shared,
+    route: Route,
+    name: String,
+    text: &str,
+    body: Incoming,
+) -> Answer {
+    match route {
+        Route::QueueJobs => {
+            let (wanted, names) = (query(text)?, driver.borrow().worker_names());
+            json(&beside(&driver, move |store| queues::jobs(store, &name, &wanted, &names, now())).await?)
+        }
+        Route::ActOnQueue => {
+            let act: skep_api::QueueAct = read(body).await?;
+            json(&beside(&driver, move |store| queues::act(store, &name, &act, now())).await?)
+        }
+        _ => json(&beside(&driver, move |store| queues::one(store, &name, now())).await?),
     }
 }
 

@@ -204,7 +204,7 @@ fn member_of(store: &Store, space: Space, name: &str, member: &str, now: WallMs)
 }
 
 /// A stored value as JSON, and how it is encoded if it is none.
-fn decode(stored: &[u8]) -> (Value, Option<String>) {
+pub(super) fn decode(stored: &[u8]) -> (Value, Option<String>) {
     let base64 = |bytes: &[u8]| Value::from(base64::engine::general_purpose::STANDARD.encode(bytes));
     match stored.split_first() {
         Some((&TAG_JSON, json)) => match serde_json::from_slice(json) {

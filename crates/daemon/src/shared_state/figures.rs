@@ -60,6 +60,7 @@ pub(crate) fn queues(store: &Store, now: WallMs) -> Result<Vec<StateQueue>, Erro
         delayed: queue.delayed,
         active: queue.active,
         dead: queue.dead,
+        paused: queue.paused,
     };
     Ok(queues.iter().map(view).collect())
 }

@@ -8,6 +8,7 @@ mod config;
 pub(crate) mod entries;
 pub(crate) mod figures;
 mod place;
+pub(crate) mod queues;
 mod save;
 
 use std::collections::BTreeMap;
@@ -131,6 +132,12 @@ impl Driver {
                 Err(reason)
             }
         }
+    }
+
+    /// Queues of the store, if anybody has opened it.
+    pub(crate) fn queue_figures(&self) -> Vec<skep_api::StateQueue> {
+        let open = self.shared_state.open.as_ref();
+        open.and_then(|open| figures::queues(open.store(), wall()).ok()).unwrap_or_default()
     }
 
     /// How the store is kept.

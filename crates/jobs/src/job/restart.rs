@@ -44,7 +44,9 @@ impl Job {
             }
             match run.phase {
                 Phase::Waiting { .. } => {}
-                Phase::Claiming => self.out.push(Effect::Claim { run: run_id }),
+                Phase::Claiming => {
+                    self.out.push(Effect::Claim { run: run_id, above: turn.last_token() });
+                }
                 Phase::Running(under) => self.start_again(turn, run_id, &under, run.by_hand),
                 Phase::Ending { under, why, .. } => {
                     self.start_again(turn, run_id, &under, run.by_hand);

@@ -4,8 +4,8 @@ use super::Job;
 use crate::machine::Turn;
 use crate::run::{Phase, Place, Run, Under};
 use crate::{
-    CANCEL_GRACE_MS, Cancel, Claim, Effect, Entry, Kind, OnLost, Outcome, Overlap, RUNNING_MAX, RunId, Start,
-    Status, WORKER_WAIT_MS, Why,
+    CANCEL_GRACE_MS, CLAIM_AGE_MAX_MS, Cancel, Claim, Effect, Entry, Kind, OnLost, OnUnreachable, Outcome,
+    Overlap, RUNNING_MAX, RunId, Start, Status, WORKER_WAIT_MS, Why,
 };
 
 impl Job {
@@ -78,13 +78,22 @@ impl Job {
             return;
         }
         if definition.shared && run.claimed.is_none() && !run.by_hand {
-            let id = self.run_id(run);
-            self.record.runs[index].phase = Phase::Claiming;
-            self.dirty = true;
-            self.out.push(Effect::Claim { run: id });
-            return;
+            return self.ask_for(turn, index);
         }
         self.start(turn, index, place);
+    }
+
+    /// Several hosts have the job: whose is this fire time?
+    fn ask_for(&mut self, turn: &Turn<'_>, index: usize) {
+        let run = &self.record.runs[index];
+        self.dirty = true;
+        if run.attempt == 1 && turn.now.wall.since(run.scheduled) > CLAIM_AGE_MAX_MS {
+            let run = self.record.runs.remove(index);
+            return self.tell(Entry::skipped(run.scheduled, Why::Missed));
+        }
+        let run = self.run_id(run);
+        self.record.runs[index].phase = Phase::Claiming;
+        self.out.push(Effect::Claim { run, above: turn.last_token() });
     }
 
     /// It is its turn, but no worker has its function.
@@ -177,20 +186,37 @@ impl Job {
             return;
         }
         self.dirty = true;
-        let why = match claim {
-            Claim::Ours { token } => {
-                let run = &mut self.record.runs[index];
-                run.claimed = Some(token);
-                run.phase = Phase::Waiting {
-                    from: turn.now.wall,
-                    from_boot_ms: turn.now.boot_ms,
-                    seatless_since_boot_ms: None,
-                };
-                return;
+        let at_any_price = self
+            .record
+            .definition
+            .as_ref()
+            .is_some_and(|definition| definition.on_unreachable == OnUnreachable::Run);
+        match claim {
+            Claim::Ours { token } if turn.adopt(token) => self.go_on_as(turn, index, token),
+            // Meanwhile a run of this host only was given that token: the store has to give a higher one.
+            Claim::Ours { .. } => {
+                self.out.push(Effect::Claim { run: run.clone(), above: turn.last_token() });
             }
-            Claim::Theirs => Why::ElsewhereClaimed,
-            Claim::Unknown => Why::StoreUnreachable,
+            Claim::Unknown if at_any_price => {
+                let token = turn.token();
+                self.go_on_as(turn, index, token);
+            }
+            Claim::Theirs => self.leave_to_others(index, Why::ElsewhereClaimed),
+            Claim::Unknown => self.leave_to_others(index, Why::StoreUnreachable),
+        }
+    }
+
+    fn go_on_as(&mut self, turn: &Turn<'_>, index: usize, token: u64) {
+        let run = &mut self.record.runs[index];
+        run.claimed = Some(token);
+        run.phase = Phase::Waiting {
+            from: turn.now.wall,
+            from_boot_ms: turn.now.boot_ms,
+            seatless_since_boot_ms: None,
         };
+    }
+
+    fn leave_to_others(&mut self, index: usize, why: Why) {
         let run = self.record.runs.remove(index);
         self.tell(Entry::skipped(run.scheduled, why));
     }

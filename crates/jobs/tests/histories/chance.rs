@@ -1,6 +1,6 @@
 //! What chance decides: numbers of one seed, and jobs of any kind.
 
-use skep_jobs::{Backoff, Definition, Kind, Missed, OnLost, Overlap, WhenText};
+use skep_jobs::{Backoff, Definition, Kind, Missed, OnLost, OnUnreachable, Overlap, WhenText};
 
 /// Random decisions of one seed (SplitMix64).
 pub(crate) struct Dice(pub(crate) u64);
@@ -47,6 +47,7 @@ pub(crate) fn definition(dice: &mut Dice) -> Definition {
         backoff: Backoff { first_ms: 500, most_ms: 20_000 },
         on_lost: dice.of(&[OnLost::Record, OnLost::Record, OnLost::Rerun]),
         shared: dice.percent(15),
+        on_unreachable: dice.of(&[OnUnreachable::Skip, OnUnreachable::Skip, OnUnreachable::Run]),
         ..Definition::new(when, kind)
     }
 }

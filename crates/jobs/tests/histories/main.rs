@@ -5,6 +5,7 @@
 //! `SKEP_JOBS_SEED=42` tells the story of one.
 
 mod chance;
+mod store;
 mod witness;
 mod world;
 

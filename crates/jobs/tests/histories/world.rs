@@ -2,15 +2,18 @@
 
 mod happenings;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use jiff::tz::TimeZone;
 use skep_jobs::{
-    Cancel, Definition, Effect, Event, JobId, Jobs, Moment, OnLost, Outcome, Overlap, Place, Record, RunId,
-    Start, UnixMs, When,
+    Cancel, Definition, Effect, Event, JobId, Jobs, Moment, OnLost, OnUnreachable, Outcome, Overlap, Place,
+    Record, RunId, Start, UnixMs, When,
 };
 
 use crate::chance::{Dice, definition};
+use crate::store::Store;
 use crate::witness::{Checked, Sights, Witness};
 
 /// A program that was begun.
@@ -32,6 +35,9 @@ struct Disk {
 }
 
 struct World {
+    /// Which host it is, of those that share the store.
+    host: u32,
+    store: Rc<RefCell<Store>>,
     dice: Dice,
     now: Moment,
     daemon: Option<Jobs>,
@@ -48,45 +54,67 @@ struct World {
     begun: BTreeMap<u64, Begun>,
     /// Outcomes on their way; those of requests end with the daemon.
     mail: Vec<(u64, Outcome)>,
-    claims: Vec<RunId>,
-    claimed: BTreeSet<(JobId, UnixMs)>,
-    store_token: u64,
+    /// What the shared store was asked, and the token that it has to stay above.
+    claims: Vec<(RunId, u64)>,
     witness: Witness,
     loud: bool,
 }
 
-/// Plays the history of this seed.
+/// Plays the history of this seed: of one host, or of two that have the same jobs and share a store.
 pub(crate) fn play(seed: u64, loud: bool) -> Result<Sights, String> {
-    let mut world = World::new(seed, loud);
-    world.wake_daemon()?;
-    for _ in 0..10 + world.dice.below(40) {
-        world.step()?;
+    let mut dice = Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ seed);
+    // Shortly before Berlin's clocks go forward.
+    let start = 1_774_742_000_000 + i64::try_from(dice.below(4_000_000)).expect("it is there and it fits");
+    let jobs: Vec<_> = (0..1 + dice.below(3)).map(|number| job(number, &mut dice)).collect();
+    let store = Rc::new(RefCell::new(Store::default()));
+    let hosts = if jobs.iter().any(|(_, definition, _)| definition.shared) { 2 } else { 1 };
+    let mut worlds = Vec::new();
+    for host in 0..hosts {
+        // Their clocks differ.
+        let skew = i64::try_from(dice.below(3)).expect("it is there and it fits") * 1_700 * i64::from(host);
+        let now = Moment { wall: UnixMs(start + skew), boot_ms: dice.below(1_000_000) };
+        worlds.push(World::new(host, &store, jobs.clone(), now, dice.roll(), loud));
     }
-    world.calm()?;
-    world.witness.settled()?;
-    Ok(world.witness.sights)
+    for world in &mut worlds {
+        world.wake_daemon()?;
+    }
+    for _ in 0..(10 + dice.below(40)) * u64::from(hosts) {
+        let at = dice.below(u64::from(hosts)) as usize;
+        worlds[at].step()?;
+    }
+    let mut sights = Sights::default();
+    for world in &mut worlds {
+        world.calm()?;
+        world.witness.settled()?;
+        sights.add(&world.witness.sights);
+    }
+    Ok(sights)
+}
+
+fn job(number: u64, dice: &mut Dice) -> (JobId, Definition, When) {
+    let id = JobId { app: "app".into(), name: format!("job{number}") };
+    let definition = definition(dice);
+    let when = definition.when.compile(&TimeZone::UTC).expect("it is there and it fits");
+    (id, definition, when)
 }
 
 // === The daemon's life
 
 impl World {
-    fn new(seed: u64, loud: bool) -> Self {
-        let mut dice = Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ seed);
-        // Shortly before Berlin's clocks go forward.
-        let start =
-            1_774_742_000_000 + i64::try_from(dice.below(4_000_000)).expect("it is there and it fits");
-        let jobs: Vec<_> = (0..1 + dice.below(3))
-            .map(|number| {
-                let id = JobId { app: "app".into(), name: format!("job{number}") };
-                let definition = definition(&mut dice);
-                let when = definition.when.compile(&TimeZone::UTC).expect("it is there and it fits");
-                (id, definition, when)
-            })
-            .collect();
+    fn new(
+        host: u32,
+        store: &Rc<RefCell<Store>>,
+        jobs: Vec<(JobId, Definition, When)>,
+        now: Moment,
+        seed: u64,
+        loud: bool,
+    ) -> Self {
         Self {
-            now: Moment { wall: UnixMs(start), boot_ms: dice.below(1_000_000) },
+            host,
+            store: Rc::clone(store),
+            now,
             wanted: jobs.iter().map(|(id, ..)| id.clone()).collect(),
-            dice,
+            dice: Dice(seed),
             daemon: None,
             disk: Disk::default(),
             dies_in: None,
@@ -98,8 +126,6 @@ impl World {
             begun: BTreeMap::new(),
             mail: Vec::new(),
             claims: Vec::new(),
-            claimed: BTreeSet::new(),
-            store_token: 1_000_000_000,
             witness: Witness::default(),
             loud,
         }
@@ -107,7 +133,7 @@ impl World {
 
     fn say(&self, text: impl FnOnce() -> String) {
         if self.loud {
-            println!("[{} / {}] {}", self.now.wall.0, self.now.boot_ms, text());
+            println!("{}: [{} / {}] {}", self.host, self.now.wall.0, self.now.boot_ms, text());
         }
     }
 
@@ -187,7 +213,7 @@ impl World {
             Effect::Erase { .. } => return Err("nobody asked for that".into()),
             Effect::Start(start) => self.start(start)?,
             Effect::Cancel(cancel) => self.cancel(&cancel),
-            Effect::Claim { run } => self.claims.push(run),
+            Effect::Claim { run, above } => self.claims.push((run, above)),
             Effect::Told { .. } => {}
         }
         Ok(())
@@ -204,6 +230,10 @@ impl World {
         let (_, definition, _) =
             self.jobs.iter().find(|(id, ..)| *id == start.run.job).expect("it is there and it fits");
         let (overlap, on_lost, retries) = (definition.overlap, definition.on_lost, definition.retries);
+        let by_price = definition.on_unreachable == OnUnreachable::Run;
+        if definition.shared && !start.by_hand && !by_price {
+            self.store.borrow_mut().begins(&start, self.host)?;
+        }
         if let Place::Worker(worker) = start.place {
             let Some(functions) = self.workers.get(&worker) else { return Ok(()) };
             if !functions.contains(&start.run.job.name) {

@@ -69,6 +69,8 @@ impl Told {
 pub(crate) struct Children {
     table: BTreeMap<u64, Child>,
     by_pid: BTreeMap<i32, u64>,
+    /// When each of those is to be killed that must not live longer, on the boot clock.
+    expires_ns: BTreeMap<u64, u64>,
     dirty: BTreeSet<u64>,
 }
 
@@ -215,10 +217,33 @@ impl Children {
             State::Exited { .. } | State::Failed(_) => {}
         }
         child.foreign = None;
+        self.expires_ns.remove(&id);
         self.dirty.insert(id);
         if child.forgotten {
             self.remove(id);
         }
+    }
+
+    /// It is to be killed at this time and no other.
+    pub(crate) fn expire(&mut self, id: u64, at_ns: u64) {
+        if self.get(id).is_some_and(|child| child.living_pid().is_some()) {
+            self.expires_ns.insert(id, at_ns);
+        }
+    }
+
+    /// When a child is to be killed.
+    pub(crate) fn expiry_ns(&self, id: u64) -> Option<u64> {
+        self.expires_ns.get(&id).copied()
+    }
+
+    /// When the first of them is.
+    pub(crate) fn next_expiry_ns(&self) -> Option<u64> {
+        self.expires_ns.values().min().copied()
+    }
+
+    /// Those whose time has come; each once.
+    pub(crate) fn take_expired(&mut self, now_ns: u64) -> Vec<u64> {
+        self.expires_ns.extract_if(.., |_, at_ns| *at_ns <= now_ns).map(|(id, _)| id).collect()
     }
 
     /// The daemon wants to hear no more of it.

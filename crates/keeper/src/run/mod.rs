@@ -36,6 +36,7 @@ pub(crate) use self::upgrade::CHECK_ANSWER;
 use self::upgrade::{Probation, Upgrade};
 use crate::channel;
 use crate::service::ServiceManager;
+use crate::wire::Scope;
 
 /// The signals that the keeper passes on to the daemon.
 const PASSED_ON: [i32; 5] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR2];
@@ -173,6 +174,7 @@ impl Keeper {
             self.start_daemon_if_due();
             self.end_what_is_due();
             self.kill_daemon_if_due();
+            self.kill_expired();
             self.judge_probation();
             self.manager.tick(self.now_ns);
             self.talk();
@@ -249,6 +251,7 @@ impl Keeper {
         let due = [
             self.daemon.due_ns(),
             self.ending.due_ns(),
+            self.children.next_expiry_ns(),
             self.upgrade.due_ns(),
             self.probation.as_ref().and_then(Probation::due_ns),
             self.signalled.iter().map(|(_, at_ns)| *at_ns).min(),
@@ -261,6 +264,13 @@ impl Keeper {
             tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX),
             tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
         })
+    }
+
+    /// What must not live longer does not, though its daemon be stuck.
+    fn kill_expired(&mut self) {
+        for child in self.children.take_expired(self.now_ns) {
+            self.signal(child, SIGKILL, Scope::Tree);
+        }
     }
 
     /// Tells the daemon what it does not know.

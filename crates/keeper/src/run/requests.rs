@@ -69,6 +69,7 @@ impl Keeper {
             Request::Spawn(spawn) => self.spawn(*spawn, fds, fds_lost),
             Request::Adopt(adopt) => self.adopt(*adopt, fds.into_iter().next()),
             Request::Signal { child, signal, scope } => self.signal(child, signal, scope),
+            Request::Expire { child, at_ns } => self.children.expire(child, at_ns),
             Request::Forget { child } => self.children.forget(child),
             Request::Store { key, note } => self.store(key, note, fds, fds_lost),
             Request::Drop { key } => self.safe.remove(&key),
@@ -190,7 +191,7 @@ impl Keeper {
         limits
     }
 
-    fn signal(&mut self, id: u64, number: i32, scope: Scope) {
+    pub(crate) fn signal(&mut self, id: u64, number: i32, scope: Scope) {
         // A zombie is fine too: its number is its own until we reap it.
         let Some(child) = self.children.get(id) else { return };
         let Some(pid) = child.living_pid() else { return };

@@ -104,7 +104,11 @@ fn restore(saved: Saved, cause: Cause) -> io::Result<Keeper> {
     keeper.ending = if saved.ending { Ending::WhenDaemonEnds } else { Ending::No };
     for child in saved.children {
         let id = child.id;
+        let expires_ns = child.expires_ns;
         keeper.children.insert(id, restore_child(child)?);
+        if let Some(at_ns) = expires_ns {
+            keeper.children.expire(id, at_ns);
+        }
     }
     for SavedFds { key, note, fds } in saved.stored {
         let fds = fds.into_iter().map(take).collect::<io::Result<_>>()?;
@@ -209,7 +213,11 @@ impl Keeper {
             }),
             ending: !matches!(self.ending, Ending::No),
             signalled: self.signalled.iter().map(|(signal, _)| *signal).collect(),
-            children: self.children.iter().map(|(id, child)| save_child(id, child)).collect(),
+            children: self
+                .children
+                .iter()
+                .map(|(id, child)| save_child(id, child, self.children.expiry_ns(id)))
+                .collect(),
             stored: self
                 .safe
                 .iter()
@@ -238,7 +246,7 @@ impl Keeper {
     }
 }
 
-fn save_child(id: u64, child: &Child) -> SavedChild {
+fn save_child(id: u64, child: &Child, expires_ns: Option<u64>) -> SavedChild {
     let mut notify = child.notify.as_ref().map(AsRawFd::as_raw_fd);
     let mut starting = None;
     let start_time = match &child.state {
@@ -257,6 +265,7 @@ fn save_child(id: u64, child: &Child) -> SavedChild {
         stop: child.stop,
         notify,
         state: child.public_state(),
+        expires_ns,
         foreign: child.foreign.is_some(),
         starting,
         start_time,

@@ -55,6 +55,7 @@ pub(crate) struct SavedChild {
     /// Of a starting child: where its outcome will be told, and its pid.
     pub(crate) starting: Option<(RawFd, i32)>,
     pub(crate) start_time: u64,
+    pub(crate) expires_ns: Option<u64>,
     /// It is not our child.
     pub(crate) foreign: bool,
     pub(crate) told: Told,
@@ -191,6 +192,9 @@ impl SavedChild {
         out.nested(tag::STOP, |out| self.stop.encode(out)).nested(tag::STATE, |out| self.state.encode(out));
         out.u64(tag::START_TIME, self.start_time).u8(tag::TOLD, self.told.number());
         out.flag(tag::FORGOTTEN, self.forgotten).flag(tag::FOREIGN, self.foreign);
+        if let Some(at_ns) = self.expires_ns {
+            out.u64(tag::EXPIRES, at_ns);
+        }
         if let Some(notify) = self.notify {
             out.i32(tag::NOTIFY_FD, notify);
         }
@@ -210,6 +214,7 @@ impl SavedChild {
             state: ChildState::Starting,
             starting: None,
             start_time: 0,
+            expires_ns: None,
             foreign: false,
             told: Told::Nothing,
             forgotten: false,
@@ -223,6 +228,7 @@ impl SavedChild {
                 tag::STOP => child.stop = Stop::decode(field.fields())?,
                 tag::STATE => state = Some(ChildState::decode(field.fields())?),
                 tag::START_TIME => child.start_time = field.u64()?,
+                tag::EXPIRES => child.expires_ns = Some(field.u64()?),
                 tag::TOLD => child.told = Told::from_number(field.u8()?).ok_or(field.bad())?,
                 tag::FORGOTTEN => child.forgotten = field.flag()?,
                 tag::FOREIGN => child.foreign = field.flag()?,
@@ -281,6 +287,7 @@ mod tests {
             state,
             starting,
             start_time: 77,
+            expires_ns: (id == 2).then_some(5),
             foreign: id == 4,
             told: Told::Spawned,
             forgotten: id == 3,

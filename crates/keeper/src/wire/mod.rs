@@ -103,6 +103,7 @@ pub(crate) mod tag {
     pub(crate) const STATE: u16 = 19;
     pub(crate) const GRACE_MS: u16 = 20;
     pub(crate) const BUILD: u16 = 21;
+    pub(crate) const EXPIRES: u16 = 22;
 
     pub(crate) const ARGUMENT: u16 = 40;
     pub(crate) const ENVIRONMENT: u16 = 41;

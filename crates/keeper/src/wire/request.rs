@@ -28,6 +28,14 @@ pub enum Request {
         /// Who gets it.
         scope: Scope,
     },
+    /// Kill the child's whole tree at this time, unless another time was named before it came: for what must not outlive
+    /// a lease, whatever becomes of the daemon. A child that is unknown or has ended is no failure.
+    Expire {
+        /// The child's number.
+        child: u64,
+        /// On the boot clock, in nanoseconds.
+        at_ns: u64,
+    },
     /// Drop what is known about a child that has ended. For one that lives still, it is dropped when it ends.
     Forget {
         /// The child's number.
@@ -95,6 +103,7 @@ const SHUTDOWN: u16 = 7;
 const HANDLED: u16 = 8;
 const UPGRADE: u16 = 9;
 const ADOPT: u16 = 10;
+const EXPIRE: u16 = 11;
 
 impl Request {
     /// The greeting of this build.
@@ -124,6 +133,10 @@ impl Request {
             Request::Signal { child, signal, scope } => {
                 out.u64(tag::CHILD, *child).i32(tag::SIGNAL, *signal).u8(tag::SCOPE, scope.number());
                 SIGNAL
+            }
+            Request::Expire { child, at_ns } => {
+                out.u64(tag::CHILD, *child).u64(tag::EXPIRES, *at_ns);
+                EXPIRE
             }
             Request::Forget { child } => {
                 out.u64(tag::CHILD, *child);
@@ -172,6 +185,10 @@ impl Request {
                 signal: needed(found.signal, tag::SIGNAL)?,
                 scope: needed(found.scope, tag::SCOPE)?,
             },
+            EXPIRE => Request::Expire {
+                child: needed(found.child, tag::CHILD)?,
+                at_ns: needed(found.at_ns, tag::EXPIRES)?,
+            },
             FORGET => Request::Forget { child: needed(found.child, tag::CHILD)? },
             STORE => {
                 Request::Store { key: needed(found.key, tag::KEY)?, note: found.note.unwrap_or_default() }
@@ -192,6 +209,7 @@ struct Found {
     child: Option<u64>,
     signal: Option<i32>,
     scope: Option<Scope>,
+    at_ns: Option<u64>,
     key: Option<Vec<u8>>,
     note: Option<Vec<u8>>,
     path: Option<Vec<u8>>,
@@ -211,6 +229,7 @@ impl Found {
                     let scope = Scope::ALL.into_iter().find(|scope| scope.number() == number);
                     found.scope = Some(scope.ok_or(field.bad())?);
                 }
+                tag::EXPIRES => found.at_ns = Some(field.u64()?),
                 tag::KEY => found.key = Some(field.owned()),
                 tag::NOTE => found.note = Some(field.owned()),
                 tag::PATH => found.path = Some(field.owned()),

@@ -4,6 +4,7 @@
 //! Invariants: a job is in exactly one part (ready, delayed, active, dead); only the last pop's receipt can settle it;
 //! whoever was told of work and ends before popping passes the word on.
 
+mod admin;
 mod rows;
 
 use crate::error::Result;
@@ -13,6 +14,8 @@ use crate::limits::{ERROR_BYTES_MAX, QUEUE_PROMOTE};
 use crate::tx::{Tx, View};
 use crate::workers::Holding;
 use crate::{Owner, WallMs};
+pub use admin::{JobPart, JobView};
+pub(crate) use admin::{peek, purge, revive_one, set_paused};
 use rows::{
     DATA, INFO, Info, Part, Queue, WAITING, find, index, info, load, open, place, remove, rows, save, shift,
 };
@@ -84,7 +87,12 @@ pub struct QueueView {
     pub active: u64,
     /// Jobs that failed too often.
     pub dead: u64,
+    /// Consumers are given nothing.
+    pub paused: bool,
 }
+
+/// Why a job is dead whose workers never got to say so.
+const ENDED_EVERY_TIME: &str = "its workers ended, or forgot it, at every try";
 
 /// Puts a job in, as a part of a transaction; its number.
 ///
@@ -121,15 +129,22 @@ pub(crate) fn pop(
         tx.delete(&waiting)?;
         tx.delete(&rows(queue.id, WAITING).u64(ticket))?;
     }
-    promote(tx, &mut queue)?;
+    let paused = admin::is_paused(&tx.view(), queue.id)?;
+    if !paused {
+        promote(tx, &mut queue)?;
+    }
     let prefix = rows(queue.id, Part::Ready as u8);
-    while let Some(job) = tx.view().first(&prefix)?.map(|(key, _)| Take(&key[key.len() - 8..]).u64()) {
+    while !paused
+        && let Some(job) = tx.view().first(&prefix)?.map(|(key, _)| Take(&key[key.len() - 8..]).u64())
+    {
         let Some(before) = info(tx, queue.id, job)? else { break };
         let mut active = before;
         active.attempts += 1;
         if active.attempts > before.retries.saturating_add(1) {
             // Its workers ended every time: it is what ends them.
-            shift(tx, &mut queue, job, &before, &Info { part: Part::Dead, ..before })?;
+            let dead = Info { part: Part::Dead, ..before };
+            shift(tx, &mut queue, job, &before, &dead)?;
+            tx.put(&place(queue.id, job, &dead), ENDED_EVERY_TIME.as_bytes())?;
             continue;
         }
         active.part = Part::Active;
@@ -148,7 +163,8 @@ pub(crate) fn pop(
     waiter.put_u32(request);
     tx.put(&rows(queue.id, WAITING).u64(ticket), &waiter)?;
     tx.put(&waiting, &ticket.to_be_bytes())?;
-    Ok(Popped::Empty { due: due(&tx.view(), queue.id)? })
+    let due = if paused { None } else { due(&tx.view(), queue.id)? };
+    Ok(Popped::Empty { due })
 }
 
 fn due(view: &View<'_>, queue: u64) -> Result<Option<WallMs>> {
@@ -301,6 +317,14 @@ fn tell_one(tx: &mut Tx<'_>, queue: u64) -> Result<()> {
     tx.mail(owner, &Event::QueueReady { request }.encode())
 }
 
+/// Everybody who waits looks again: for jobs, and for when the next one is due.
+fn tell_all(tx: &mut Tx<'_>, queue: u64) -> Result<()> {
+    while tx.view().first(&rows(queue, WAITING))?.is_some() {
+        tell_one(tx, queue)?;
+    }
+    Ok(())
+}
+
 /// How many jobs each part of a queue has.
 pub(crate) fn view(view: &View<'_>, name: &[u8]) -> Result<QueueView> {
     let id = find(view, name)?;
@@ -309,7 +333,8 @@ pub(crate) fn view(view: &View<'_>, name: &[u8]) -> Result<QueueView> {
         None => Queue::default(),
     };
     let [ready, delayed, active, dead] = queue.counts;
-    Ok(QueueView { name: name.to_vec(), ready, delayed, active, dead })
+    let paused = id.map(|id| admin::is_paused(view, id)).transpose()?.unwrap_or(false);
+    Ok(QueueView { name: name.to_vec(), ready, delayed, active, dead, paused })
 }
 
 /// All queues.
@@ -320,7 +345,8 @@ pub(crate) fn list(view_of: &View<'_>) -> Result<Vec<QueueView>> {
         let queue = view_of.get(&Key::new(Table::Jobs).u64(Take(value).u64()))?.map(Queue::decode);
         let Some(queue) = queue else { continue };
         let [ready, delayed, active, dead] = queue.counts;
-        queues.push(QueueView { name: queue.name, ready, delayed, active, dead });
+        let paused = admin::is_paused(view_of, queue.id)?;
+        queues.push(QueueView { name: queue.name, ready, delayed, active, dead, paused });
     }
     Ok(queues)
 }
@@ -346,7 +372,7 @@ pub(crate) fn revive(tx: &mut Tx<'_>, name: &[u8], most: usize) -> Result<usize>
     for key in &keys {
         let job = Take(&key[prefix.as_slice().len()..]).u64();
         if let Some(before) = info(tx, queue.id, job)? {
-            let after = Info { part: Part::Ready, attempts: 0, owner: 0, ..before };
+            let after = Info { part: Part::Ready, attempts: 0, owner: 0, at_ms: tx.now().0, ..before };
             shift(tx, &mut queue, job, &before, &after)?;
             tell_one(tx, queue.id)?;
         }

@@ -20,6 +20,8 @@ pub(super) const PARTS: [Part; 4] = [Part::Ready, Part::Delayed, Part::Active, P
 pub(super) const INFO: u8 = b'J';
 pub(super) const DATA: u8 = b'D';
 pub(super) const WAITING: u8 = b'w';
+/// There while the queue is paused.
+pub(super) const PAUSED: u8 = b'p';
 /// 2^6 = 64-fold.
 pub(super) const DOUBLINGS_MAX: u32 = 6;
 

@@ -11,7 +11,7 @@ use crate::session::Context;
 use crate::table::{Cell, Column, draw};
 
 /// `12:34:56`, in local time; with the date when it is another day's.
-pub(super) fn time(unix_ms: u64) -> String {
+pub(crate) fn time(unix_ms: u64) -> String {
     let zone = TimeZone::system();
     let at = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let Some(at) = at.map(|at| at.to_zoned_datetime(zone.clone())) else { return unix_ms.to_string() };
@@ -69,21 +69,24 @@ const QUEUE_COLUMNS: &[Column] = &[
     Column { title: "delayed", rank: 0, right: true },
     Column { title: "active", rank: 0, right: true },
     Column { title: "dead", rank: 0, right: true },
+    Column { title: "state", rank: 0, right: false },
 ];
 
 /// Queues, and how many jobs are in them.
-pub(super) async fn queues(client: &mut Client, context: &Context) -> Result<(), Failure> {
+pub(crate) async fn queues(client: &mut Client, context: &Context) -> Result<(), Failure> {
     let queues: Vec<StateQueue> = client.read(Route::StateQueues, "", &()).await?;
     if context.output.json {
         return context.output.print_json(&queues);
     }
     if queues.is_empty() {
-        context.output.say("there is no queue");
+        context.output.say("there is no queue: the first push of queue() in the package skep makes one");
         return Ok(());
     }
     let row = |queue: &StateQueue| -> Vec<Cell> {
         let numbers = [queue.ready, queue.delayed, queue.active, queue.dead];
-        std::iter::once(queue.name.as_str().into()).chain(numbers.map(|n| Some(n).into())).collect()
+        let state = queue.paused.then_some("paused");
+        let name = std::iter::once(queue.name.as_str().into());
+        name.chain(numbers.map(|n| Some(n).into())).chain([state.into()]).collect()
     };
     let rows: Vec<Vec<Cell>> = queues.iter().map(row).collect();
     context.output.print(&draw(QUEUE_COLUMNS, &rows, context.output.width, context.output.color))

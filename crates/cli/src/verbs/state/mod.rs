@@ -2,7 +2,7 @@
 
 mod args;
 mod config;
-mod figures;
+pub(crate) mod figures;
 
 pub(crate) use args::StateCommand;
 

@@ -119,8 +119,13 @@ impl World {
     /// Answers arrive, some of them twice, in any order.
     fn deliver(&mut self) -> Checked {
         while self.daemon.is_some() {
-            if let Some(run) = self.claims.pop() {
-                let claim = self.claim(&run);
+            if let Some((run, above)) = self.claims.pop() {
+                let claim = self.claim(&run, above);
+                if claim != Claim::Unknown && self.dice.percent(10) {
+                    // The answer is lost with its daemon; the next one asks again.
+                    self.kill_daemon();
+                    break;
+                }
                 self.handle(Event::Claimed { run, claim })?;
                 continue;
             }
@@ -144,18 +149,12 @@ impl World {
         Ok(())
     }
 
-    /// The shared store answers: a fire time that is ours stays ours, with a higher token each time.
-    fn claim(&mut self, run: &RunId) -> Claim {
-        let fire = (run.job.clone(), run.scheduled);
-        match self.dice.below(10) {
-            0 if !self.claimed.contains(&fire) => Claim::Theirs,
-            1 => Claim::Unknown,
-            _ => {
-                self.claimed.insert(fire);
-                self.store_token += 1;
-                Claim::Ours { token: self.store_token }
-            }
+    /// The shared store answers, unless it cannot be reached.
+    fn claim(&mut self, run: &RunId, above: u64) -> Claim {
+        if self.dice.percent(10) {
+            return Claim::Unknown;
         }
+        self.store.borrow_mut().claim(run, self.host, above)
     }
 
     /// A run that was refused, hence never begun.
@@ -260,6 +259,10 @@ impl World {
         }
         for _ in 0..20_000 {
             self.deliver()?;
+            if self.daemon.is_none() {
+                self.wake_daemon()?;
+                continue;
+            }
             let Some(at) = self.next_moment() else { return Ok(()) };
             self.advance_to(at.max(self.now.boot_ms));
             self.finish_programs();

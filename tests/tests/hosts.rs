@@ -1,0 +1,306 @@
+//! Several hosts that share a store: each home of these tests is a host of its own, with a real redis-server or
+//! PostgreSQL between them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use skep_tests::{Deadline, Port, SharedStore, Skep, fixture, http, node, process, root};
+use tempfile::TempDir;
+
+/// Two hosts with the same app, whose runs write to one file.
+struct Stage {
+    hosts: [Host; 2],
+    runs: PathBuf,
+    _folder: TempDir,
+}
+
+struct Host {
+    skep: Skep,
+    port: Port,
+}
+
+impl Stage {
+    fn new(store: &SharedStore) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let runs = folder.path().join("runs");
+        std::fs::write(&runs, "").expect("the folder is writable");
+        // The second host's clock is ahead by more than the jobs' interval.
+        let hosts = ["0", "2700"]
+            .map(|ahead| Host { skep: Skep::new().env("SKEP_FAULT_CLOCK_MS", ahead), port: Port::free() });
+        for host in &hosts {
+            host.skep.boot();
+            host.skep.ok(["hosts", &format!("store={}", store.address())]);
+        }
+        Self { hosts, runs, _folder: folder }
+    }
+
+    /// The app of the fixture `jobs.js` on both hosts, with more in its spec.
+    fn start(&self, more: &Value) {
+        for host in &self.hosts {
+            host.start(&self.runs, more);
+            host.skep.settled("app", 1);
+        }
+    }
+
+    /// The lines that runs of this kind wrote, in words.
+    fn lines(&self, kind: &str) -> Vec<Vec<String>> {
+        let text = std::fs::read_to_string(&self.runs).expect("it is there");
+        let words = text.lines().map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        words.filter(|words| words[0] == kind).collect()
+    }
+
+    fn wait_lines(&self, kind: &str, count: usize) -> Vec<Vec<String>> {
+        Deadline::until(&format!("{count} lines of {kind}"), || {
+            let lines = self.lines(kind);
+            (lines.len() >= count).then_some(lines)
+        })
+    }
+}
+
+impl Host {
+    fn start(&self, runs: &std::path::Path, more: &Value) {
+        let skep = &self.skep;
+        let modules = skep.root().join("node_modules");
+        std::fs::create_dir_all(&modules).expect("the folder is writable");
+        std::os::unix::fs::symlink(root().join("npm/skep"), modules.join("skep"))
+            .expect("a link can be made");
+        let script = skep.root().join("jobs.js");
+        std::fs::copy(fixture("jobs.js"), &script).expect("the fixture is there");
+        let mut spec = json!({
+            "name": "app", "script": script, "interpreter": node(22).bin.join("node"), "cwd": skep.root(),
+            "instances": 1, "listen_timeout": "60s",
+            "env": { "RUNS": runs, "PORT": self.port.number().to_string(), "PATH": "/usr/bin:/bin" },
+        });
+        for (name, value) in more.as_object().expect("fields") {
+            spec[name] = value.clone();
+        }
+        let answer =
+            http::post_unix(&skep.socket(), "/v1/apps", &json!({ "spec": spec })).expect("skep answers");
+        assert!(answer.body.contains("\"done\""), "{}", answer.body);
+    }
+
+    fn history(&self, job: &str) -> Vec<Value> {
+        let text = self.skep.ok(["jobs", "history", job, "-n", "1000", "--json"]);
+        serde_json::from_str(&text).expect("a list")
+    }
+
+    fn skipped(&self, job: &str, why: &str) -> bool {
+        self.history(job).iter().any(|run| run["status"] == "skipped" && run["why"] == why)
+    }
+}
+
+fn distinct(lines: &[Vec<String>], word: usize) -> BTreeSet<&str> {
+    lines.iter().map(|words| words[word].as_str()).collect()
+}
+
+fn check_fire_times(store: &SharedStore) {
+    let stage = Stage::new(store);
+    stage.start(&json!({}));
+    let [one, other] = &stage.hosts;
+    stage.wait_lines("tick", 4);
+    // Who holds a fire time, or is about to ask for one, falls asleep in the middle; the other one goes on.
+    for sleeper in &stage.hosts {
+        let daemon = sleeper.skep.daemon().pid;
+        process::signal(daemon, Signal::STOP).expect("it is there");
+        stage.wait_lines("tick", stage.lines("tick").len() + 4);
+        process::signal(daemon, Signal::CONT).expect("it is there");
+        stage.wait_lines("tick", stage.lines("tick").len() + 2);
+        process::kill(daemon);
+        process::wait_gone(daemon);
+        stage.wait_lines("tick", stage.lines("tick").len() + 2);
+    }
+    // Both knew of all of these, and each was one host's only.
+    Deadline::until("a fire time that was the other one's", || {
+        (one.skipped("tick", "another host runs it") || other.skipped("tick", "another host runs it"))
+            .then_some(())
+    });
+    for host in &stage.hosts {
+        host.skep.ok(["jobs", "pause", "tick"]);
+    }
+    let lines = stage.lines("tick");
+    assert_eq!(distinct(&lines, 1).len(), lines.len(), "a fire time ran twice: {lines:?}");
+    assert_eq!(distinct(&lines, 2).len(), lines.len(), "a token was given twice: {lines:?}");
+}
+
+#[test]
+fn each_fire_time_is_one_hosts_by_redis_though_clocks_differ_and_hosts_sleep_and_die() {
+    check_fire_times(&SharedStore::redis());
+}
+
+#[test]
+fn each_fire_time_is_one_hosts_by_postgresql_though_clocks_differ_and_hosts_sleep_and_die() {
+    check_fire_times(&SharedStore::postgres());
+}
+
+fn check_outage(store: &SharedStore) {
+    let stage = Stage::new(store);
+    let eager = json!({ "schedules": {
+        "eager": { "every": "1s", "command": "echo eager >> $RUNS", "on_unreachable": "run" },
+    }});
+    stage.start(&eager);
+    let [host, _] = &stage.hosts;
+    stage.wait_lines("tick", 1);
+    let mut events = host.skep.events();
+    store.pause();
+    events.wait("the outage is told", |event| event.kind == "store_unreachable");
+    let before = stage.lines("tick").len();
+    let eager = stage.lines("eager").len();
+    // What may run at any price does; all else is skipped, and says so.
+    stage.wait_lines("eager", eager + 2);
+    Deadline::until("a skipped fire time", || {
+        host.skipped("tick", "the shared store could not be reached").then_some(())
+    });
+    assert_eq!(stage.lines("tick").len(), before);
+    let shown = host.skep.ok(["hosts"]);
+    assert!(shown.contains("NOT reachable"), "{shown}");
+    store.resume();
+    stage.wait_lines("tick", before + 2);
+    let lines = stage.lines("tick");
+    assert_eq!(distinct(&lines, 1).len(), lines.len(), "a fire time ran twice: {lines:?}");
+}
+
+#[test]
+fn without_an_answer_of_redis_fire_times_are_skipped_and_told() {
+    check_outage(&SharedStore::redis());
+}
+
+#[test]
+fn without_an_answer_of_postgresql_fire_times_are_skipped_and_told() {
+    check_outage(&SharedStore::postgres());
+}
+
+/// Two hosts with an app of which there may be only one.
+fn alone(store: &SharedStore) -> Stage {
+    let stage = Stage::new(store);
+    for host in &stage.hosts {
+        // Long enough for a busy machine, short enough for a test.
+        host.skep.ok(["hosts", "lease=3s"]);
+    }
+    for host in &stage.hosts {
+        let spec = json!({
+            "name": "alone", "script": fixture("alone.js"), "interpreter": node(22).bin.join("node"),
+            "cwd": host.skep.root(), "instances": 1, "singleton": true, "runtime": "self", "kill_timeout": "200ms",
+            "env": { "RUNS": stage.runs, "PATH": "/usr/bin:/bin" },
+        });
+        let answer =
+            http::post_unix(&host.skep.socket(), "/v1/apps", &json!({ "spec": spec })).expect("skep answers");
+        assert!(answer.body.contains("\"done\""), "{}", answer.body);
+    }
+    stage
+}
+
+impl Stage {
+    /// Which of the hosts has the app of which there may be only one: its number, pid and token, once it is another than
+    /// the one with this token.
+    fn holder(&self, before: u64) -> (usize, u32, u64) {
+        Deadline::until(&format!("a holder after token {before}"), || {
+            let line = self.lines("begin").pop()?;
+            let (pid, token) = (line[1].parse().ok()?, line[2].parse().ok()?);
+            let host =
+                self.hosts.iter().position(|host| host.skep.home() == std::path::Path::new(&line[3]))?;
+            (token > before).then_some((host, pid, token))
+        })
+    }
+
+    /// Whoever began found nobody alive who had begun before, and got a higher token.
+    fn check_alone(&self) {
+        let text = std::fs::read_to_string(&self.runs).expect("it is there");
+        let lives: Vec<Vec<&str>> = text.lines().map(|line| line.split(' ').collect()).collect();
+        let mut now: Option<(&str, u64)> = None;
+        for words in lives {
+            let (pid, token): (&str, u64) = (words[1], words[2].parse().expect("a token"));
+            match now {
+                Some((known, _)) if known == pid => {}
+                Some((_, last)) => {
+                    assert!(words[0] == "begin" && token > last, "{words:?} after {now:?}:\n{text}");
+                    now = Some((pid, token));
+                }
+                None => now = Some((pid, token)),
+            }
+        }
+    }
+}
+
+fn check_singleton(store: &SharedStore) {
+    let stage = alone(store);
+    let (first, pid, token) = stage.holder(0);
+    let (holder, other) = (&stage.hosts[first].skep, &stage.hosts[1 - first].skep);
+    other.wait("alone", "it stands by", |app| app.status == "stopped");
+    assert!(other.ok(["list"]).contains("standby"), "{}", other.ok(["list"]));
+    assert!(other.ok(["describe", "alone"]).contains("runs on"), "{}", other.ok(["describe", "alone"]));
+    let shown = holder.ok(["describe", "alone"]);
+    assert!(shown.contains(&format!("runs here, token {token}")), "{shown}");
+
+    // A killed daemon changes nothing: the next one goes on with the same lease.
+    let daemon = holder.daemon().pid;
+    process::kill(daemon);
+    process::wait_gone(daemon);
+    let shown = holder.ok(["hosts"]);
+    assert!(shown.contains(&format!("runs here, token {token}")) && process::is_alive(pid), "{shown}");
+
+    // A daemon that falls asleep cannot renew: the keeper ends the worker before another host may begin.
+    let daemon = holder.daemon().pid;
+    process::signal(daemon, Signal::STOP).expect("it is there");
+    let (second, pid, token) = stage.holder(token);
+    assert_eq!(second, 1 - first);
+    process::signal(daemon, Signal::CONT).expect("it is there");
+    Deadline::until("the first host learns who has it", || {
+        stage.hosts[first].skep.ok(["describe", "alone"]).contains("runs on").then_some(())
+    });
+    assert!(process::is_alive(pid));
+
+    // One that is stopped here is let go at once, and the other host takes it.
+    stage.hosts[second].skep.ok(["stop", "alone"]);
+    process::wait_gone(pid);
+    let (third, pid, token) = stage.holder(token);
+    assert_eq!(third, first);
+    stage.hosts[second].skep.ok(["start", "alone"]);
+
+    // Without a store nobody can be sure, so nobody runs it; with it, one does.
+    let mut events = stage.hosts[third].skep.events();
+    store.pause();
+    events.wait("it is stopped in time", |event| event.kind == "singleton_elsewhere");
+    process::wait_gone(pid);
+    store.resume();
+    stage.holder(token);
+    stage.check_alone();
+}
+
+#[test]
+fn one_host_of_redis_runs_a_singleton_whoever_sleeps_dies_or_cannot_be_reached() {
+    check_singleton(&SharedStore::redis());
+}
+
+#[test]
+fn one_host_of_postgresql_runs_a_singleton_whoever_sleeps_dies_or_cannot_be_reached() {
+    check_singleton(&SharedStore::postgres());
+}
+
+#[test]
+fn a_singleton_without_a_store_is_one_here_and_is_reloaded_one_after_the_other() {
+    let skep = Skep::new();
+    skep.boot();
+    let runs = skep.root().join("runs");
+    let start = |instances: u32| {
+        let spec = json!({
+            "name": "alone", "script": fixture("alone.js"), "interpreter": node(22).bin.join("node"),
+            "cwd": skep.root(), "instances": instances, "singleton": true, "runtime": "self", "kill_timeout": "5s",
+            "env": { "RUNS": runs, "PATH": "/usr/bin:/bin" },
+        });
+        http::post_unix(&skep.socket(), "/v1/apps", &json!({ "spec": spec })).expect("skep answers").body
+    };
+    assert!(start(2).contains("set instances: 1"), "{}", start(2));
+    assert!(start(1).contains("\"done\""));
+    let lives = || -> Vec<String> {
+        let text = std::fs::read_to_string(&runs).unwrap_or_default();
+        let words = text.lines().filter_map(|line| line.split(' ').next());
+        words.filter(|word| *word != "alive").map(str::to_owned).collect()
+    };
+    Deadline::until("its first life", || (lives() == ["begin"]).then_some(()));
+    skep.ok(["reload", "alone"]);
+    Deadline::until("its second life", || (lives().len() == 3).then_some(()));
+    assert_eq!(lives(), ["begin", "end", "begin"]);
+    assert!(skep.err(["scale", "alone", "2"]).contains("instances"));
+}
