@@ -57,6 +57,8 @@ struct World {
     /// What the shared store was asked, and the token that it has to stay above.
     claims: Vec<(RunId, u64)>,
     witness: Witness,
+    /// Nothing bad happens any more.
+    calm: bool,
     loud: bool,
 }
 
@@ -127,6 +129,7 @@ impl World {
             mail: Vec::new(),
             claims: Vec::new(),
             witness: Witness::default(),
+            calm: false,
             loud,
         }
     }

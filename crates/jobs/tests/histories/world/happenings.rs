@@ -121,7 +121,7 @@ impl World {
         while self.daemon.is_some() {
             if let Some((run, above)) = self.claims.pop() {
                 let claim = self.claim(&run, above);
-                if claim != Claim::Unknown && self.dice.percent(10) {
+                if claim != Claim::Unknown && !self.calm && self.dice.percent(10) {
                     // The answer is lost with its daemon; the next one asks again.
                     self.kill_daemon();
                     break;
@@ -244,6 +244,7 @@ impl World {
     /// Everything is well, long enough for all that is under way to end; then nothing fires any more.
     pub(super) fn calm(&mut self) -> Checked {
         self.dies_in = None;
+        self.calm = true;
         if self.daemon.is_none() {
             self.wake_daemon()?;
         }
@@ -259,10 +260,6 @@ impl World {
         }
         for _ in 0..20_000 {
             self.deliver()?;
-            if self.daemon.is_none() {
-                self.wake_daemon()?;
-                continue;
-            }
             let Some(at) = self.next_moment() else { return Ok(()) };
             self.advance_to(at.max(self.now.boot_ms));
             self.finish_programs();
