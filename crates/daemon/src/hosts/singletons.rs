@@ -20,6 +20,7 @@ use super::Link;
 use super::store::{Lease, LeaseRequest};
 use crate::driver::{Driver, Shared, now};
 use crate::patrol::until;
+use crate::worker::Worker;
 
 /// The keeper's notes begin with this; the app's number follows.
 pub(crate) const NOTE_KEY: &str = "lease:";
@@ -203,7 +204,7 @@ impl Driver {
         let note = serde_json::to_vec(&held).expect("numbers");
         self.ask(&Request::Store { key: note_key(app), note });
         let of_app = self.workers.values().filter(|worker| worker.app == app);
-        let workers: Vec<WorkerId> = of_app.map(|worker| worker.id()).collect();
+        let workers: Vec<WorkerId> = of_app.map(Worker::id).collect();
         for worker in workers {
             self.ask(&Request::Expire { child: u64::from(worker.0), at_ns: held.kill_ns });
         }
