@@ -16,8 +16,8 @@ mod footprint;
 mod heal;
 mod logs;
 mod peers;
-mod promises;
 mod pool;
+mod promises;
 mod report;
 mod results;
 mod soak;
@@ -43,7 +43,6 @@ const QUICK: Effort = Effort { runs: 2, seconds: 2 };
 type Bench = fn(Effort, &mut Report) -> Result<()>;
 
 const BENCHES: &[(&str, &str, Bench)] = &[
-const BENCHES: [(&str, &str, Bench); 9] = [
     ("footprint", "memory and wake-ups of keeper and daemon beside PM2's daemon", footprint::run),
     ("commands", "wall time of commands beside PM2's and forever's", commands::run),
     ("heal", "a worker killed: how soon its successor is spawned and listens", heal::run),
@@ -51,7 +50,6 @@ const BENCHES: [(&str, &str, Bench); 9] = [
     ("drops", "requests that fail when workers and supervisors are reloaded, killed, upgraded", drops::run),
     ("throughput", "requests a second and CPU beside Node's cluster and PM2", throughput::run),
     ("blocked", "latency of the others while one worker is blocked", blocked::run),
-    ("door", "the Redis door beside Redis, same client, and the memory of small keys", door::run),
     ("pool", "latency of the others while 8 computations run", pool::run),
     ("balance", "how evenly long connections are spread", balance::run),
     ("logs", "a million lines, a line of 10 MB, a torrent: seconds, CPU, bytes lost", logs::run),

@@ -79,6 +79,7 @@ pub(crate) const PROMISES: &[Promise] = &[
     most("throughput.cpu", "CPU a request, short connections", "Node's cluster", 0.45),
     least("throughput.keepalive", "keep-alive requests a second", "workers that bind the port themselves", 0.97),
     most("blocked.p999", "p99.9 of the others while one of four workers is blocked", "Node's cluster", 0.1),
+    most("pool.p99", "ms p99 of `/` while 8 computations run in the pool, 2 workers", ALONE, 50.0),
     most("balance.10", "busiest worker over the mean, 10 long connections over 4", ALONE, 1.2),
     most("balance.100", "the same of 100", ALONE, 1.02),
     most("balance.1000", "the same of 1000", ALONE, 1.01),
