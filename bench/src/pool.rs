@@ -63,7 +63,9 @@ fn load(address: SocketAddr, time: Duration) -> Result<(Vec<f64>, u64)> {
         };
         let computations: Vec<_> = (0..COMPUTATIONS).map(|_| scope.spawn(compute)).collect();
         // Not before the first ones are under way: a pool's children start once.
-        while computed.load(Ordering::Relaxed) == 0 && !computations.iter().any(|one| one.is_finished()) {
+        while computed.load(Ordering::Relaxed) == 0
+            && !computations.iter().any(thread::ScopedJoinHandle::is_finished)
+        {
             thread::park_timeout(THINK);
         }
         computed.store(0, Ordering::Relaxed);
