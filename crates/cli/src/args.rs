@@ -122,7 +122,6 @@ pub(crate) enum Verb {
     Queues(crate::verbs::queues::QueuesCommand),
     /// Show how this host shares jobs with other hosts, or change it (store=redis://…)
     Hosts(crate::verbs::hosts::HostsCommand),
-    /// Print figures of workers and of skep, in Prometheus's text format
     /// Print an app's environment
     Env(LookCommand),
     /// Print process ids, one a line
