@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::process::Signal;
-use skep_tests::{Deadline, Port, Skep, Start, finish, http, process, skep_binary};
+use skep_tests::{Deadline, Port, Skep, Start, finish, fixture, http, process, skep_binary};
 
 /// An app that says what it serves.
 const APP: &str = "require('http').createServer((request, response) => { console.log('served ' + request.url); response.end('ok') })
@@ -125,6 +125,45 @@ fn workers_are_seen_restarted_and_scaled_by_keys_through_a_resize_and_a_new_daem
     terminal.press(&["?"]);
     terminal.shows(&["quit; nothing stops"]);
     terminal.press(&["x", "q"]);
+    terminal.ended(0);
+}
+
+#[test]
+fn what_an_app_tells_of_itself_is_seen_and_its_actions_and_jobs_are_called() {
+    let skep = Skep::new();
+    let file = skep.root().join("skep.json");
+    let apps = serde_json::json!({ "apps": [{
+        "name": "io", "script": fixture("pm2-io.js"), "wait_ready": true,
+        "schedules": { "tick": { "every": "24h", "command": "true" } },
+    }]});
+    std::fs::write(&file, apps.to_string()).expect("written");
+    skep.ok(["start", &file.display().to_string()]);
+    let terminal = Terminal::open(&skep, "skep monit");
+    terminal.shows(&["io", "online"]);
+    terminal.press(&["2"]);
+    terminal.shows(&["Realtime Users  12 users", "event loop", "hello"]);
+    Deadline::until("the action is chosen", || {
+        let chosen = terminal.screen().contains("> hello");
+        if !chosen {
+            terminal.press(&["]"]);
+        }
+        chosen.then_some(())
+    });
+    terminal.press(&["Enter"]);
+    terminal.shows(&["Call hello of io, worker 0?"]);
+    terminal.press(&["y"]);
+    terminal.shows(&["hello answered {\"hi\":\"io\"}"]);
+    terminal.press(&["3"]);
+    terminal.shows(&["io/tick", "waiting", "in "]);
+    terminal.press(&["Enter"]);
+    terminal.shows(&["Run io/tick now?"]);
+    terminal.press(&["y"]);
+    terminal.shows(&["succeeded"]);
+    terminal.press(&["p"]);
+    terminal.shows(&["Pause io/tick?"]);
+    terminal.press(&["y"]);
+    terminal.shows(&["io/tick is paused"]);
+    terminal.press(&["C-c"]);
     terminal.ended(0);
 }
 
