@@ -7,31 +7,22 @@ use anyhow::Result;
 use crate::Effort;
 use crate::client::Connection;
 use crate::report::{Report, Series};
-use crate::subject::{Running, Subject};
+use crate::subject::{Running, SPREADERS};
 
 const WORKERS: usize = 4;
 
-const SUBJECTS: [Subject; 7] = [
-    Subject::Skep("auto"),
-    Subject::NodeRoundRobin,
-    Subject::Skep("shared"),
-    Subject::NodeShared,
-    Subject::Skep("ipc"),
-    Subject::Pm2,
-    Subject::SelfBound,
-];
 /// Connections, and the promise about them.
 const SIZES: [(usize, &str); 3] = [(10, "balance.10"), (100, "balance.100"), (1000, "balance.1000")];
 
 pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     for (connections, key) in SIZES {
-        let mut figures: Vec<Series> = SUBJECTS.iter().map(|_| Series::default()).collect();
+        let mut figures: Vec<Series> = SPREADERS.iter().map(|_| Series::default()).collect();
         for _ in 0..effort.runs {
-            for (subject, series) in SUBJECTS.iter().zip(&mut figures) {
+            for (subject, series) in SPREADERS.iter().zip(&mut figures) {
                 series.push(unevenness(&subject.start("work.js", WORKERS)?, connections)?);
             }
         }
-        for (subject, series) in SUBJECTS.iter().zip(&figures) {
+        for (subject, series) in SPREADERS.iter().zip(&figures) {
             report.series(&format!("{connections} connections, {}", subject.name()), "max/mean", series);
         }
         let theirs = figures[1].median();

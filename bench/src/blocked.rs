@@ -9,9 +9,9 @@ use anyhow::Result;
 use skep_sys::clock::boottime_ns;
 
 use crate::Effort;
-use crate::client::Connection;
+use crate::client::{Connection, latencies_ms};
 use crate::report::{Report, Series};
-use crate::subject::Subject;
+use crate::subject::SPREADERS;
 
 const WORKERS: usize = 4;
 const CLIENTS: usize = 8;
@@ -20,20 +20,10 @@ const BLOCK_MS: u64 = 300;
 /// a blocked worker are fewer than one in a thousand, whoever distributes them.
 const THINK: Duration = Duration::from_millis(5);
 
-const SUBJECTS: [Subject; 7] = [
-    Subject::Skep("auto"),
-    Subject::NodeRoundRobin,
-    Subject::Skep("shared"),
-    Subject::NodeShared,
-    Subject::Skep("ipc"),
-    Subject::Pm2,
-    Subject::SelfBound,
-];
-
 pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
-    let mut figures: Vec<[Series; 3]> = SUBJECTS.iter().map(|_| Default::default()).collect();
+    let mut figures: Vec<[Series; 3]> = SPREADERS.iter().map(|_| Default::default()).collect();
     for _ in 0..effort.runs {
-        for (subject, figures) in SUBJECTS.iter().zip(&mut figures) {
+        for (subject, figures) in SPREADERS.iter().zip(&mut figures) {
             let running = subject.start("work.js", WORKERS)?;
             let mut latencies = load(running.port.address(), Duration::from_secs(effort.seconds))?;
             latencies.sort_by(f64::total_cmp);
@@ -42,7 +32,7 @@ pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
             }
         }
     }
-    for (subject, [p50, p99, p999]) in SUBJECTS.iter().zip(&figures) {
+    for (subject, [p50, p99, p999]) in SPREADERS.iter().zip(&figures) {
         for (what, series) in [("p50", p50), ("p99", p99), ("p99.9", p999)] {
             report.series(&format!("{}, {what}", subject.name()), "ms", series);
         }
@@ -66,7 +56,8 @@ fn load(address: SocketAddr, time: Duration) -> Result<Vec<f64>> {
             }
             Ok(())
         });
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(move || client(address, end))).collect();
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|_| scope.spawn(move || latencies_ms(address, THINK, end))).collect();
         let mut latencies = Vec::new();
         for client in clients {
             latencies.extend(client.join().expect("the client does not panic")?);
@@ -75,15 +66,4 @@ fn load(address: SocketAddr, time: Duration) -> Result<Vec<f64>> {
         blocker.join().expect("the blocker does not panic")?;
         Ok(latencies)
     })
-}
-
-fn client(address: SocketAddr, end: u64) -> Result<Vec<f64>> {
-    let mut latencies = Vec::new();
-    while boottime_ns() < end {
-        let begin = boottime_ns();
-        Connection::open(address)?.get("/", true)?;
-        latencies.push((boottime_ns() - begin) as f64 / 1e6);
-        thread::park_timeout(THINK);
-    }
-    Ok(latencies)
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use skep_sys::clock::boottime_ns;
 
 /// A request that takes longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,6 +38,18 @@ impl Connection {
             }
         }
     }
+}
+
+/// Latencies in milliseconds of short connections, one after the other with a pause between them, until a time.
+pub(crate) fn latencies_ms(address: SocketAddr, pause: Duration, end: u64) -> Result<Vec<f64>> {
+    let mut latencies = Vec::new();
+    while boottime_ns() < end {
+        let begin = boottime_ns();
+        Connection::open(address)?.get("/", true)?;
+        latencies.push((boottime_ns() - begin) as f64 / 1e6);
+        std::thread::park_timeout(pause);
+    }
+    Ok(latencies)
 }
 
 /// The body, once the answer is complete: as long as `Content-Length` says, or one chunk.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use skep_sys::clock::boottime_ns;
 
 use crate::Effort;
-use crate::client::Connection;
+use crate::client::{Connection, latencies_ms};
 use crate::report::{Report, Series};
 use crate::subject::Subject;
 
@@ -70,7 +70,8 @@ fn load(address: SocketAddr, time: Duration) -> Result<(Vec<f64>, u64)> {
         }
         computed.store(0, Ordering::Relaxed);
         let end = boottime_ns() + time.as_nanos() as u64;
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(move || client(address, end))).collect();
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|_| scope.spawn(move || latencies_ms(address, THINK, end))).collect();
         let mut latencies = Vec::new();
         for client in clients {
             latencies.extend(client.join().expect("the client does not panic")?);
@@ -81,15 +82,4 @@ fn load(address: SocketAddr, time: Duration) -> Result<(Vec<f64>, u64)> {
         }
         Ok((latencies, computed.load(Ordering::Relaxed)))
     })
-}
-
-fn client(address: SocketAddr, end: u64) -> Result<Vec<f64>> {
-    let mut latencies = Vec::new();
-    while boottime_ns() < end {
-        let begin = boottime_ns();
-        Connection::open(address)?.get("/", true)?;
-        latencies.push((boottime_ns() - begin) as f64 / 1e6);
-        thread::park_timeout(THINK);
-    }
-    Ok(latencies)
 }

@@ -26,6 +26,17 @@ pub(crate) enum Subject {
     Bare,
 }
 
+/// Everybody who spreads connections over workers; skep first, then Node's own round robin.
+pub(crate) const SPREADERS: [Subject; 7] = [
+    Subject::Skep("auto"),
+    Subject::NodeRoundRobin,
+    Subject::Skep("shared"),
+    Subject::NodeShared,
+    Subject::Skep("ipc"),
+    Subject::Pm2,
+    Subject::SelfBound,
+];
+
 impl Subject {
     pub(crate) fn name(self) -> String {
         match self {

@@ -8,6 +8,7 @@
 mod deadline;
 mod events;
 pub mod http;
+mod notes;
 mod ports;
 pub mod process;
 mod service;
@@ -19,6 +20,7 @@ mod view;
 
 pub use deadline::{Deadline, LIMIT};
 pub use events::Events;
+pub use notes::Notes;
 pub use ports::{Port, is_free};
 pub use service::Service;
 pub use skep::{Outcome, Skep, Start, finish};

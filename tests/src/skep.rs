@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::deadline::{Deadline, LIMIT};
 use crate::events::Events;
-use crate::tools::{Node, fixture, node, skep_binary};
+use crate::tools::{Node, fixture, node, root, skep_binary};
 use crate::view::{App, Daemon};
 use crate::{http, process};
 
@@ -115,6 +115,18 @@ impl Skep {
     /// A folder of this test's own beside the home.
     pub fn root(&self) -> &Path {
         self.home.as_ref().expect("the folder is there until drop").path()
+    }
+
+    /// Puts our npm package where programs in [`Skep::root`] find it, and others by this `NODE_PATH`.
+    ///
+    /// # Panics
+    /// When the folder cannot be written, or the package is there already.
+    pub fn with_package(&self) -> PathBuf {
+        let modules = self.root().join("node_modules");
+        std::fs::create_dir_all(&modules).expect("the folder is writable");
+        std::os::unix::fs::symlink(root().join("npm/skep"), modules.join("skep"))
+            .expect("a link can be made");
+        modules
     }
 
     /// The API's socket.

@@ -2,29 +2,24 @@
 
 use std::path::PathBuf;
 
-use skep_tests::{Deadline, Port, Skep, Start, fixture, http, process, root};
+use skep_tests::{Deadline, Notes, Port, Skep, Start, fixture, http, process, root};
 
 /// An app of several workers that has the package `skep`.
 struct Stage {
     skep: Skep,
     port: Port,
-    notes: PathBuf,
+    notes: Notes,
 }
 
 impl Stage {
     fn new(file: PathBuf, workers: usize) -> Self {
         let (skep, port) = (Skep::new(), Port::free());
-        let notes = skep.root().join("notes");
-        std::fs::write(&notes, "").expect("the folder is writable");
-        let modules = skep.root().join("modules");
-        std::fs::create_dir_all(&modules).expect("the folder is writable");
-        std::os::unix::fs::symlink(root().join("npm/skep"), modules.join("skep"))
-            .expect("a link can be made");
+        let notes = Notes::new(skep.root(), "notes");
         let start = Start::program("app", file)
             .instances(workers)
             .port(port.number())
-            .env("NODE_PATH", modules)
-            .env("NOTES", &notes)
+            .env("NODE_PATH", skep.with_package())
+            .env("NOTES", notes.path())
             .flags(["--listen-timeout", "60s"]);
         skep.start(&start);
         skep.settled("app", workers);
@@ -36,16 +31,6 @@ impl Stage {
             http::get(self.port.address(), path).unwrap_or_else(|error| panic!("GET {path}: {error}"));
         answer.body
     }
-
-    /// Lines of this kind, when there are so many of them, in words.
-    fn wait_lines(&self, kind: &str, count: usize) -> Vec<Vec<String>> {
-        Deadline::until(&format!("{count} lines of {kind}"), || {
-            let text = std::fs::read_to_string(&self.notes).expect("it is there");
-            let words = text.lines().map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-            let lines: Vec<_> = words.filter(|words| words[0] == kind).collect();
-            (lines.len() >= count).then_some(lines)
-        })
-    }
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> T {
@@ -56,25 +41,25 @@ fn number<T: std::str::FromStr>(text: &str) -> T {
 fn one_worker_leads_and_when_it_is_killed_another_does_with_a_higher_token() {
     let stage = Stage::new(fixture("among.js"), 3);
     for round in 1..=3 {
-        let leaders = stage.wait_lines("leader", round);
+        let leaders = stage.notes.wait("leader", round);
         assert_eq!(leaders.len(), round, "one at a time: {leaders:?}");
         let tokens: Vec<u64> = leaders.iter().map(|words| number(&words[2])).collect();
         assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
         process::kill(number(&leaders[round - 1][1]));
     }
-    stage.wait_lines("leader", 4);
+    stage.notes.wait("leader", 4);
 }
 
 #[test]
 fn a_job_of_a_killed_worker_goes_to_another_and_every_job_is_done() {
     let stage = Stage::new(fixture("among.js"), 3);
     stage.get("/push?what=hold");
-    let first = stage.wait_lines("job", 1);
+    let first = stage.notes.wait("job", 1);
     for what in ["a", "b", "c"] {
         stage.get(&format!("/push?what={what}"));
     }
     process::kill(number(&first[0][1]));
-    let jobs = stage.wait_lines("job", 5);
+    let jobs = stage.notes.wait("job", 5);
     let again = jobs.iter().find(|words| words[2] == "hold" && words[3] == "2").expect("a second try");
     assert_ne!(again[1], first[0][1]);
     for what in ["a", "b", "c"] {

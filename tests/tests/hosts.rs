@@ -2,17 +2,16 @@
 //! PostgreSQL between them.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use skep_tests::{Deadline, Port, SharedStore, Skep, fixture, http, node, process, root};
+use skep_tests::{Deadline, Notes, Port, SharedStore, Skep, fixture, http, node, process};
 use tempfile::TempDir;
 
 /// Two hosts with the same app, whose runs write to one file.
 struct Stage {
     hosts: [Host; 2],
-    runs: PathBuf,
+    runs: Notes,
     _folder: TempDir,
 }
 
@@ -24,8 +23,7 @@ struct Host {
 impl Stage {
     fn new(store: &SharedStore) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let runs = folder.path().join("runs");
-        std::fs::write(&runs, "").expect("the folder is writable");
+        let runs = Notes::new(folder.path(), "runs");
         // The second host's clock is ahead by more than the jobs' interval.
         let hosts = ["0", "2700"]
             .map(|ahead| Host { skep: Skep::new().env("SKEP_FAULT_CLOCK_MS", ahead), port: Port::free() });
@@ -39,33 +37,16 @@ impl Stage {
     /// The app of the fixture `jobs.js` on both hosts, with more in its spec.
     fn start(&self, more: &Value) {
         for host in &self.hosts {
-            host.start(&self.runs, more);
+            host.start(self.runs.path(), more);
             host.skep.settled("app", 1);
         }
-    }
-
-    /// The lines that runs of this kind wrote, in words.
-    fn lines(&self, kind: &str) -> Vec<Vec<String>> {
-        let text = std::fs::read_to_string(&self.runs).expect("it is there");
-        let words = text.lines().map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        words.filter(|words| words[0] == kind).collect()
-    }
-
-    fn wait_lines(&self, kind: &str, count: usize) -> Vec<Vec<String>> {
-        Deadline::until(&format!("{count} lines of {kind}"), || {
-            let lines = self.lines(kind);
-            (lines.len() >= count).then_some(lines)
-        })
     }
 }
 
 impl Host {
     fn start(&self, runs: &std::path::Path, more: &Value) {
         let skep = &self.skep;
-        let modules = skep.root().join("node_modules");
-        std::fs::create_dir_all(&modules).expect("the folder is writable");
-        std::os::unix::fs::symlink(root().join("npm/skep"), modules.join("skep"))
-            .expect("a link can be made");
+        skep.with_package();
         let script = skep.root().join("jobs.js");
         std::fs::copy(fixture("jobs.js"), &script).expect("the fixture is there");
         let mut spec = json!({
@@ -99,17 +80,17 @@ fn check_fire_times(store: &SharedStore) {
     let stage = Stage::new(store);
     stage.start(&json!({}));
     let [one, other] = &stage.hosts;
-    stage.wait_lines("tick", 4);
+    stage.runs.wait("tick", 4);
     // Who holds a fire time, or is about to ask for one, falls asleep in the middle; the other one goes on.
     for sleeper in &stage.hosts {
         let daemon = sleeper.skep.daemon().pid;
         process::signal(daemon, Signal::STOP).expect("it is there");
-        stage.wait_lines("tick", stage.lines("tick").len() + 4);
+        stage.runs.wait("tick", stage.runs.lines("tick").len() + 4);
         process::signal(daemon, Signal::CONT).expect("it is there");
-        stage.wait_lines("tick", stage.lines("tick").len() + 2);
+        stage.runs.wait("tick", stage.runs.lines("tick").len() + 2);
         process::kill(daemon);
         process::wait_gone(daemon);
-        stage.wait_lines("tick", stage.lines("tick").len() + 2);
+        stage.runs.wait("tick", stage.runs.lines("tick").len() + 2);
     }
     // Both knew of all of these, and each was one host's only.
     Deadline::until("a fire time that was the other one's", || {
@@ -119,7 +100,7 @@ fn check_fire_times(store: &SharedStore) {
     for host in &stage.hosts {
         host.skep.ok(["jobs", "pause", "tick"]);
     }
-    let lines = stage.lines("tick");
+    let lines = stage.runs.lines("tick");
     assert_eq!(distinct(&lines, 1).len(), lines.len(), "a fire time ran twice: {lines:?}");
     assert_eq!(distinct(&lines, 2).len(), lines.len(), "a token was given twice: {lines:?}");
 }
@@ -141,23 +122,23 @@ fn check_outage(store: &SharedStore) {
     }});
     stage.start(&eager);
     let [host, _] = &stage.hosts;
-    stage.wait_lines("tick", 1);
+    stage.runs.wait("tick", 1);
     let mut events = host.skep.events();
     store.pause();
     events.wait("the outage is told", |event| event.kind == "store_unreachable");
-    let before = stage.lines("tick").len();
-    let eager = stage.lines("eager").len();
+    let before = stage.runs.lines("tick").len();
+    let eager = stage.runs.lines("eager").len();
     // What may run at any price does; all else is skipped, and says so.
-    stage.wait_lines("eager", eager + 2);
+    stage.runs.wait("eager", eager + 2);
     Deadline::until("a skipped fire time", || {
         host.skipped("tick", "the shared store could not be reached").then_some(())
     });
-    assert_eq!(stage.lines("tick").len(), before);
+    assert_eq!(stage.runs.lines("tick").len(), before);
     let shown = host.skep.ok(["hosts"]);
     assert!(shown.contains("NOT reachable"), "{shown}");
     store.resume();
-    stage.wait_lines("tick", before + 2);
-    let lines = stage.lines("tick");
+    stage.runs.wait("tick", before + 2);
+    let lines = stage.runs.lines("tick");
     assert_eq!(distinct(&lines, 1).len(), lines.len(), "a fire time ran twice: {lines:?}");
 }
 
@@ -182,7 +163,7 @@ fn alone(store: &SharedStore) -> Stage {
         let spec = json!({
             "name": "alone", "script": fixture("alone.js"), "interpreter": node(22).bin.join("node"),
             "cwd": host.skep.root(), "instances": 1, "singleton": true, "runtime": "self", "kill_timeout": "200ms",
-            "env": { "RUNS": stage.runs, "PATH": "/usr/bin:/bin" },
+            "env": { "RUNS": stage.runs.path(), "PATH": "/usr/bin:/bin" },
         });
         let answer =
             http::post_unix(&host.skep.socket(), "/v1/apps", &json!({ "spec": spec })).expect("skep answers");
@@ -196,7 +177,7 @@ impl Stage {
     /// the one with this token.
     fn holder(&self, before: u64) -> (usize, u32, u64) {
         Deadline::until(&format!("a holder after token {before}"), || {
-            let line = self.lines("begin").pop()?;
+            let line = self.runs.lines("begin").pop()?;
             let (pid, token) = (line[1].parse().ok()?, line[2].parse().ok()?);
             let host =
                 self.hosts.iter().position(|host| host.skep.home() == std::path::Path::new(&line[3]))?;
@@ -206,15 +187,14 @@ impl Stage {
 
     /// Whoever began found nobody alive who had begun before, and got a higher token.
     fn check_alone(&self) {
-        let text = std::fs::read_to_string(&self.runs).expect("it is there");
-        let lives: Vec<Vec<&str>> = text.lines().map(|line| line.split(' ').collect()).collect();
+        let lives = self.runs.all();
         let mut now: Option<(&str, u64)> = None;
-        for words in lives {
-            let (pid, token): (&str, u64) = (words[1], words[2].parse().expect("a token"));
+        for words in &lives {
+            let (pid, token): (&str, u64) = (&words[1], words[2].parse().expect("a token"));
             match now {
                 Some((known, _)) if known == pid => {}
                 Some((_, last)) => {
-                    assert!(words[0] == "begin" && token > last, "{words:?} after {now:?}:\n{text}");
+                    assert!(words[0] == "begin" && token > last, "{words:?} after {now:?}:\n{lives:?}");
                     now = Some((pid, token));
                 }
                 None => now = Some((pid, token)),

@@ -2,15 +2,14 @@
 //! outlive the daemon, requests, and what people may do with jobs.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use skep_tests::{Deadline, Port, Skep, fixture, http, node, process, root};
+use skep_tests::{Deadline, Notes, Port, Skep, fixture, http, node, process};
 
 /// An app with jobs, and the file that its runs write to.
 struct Stage {
     skep: Skep,
-    runs: PathBuf,
+    runs: Notes,
     _port: Port,
 }
 
@@ -18,16 +17,12 @@ impl Stage {
     fn new(workers: u32, schedules: &Value, env: &[(&str, &str)]) -> Self {
         let (skep, port) = (Skep::new(), Port::free());
         skep.boot();
-        let runs = skep.root().join("runs");
-        std::fs::write(&runs, "").expect("the folder is writable");
-        let modules = skep.root().join("node_modules");
-        std::fs::create_dir_all(&modules).expect("the folder is writable");
-        std::os::unix::fs::symlink(root().join("npm/skep"), modules.join("skep"))
-            .expect("a link can be made");
+        let runs = Notes::new(skep.root(), "runs");
+        skep.with_package();
         let script = skep.root().join("jobs.js");
         std::fs::copy(fixture("jobs.js"), &script).expect("the fixture is there");
         let mut variables =
-            json!({ "RUNS": runs, "PORT": port.number().to_string(), "PATH": "/usr/bin:/bin" });
+            json!({ "RUNS": runs.path(), "PORT": port.number().to_string(), "PATH": "/usr/bin:/bin" });
         for (name, value) in env {
             variables[*name] = json!(value);
         }
@@ -43,20 +38,6 @@ impl Stage {
         let stage = Self { skep, runs, _port: port };
         stage.skep.settled("app", workers as usize);
         stage
-    }
-
-    /// The lines that runs of this kind wrote, in words.
-    fn lines(&self, kind: &str) -> Vec<Vec<String>> {
-        let text = std::fs::read_to_string(&self.runs).expect("it is there");
-        let words = text.lines().map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        words.filter(|words| words[0] == kind).collect()
-    }
-
-    fn wait_lines(&self, kind: &str, count: usize) -> Vec<Vec<String>> {
-        Deadline::until(&format!("{count} runs of {kind}"), || {
-            let lines = self.lines(kind);
-            (lines.len() >= count).then_some(lines)
-        })
     }
 
     fn json(&self, args: &[&str]) -> Value {
@@ -94,11 +75,11 @@ impl Stage {
 #[test]
 fn no_fire_time_is_run_twice_or_forgotten_while_the_daemon_and_workers_are_killed() {
     let stage = Stage::new(2, &json!({}), &[]);
-    stage.wait_lines("tick", 2);
+    stage.runs.wait("tick", 2);
     for round in 0..3 {
         stage.kill_daemon();
-        let before = stage.lines("tick").len();
-        stage.wait_lines("tick", before + 2);
+        let before = stage.runs.lines("tick").len();
+        stage.runs.wait("tick", before + 2);
         if round == 1 {
             stage.skep.crash("app", 0);
         }
@@ -108,7 +89,7 @@ fn no_fire_time_is_run_twice_or_forgotten_while_the_daemon_and_workers_are_kille
         stage.history("tick").iter().all(|run| run["status"] != "started").then_some(())
     });
 
-    let lines = stage.lines("tick");
+    let lines = stage.runs.lines("tick");
     let times: Vec<u64> = lines.iter().map(|words| words[1].parse().expect("a number")).collect();
     let distinct: BTreeSet<u64> = times.iter().copied().collect();
     assert_eq!(distinct.len(), times.len(), "a fire time ran twice: {times:?}");
@@ -144,13 +125,13 @@ fn a_run_whose_worker_is_killed_is_called_lost_and_run_again_only_where_that_is_
     for (job, again) in [("stuck", false), ("again", true)] {
         stage.wait_job(job);
         stage.skep.ok(["jobs", "run", job]);
-        let pid: u32 = stage.wait_lines(job, 1)[0][3].parse().expect("a pid");
+        let pid: u32 = stage.runs.wait(job, 1)[0][3].parse().expect("a pid");
         process::kill(pid);
         let lost = stage.wait_end(job, "lost");
         assert_eq!(lost["attempt"], 1);
         if again {
-            let first = &stage.lines("again")[0];
-            let done = &stage.wait_lines("again-done", 1)[0];
+            let first = &stage.runs.lines("again")[0];
+            let done = &stage.runs.wait("again-done", 1)[0];
             assert_eq!(done[1], first[1], "the idempotency key stays the same");
             let token = |words: &[String]| words[2].parse::<u64>().expect("a number");
             assert!(token(done) > token(first), "the fencing token rises");
@@ -158,7 +139,7 @@ fn a_run_whose_worker_is_killed_is_called_lost_and_run_again_only_where_that_is_
         }
         stage.skep.settled("app", 2);
     }
-    assert_eq!(stage.lines("stuck").len(), 1);
+    assert_eq!(stage.runs.lines("stuck").len(), 1);
 }
 
 #[test]
@@ -169,7 +150,7 @@ fn a_run_that_takes_too_long_is_ended_and_one_that_is_cancelled_is_called_so() {
     let run = stage.wait_end("short", "failed");
     assert!(run["why"].as_str().expect("a reason").contains("timeout"), "{run}");
     stage.skep.ok(["jobs", "run", "stuck"]);
-    stage.wait_lines("stuck", 1);
+    stage.runs.wait("stuck", 1);
     stage.skep.ok(["jobs", "cancel", "stuck"]);
     stage.wait_end("stuck", "cancelled");
 }
@@ -217,20 +198,20 @@ fn commands_are_retried_their_output_is_kept_and_they_outlive_the_daemon() {
     stage.skep.ok(["jobs", "run", "web"]);
     let run = stage.wait_end("web", "succeeded");
     assert_eq!(run["result"], "ok");
-    assert_eq!(stage.lines("post"), [["post", "/task", run["id"].as_str().expect("an id")]]);
+    assert_eq!(stage.runs.lines("post"), [["post", "/task", run["id"].as_str().expect("an id")]]);
 }
 
 #[test]
 fn a_paused_job_does_not_fire_until_it_is_resumed_and_unknown_ones_are_a_clear_error() {
     let stage = Stage::new(1, &json!({}), &[]);
-    stage.wait_lines("tick", 1);
+    stage.runs.wait("tick", 1);
     stage.skep.ok(["jobs", "pause", "app/tick"]);
     stage.kill_daemon();
     assert_eq!(stage.json(&["jobs", "describe", "tick"])["state"], "paused", "it survives the daemon");
     assert_eq!(stage.json(&["jobs", "describe", "tick"])["next_unix_ms"], Value::Null);
     stage.skep.ok(["jobs", "resume", "tick"]);
-    let before = stage.lines("tick").len();
-    stage.wait_lines("tick", before + 1);
+    let before = stage.runs.lines("tick").len();
+    stage.runs.wait("tick", before + 1);
     let complaint = stage.skep.err(["jobs", "run", "tack"]);
     assert!(complaint.contains("there is no job tack") && complaint.contains("app/tick"), "{complaint}");
     stage.skep.ok(["stop", "app"]);

@@ -1,31 +1,24 @@
 //! Queues between real workers, and `skep queues`.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
-use skep_tests::{Deadline, Port, Skep, Start, fixture, http, process, root};
+use skep_tests::{Deadline, Notes, Port, Skep, Start, fixture, http, process};
 
 /// The app `pile.js`, whose consumers write to a file what they do.
 struct Stage {
     skep: Skep,
     port: Port,
-    notes: PathBuf,
+    notes: Notes,
 }
 
 impl Stage {
     fn new(workers: usize, concurrency: u32) -> Self {
         let (skep, port) = (Skep::new(), Port::free());
-        let notes = skep.root().join("notes");
-        std::fs::write(&notes, "").expect("the folder is writable");
-        let modules = skep.root().join("modules");
-        std::fs::create_dir_all(&modules).expect("the folder is writable");
-        std::os::unix::fs::symlink(root().join("npm/skep"), modules.join("skep"))
-            .expect("a link can be made");
+        let notes = Notes::new(skep.root(), "notes");
         let start = Start::program("app", fixture("pile.js"))
             .instances(workers)
             .port(port.number())
-            .env("NODE_PATH", modules)
-            .env("NOTES", &notes)
+            .env("NODE_PATH", skep.with_package())
+            .env("NOTES", notes.path())
             .env("CONCURRENCY", concurrency.to_string())
             .flags(["--listen-timeout", "60s"]);
         skep.start(&start);
@@ -36,19 +29,6 @@ impl Stage {
     fn push(&self, query: &str) {
         let path = format!("/push?{query}");
         http::get(self.port.address(), &path).unwrap_or_else(|error| panic!("GET {path}: {error}"));
-    }
-
-    fn lines(&self, kind: &str) -> Vec<Vec<String>> {
-        let text = std::fs::read_to_string(&self.notes).expect("it is there");
-        let words = text.lines().map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        words.filter(|words| words[0] == kind).collect()
-    }
-
-    fn wait_lines(&self, kind: &str, count: usize) -> Vec<Vec<String>> {
-        Deadline::until(&format!("{count} lines of {kind}"), || {
-            let lines = self.lines(kind);
-            (lines.len() >= count).then_some(lines)
-        })
     }
 
     fn json(&self, args: &[&str]) -> Value {
@@ -92,7 +72,7 @@ fn a_paused_queue_gives_nothing_and_people_can_look_retry_and_purge() {
     let order: Vec<&str> =
         ready.as_array().expect("jobs").iter().filter_map(|job| job["data"]["what"].as_str()).collect();
     assert_eq!(order, ["high", "fail", "low"]);
-    assert_eq!(stage.lines("job").len(), 4, "nothing was given out");
+    assert_eq!(stage.notes.lines("job").len(), 4, "nothing was given out");
 
     assert!(stage.skep.err(["queues", "purge", "pile", "active"]).contains("workers have them"));
     assert!(stage.skep.err(["queues", "peek", "heap"]).contains("there are: pile"));
@@ -114,7 +94,7 @@ fn a_worker_has_as_many_jobs_as_it_may_and_those_of_a_killed_one_go_to_the_other
         stage.push(&format!("what=j{number}&until={}", gate.display()));
     }
     stage.push("what=fifth");
-    let lines = stage.wait_lines("job", 4);
+    let lines = stage.notes.wait("job", 4);
     assert_eq!(stage.counts(), [1, 0, 4, 0], "two a worker");
     assert!(lines.iter().all(|words| ["1", "2"].contains(&words[4].as_str())), "{lines:?}");
     let active = stage.json(&["queues", "peek", "pile", "active"]);
@@ -127,7 +107,7 @@ fn a_worker_has_as_many_jobs_as_it_may_and_those_of_a_killed_one_go_to_the_other
     process::kill(victim.parse().expect("a pid"));
     stage.skep.settled("app", 2);
     std::fs::write(&gate, "").expect("the folder is writable");
-    let done = stage.wait_lines("done", 5);
+    let done = stage.notes.wait("done", 5);
     let again: Vec<_> = done.iter().filter(|words| words[3] == "2").collect();
     assert_eq!(again.len(), 2, "{done:?}");
     assert!(again.iter().all(|words| words[1] != *victim), "{done:?}");

@@ -136,6 +136,7 @@ async fn let_others_finish() {
 /// Every worker has ended: what they wrote is in its files, the keeper may end too.
 async fn finish(driver: &Shared) -> io::Result<()> {
     let_others_finish().await;
+    crate::hosts::leave(driver).await;
     let mut driver = driver.borrow_mut();
     driver.save_shared_state();
     driver.census.close();

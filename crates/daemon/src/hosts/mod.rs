@@ -21,7 +21,7 @@ use skep_jobs::{Claim, Event, RunId};
 use crate::driver::{Driver, Shared, now};
 use config::Config;
 use singletons::Singletons;
-pub(crate) use singletons::{Held, NOTE_KEY};
+pub(crate) use singletons::{Held, NOTE_KEY, leave};
 use store::{Answer, Asker, Question, Store};
 
 /// A fire time is asked for so long before the store counts as unreachable. What was asked for in vain may be ours

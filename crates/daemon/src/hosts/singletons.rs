@@ -30,6 +30,8 @@ const EARLY_PERCENT: u64 = 2;
 const RENEWALS: u64 = 5;
 /// Who waits for a lease asks so often, and so often a store is asked that did not answer.
 const ASKED_EACH: Span = Span::from_millis(1_000);
+/// So long the end of skep waits for a store to take leases back.
+const LEAVING: Duration = Duration::from_secs(1);
 /// An app whose store has not answered for so long does not keep whoever started it waiting.
 const PATIENCE: Span = Span::from_secs(10);
 
@@ -238,6 +240,21 @@ impl Driver {
         let at = self.fleet.singletons().iter().position(|known| known.app == app)?;
         self.singleton_views().into_iter().nth(at)
     }
+}
+
+/// Skep ends, and nothing of it runs any more: other hosts need not wait for leases to end.
+pub(crate) async fn leave(driver: &Shared) {
+    let asked = std::mem::take(&mut driver.borrow_mut().hosts.singletons.asked);
+    let all = async {
+        for asked in asked.into_values() {
+            asked.task.abort();
+            if let Some(held) = asked.held {
+                // Those that cannot be let go end by themselves.
+                drop(asked.link.store.release(&asked.link.asker, &asked.lease_name, held.token).await);
+            }
+        }
+    };
+    drop(tokio::time::timeout(LEAVING, all).await);
 }
 
 impl Singletons {

@@ -54,7 +54,8 @@ impl Driver {
         let mut wanted = Wanted::default();
         for app in self.fleet.apps() {
             wanted.apps.insert(app.name.clone());
-            let up = !self.ending && app.slots.iter().any(|slot| slot.up);
+            // Jobs of an app that another host has are that host's.
+            let up = !self.ending && !app.standby && app.slots.iter().any(|slot| slot.up);
             let spec = self.specs.get(&(app.id, app.revision));
             for worker in self.workers.values().filter(|worker| worker.app == app.id && !worker.exited) {
                 let id = worker.id().0;
