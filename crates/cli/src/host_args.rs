@@ -24,8 +24,8 @@ pub(crate) enum HostVerb {
     Serve(Box<ServeCommand>),
     /// Deploy a git repository to other hosts over ssh: the block `deploy` of a file of apps
     ///
-    /// skep deploy [FILE] ENVIRONMENT [COMMAND]. Commands: setup, update (the default), ref REF, revert [N], current,
-    /// previous, list, exec LINE, config [KEY]. docs/deploy.md has the keys.
+    /// `skep deploy [FILE] ENVIRONMENT [COMMAND]`. Commands: setup, update (the default), `ref REF`, `revert [N]`, current,
+    /// previous, list, `exec LINE`, `config [KEY]`. docs/deploy.md has the keys.
     Deploy(DeployCommand),
 }
 

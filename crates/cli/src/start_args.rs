@@ -207,7 +207,7 @@ pub(crate) struct StartArgs {
     /// A file for both
     #[arg(short, long, value_name = "FILE", help_heading = "Logs")]
     pub(crate) log: Option<String>,
-    /// Where process ids are written: /run/web.pid becomes /run/web-<id>.pid
+    /// Where process ids are written: `/run/web.pid` becomes `/run/web-<id>.pid`
     #[arg(long, value_name = "FILE", help_heading = "Logs")]
     pub(crate) pid_file: Option<String>,
     /// All instances write to one file

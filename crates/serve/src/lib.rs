@@ -4,7 +4,7 @@
 //! after it has answered what it has in hand, and several of them share an address and replace each other without a
 //! lost request. What it refuses to know: skep.
 //!
-//! Invariants: nothing outside the directory can be read, whatever links lead out of it ([`beneath`]); nothing that
+//! Invariants: nothing outside the directory can be read, whatever links lead out of it (`beneath`); nothing that
 //! begins with a dot is shown, `.well-known` excepted; nothing is written.
 
 mod auth;

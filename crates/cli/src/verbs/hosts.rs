@@ -9,7 +9,7 @@ use crate::session::Context;
 /// `skep hosts`.
 #[derive(Debug, Args)]
 pub(crate) struct HostsCommand {
-    /// store=redis://[user:password@]host[:port][/db] or store= (on its own), prefix=NAME, name=NAME, lease=15s
+    /// `store=redis://[user:password@]host[:port][/db]` or `store=` (on its own), `prefix=NAME`, `name=NAME`, `lease=15s`
     #[arg(value_name = "NAME=VALUE")]
     pub(crate) settings: Vec<String>,
 }
