@@ -97,6 +97,7 @@ fn a_command_line_that_makes_no_sense_is_refused_with_its_remedy() {
     let (dead, run) = (site.skep.root().join("nosuch.js"), site.skep.root().join("norun"));
     site.line("nosuch.js", &["cript not found", &dead.display().to_string()]);
     site.line("./folder", &["folder", "is a directory", "name a file in it"]);
+    site.line("folder", &["folder", "is a directory", "name a file in it"]);
     site.line("./norun", &[&run.display().to_string(), "nobody may execute it", "chmod +x"]);
     site.line("ok.js --name a/b", &["name", "\"a/b\"", "choose another"]);
     site.line("ok.js --name a -i banana", &["--instances", "'banana'", "write a number up to 1024"]);

@@ -141,12 +141,7 @@ fn find(what: &str, spec: &AppSpec, facts: &dyn Facts) -> Result<Found, SpecErro
         match facts.look(&path) {
             Some(Entry::File { .. }) => return Ok(Found::File(path)),
             Some(Entry::Directory) if what.contains('/') || what == "." => {
-                return Err(SpecError::field(
-                    "script",
-                    what,
-                    "is a directory",
-                    format!("name a file in it, or use `skep start \"npm start\" --cwd {what}`"),
-                ));
+                return Err(is_directory(what));
             }
             Some(Entry::Directory | Entry::Other) | None => {}
         }
@@ -162,9 +157,17 @@ fn find(what: &str, spec: &AppSpec, facts: &dyn Facts) -> Result<Found, SpecErro
     Err(not_found(what, &spec.cwd, facts))
 }
 
+fn is_directory(what: &str) -> SpecError {
+    let remedy = format!("name a file in it, or use `skep start \"npm start\" --cwd {what}`");
+    SpecError::field("script", what, "is a directory", remedy)
+}
+
 /// An error that names the file which was probably meant.
 fn not_found(what: &str, cwd: &str, facts: &dyn Facts) -> SpecError {
     let path = absolute(cwd, what);
+    if facts.look(&path) == Some(Entry::Directory) {
+        return is_directory(what); // No program has its name either.
+    }
     let (directory, wanted) = path.rsplit_once('/').unwrap_or(("", &path));
     let directory = if directory.is_empty() { "/" } else { directory };
     let names = facts.names_in(directory);
