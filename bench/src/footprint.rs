@@ -12,6 +12,8 @@ use crate::subject::{cpu_seconds, usual};
 
 /// Workers, beside none.
 const SIZES: [usize; 3] = [1, 50, 200];
+/// After it a daemon that has nothing to do rests.
+const REST: Duration = Duration::from_secs(5);
 /// How long a quiet fleet is watched; a minute by default.
 const QUIET: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
 
@@ -19,17 +21,24 @@ pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     let quiet_time = QUIET[usize::from(effort.runs >= 5)];
     let skep = Skep::with_node(&usual());
     skep.boot();
-    let supervisors = || [skep.daemon().pid, skep.daemon().keeper_pid];
-    let empty_mb = pss_mb(&supervisors())?;
-    report.series("skep, keeper and daemon, no app", "MB", &Series::one(empty_mb));
-    let (wakes, cpu_ms) = quiet(&supervisors(), quiet_time)?;
+    let daemon = skep.daemon();
+    let supervisors = [daemon.pid, daemon.keeper_pid];
+    let busy_mb = pss_mb(&supervisors)?;
+    report.series("skep, keeper and daemon, no app, right after a command", "MB", &Series::one(busy_mb));
+    let empty_mb = pss_at_rest_mb(&supervisors)?;
+    report.series("skep, keeper and daemon, no app, at rest", "MB", &Series::one(empty_mb));
+    let (wakes, cpu_ms) = quiet(&supervisors, quiet_time)?;
     report.series("skep, wake-ups at rest", "1/s", &Series::one(wakes));
     report.series("skep, CPU at rest", "ms/s", &Series::one(cpu_ms));
     let mut full_mb = empty_mb;
     for count in SIZES {
         skep.ok(sleepers(count, &["--runtime", "self"]));
-        full_mb = pss_mb(&supervisors())?;
-        report.series(&format!("skep, keeper and daemon, {count} workers"), "MB", &Series::one(full_mb));
+        full_mb = pss_at_rest_mb(&supervisors)?;
+        report.series(
+            &format!("skep, keeper and daemon, {count} workers, at rest"),
+            "MB",
+            &Series::one(full_mb),
+        );
         if count < SIZES[2] {
             skep.ok(["delete", "many"]);
         }
@@ -38,21 +47,25 @@ pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     let pm2 = Pm2::new()?;
     pm2.ok(&["list"])?;
     let daemon = pm2.daemon().context("PM2's daemon runs")?;
-    let theirs_mb = pss_mb(&[daemon])?;
-    report.series("pm2, daemon, no app", "MB", &Series::one(theirs_mb));
+    let theirs_mb = pss_at_rest_mb(&[daemon])?;
+    report.series("pm2, daemon, no app, at rest", "MB", &Series::one(theirs_mb));
     let (their_wakes, cpu_ms) = quiet(&[daemon], quiet_time)?;
     report.series("pm2, wake-ups at rest", "1/s", &Series::one(their_wakes));
     report.series("pm2, CPU at rest", "ms/s", &Series::one(cpu_ms));
     for count in SIZES {
         let args = sleepers(count, &["--interpreter", "none"]);
         pm2.ok(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let mb = pss_mb(&[daemon])?;
-        report.series(&format!("pm2, daemon, {count} workers"), "MB", &Series::one(mb));
+        let mb = pss_at_rest_mb(&[daemon])?;
+        report.series(&format!("pm2, daemon, {count} workers, at rest"), "MB", &Series::one(mb));
         pm2.ok(&["delete", "many"])?;
     }
 
     let each_kb = (full_mb - empty_mb) * 1024.0 / SIZES[2] as f64;
-    report.promise("footprint.empty", empty_mb, format!("PM2 {theirs_mb:.0}"));
+    report.promise(
+        "footprint.empty",
+        empty_mb,
+        format!("{busy_mb:.1} right after a command; PM2 {theirs_mb:.0}"),
+    );
     report.promise("footprint.worker", each_kb, "");
     report.promise("footprint.wakes", wakes, format!("PM2 {their_wakes:.1}"));
     Ok(())
@@ -63,6 +76,12 @@ fn sleepers(count: usize, flags: &[&str]) -> Vec<String> {
     let count = count.to_string();
     let args = ["start", "/bin/sleep", "--name", "many", "-i", &count];
     args.iter().chain(flags).chain(&["--", "100000"]).map(|arg| (*arg).to_owned()).collect()
+}
+
+/// Some seconds after the last work: nothing of it is still on its way.
+fn pss_at_rest_mb(pids: &[u32]) -> Result<f64> {
+    std::thread::park_timeout(REST);
+    pss_mb(pids)
 }
 
 fn pss_mb(pids: &[u32]) -> Result<f64> {

@@ -61,7 +61,7 @@ const fn least(key: &'static str, what: &'static str, beside: &'static str, limi
 /// All of them, by benchmark.
 #[rustfmt::skip]
 pub(crate) const PROMISES: &[Promise] = &[
-    most("footprint.empty", "MB of memory (PSS) of keeper and daemon together, no app", ALONE, 6.0),
+    most("footprint.empty", "MB of memory (PSS) of keeper and daemon together, no app, at rest", ALONE, 6.0),
     most("footprint.worker", "KB of memory more for each worker, 200 workers", ALONE, 30.0),
     most("footprint.wakes", "wake-ups a second at rest", ALONE, 1.0),
     most("commands.cold", "first command, which starts the daemon: its wall time", "PM2 7", 0.1),

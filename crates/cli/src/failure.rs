@@ -152,7 +152,7 @@ mod tests {
     fn each_kind_of_failure_has_its_exit_code() {
         let of = |code| Failure::new(code, "m", "h").exit_code();
         assert_eq!(of(ErrorCode::StartFailed), 1);
-        assert_eq!(of(ErrorCode::InvalidSpec), 2);
+        assert_eq!(of(ErrorCode::InvalidSpec), 1, "2 is for changes that a dry run has found");
         assert_eq!(of(ErrorCode::UnknownTarget), 3);
         assert_eq!(Failure::not_running().exit_code(), 4);
         assert_eq!(of(ErrorCode::TimedOut), 5);

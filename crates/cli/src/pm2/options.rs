@@ -390,7 +390,6 @@ mod tests {
 
     #[test]
     fn restart_and_stop_switch_watching_and_start_asks_for_it() {
-        assert!(check("--watch restart").unwrap().switches_watch());
         let line = check("restart web --watch").unwrap();
         assert!(line.switches_watch() && !line.changes_apps());
         let line = check("restart web --watch src").unwrap();

@@ -33,9 +33,14 @@ mod tests {
 
     #[test]
     fn only_forked_apps_that_promise_nothing_are_not_waited_for() {
-        let forked = AppSpec { exec_mode: Some(ExecMode::Fork), ..AppSpec::default() };
+        let app = |mode| AppSpec {
+            script: Some("/srv/app.js".into()),
+            interpreter: Some("node".into()),
+            exec_mode: Some(mode),
+            ..AppSpec::default()
+        };
+        let (forked, cluster) = (app(ExecMode::Fork), app(ExecMode::Cluster));
         let ready = AppSpec { wait_ready: true, ..forked.clone() };
-        let cluster = AppSpec { exec_mode: Some(ExecMode::Cluster), ..AppSpec::default() };
         assert_eq!(of_specs([&forked, &forked]), Some(FORKED_WAIT_MS));
         assert_eq!(of_specs([&forked, &cluster]), None);
         assert_eq!(of_specs([&ready]), None);

@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(change.prefix, None);
         for setting in ["store", "stores=x", "redis://:secret@db"] {
             let refused = check(&[setting]).expect_err(setting);
-            assert_eq!(refused.exit_code(), 2);
+            assert_eq!(refused.exit_code(), 1);
         }
     }
 }
