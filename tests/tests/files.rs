@@ -228,7 +228,7 @@ fn what_left_the_file_is_pruned_and_others_are_not() {
 fn a_restart_with_another_number_of_instances_is_no_failure() {
     let site = site();
     let app = |instances: u32| {
-        format!(r#"{{"name":"web","script":"facts.js","instances":{instances},"listen_timeout":"100ms"}}"#)
+        format!(r#"{{"name":"web","script":"facts.js","instances":{instances},"listen_timeout":"30s"}}"#)
     };
     write(&site, "web.json", &app(1));
     skep(&site, ["start", "web.json"]).ok();
