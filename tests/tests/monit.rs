@@ -183,7 +183,7 @@ fn where_it_cannot_be_drawn_it_says_what_to_use_instead() {
     assert_eq!(outcome.code, Some(4), "skep is not running: {}", outcome.stderr);
     skep.boot();
     let outcome = skep.run(["monit"]);
-    assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     assert!(
         outcome.stderr.contains("terminal") && outcome.stderr.contains("skep list"),
         "{}",
@@ -198,5 +198,5 @@ fn where_it_cannot_be_drawn_it_says_what_to_use_instead() {
         assert!(said.contains("[PM2][ERROR]") && said.contains("skep "), "{command}: {said}");
     }
     let terminal = Terminal::open(&skep, "TERM=dumb skep monit");
-    terminal.shows(&["ended 2", "TERM=dumb", "skep logs -f"]);
+    terminal.shows(&["ended 1", "TERM=dumb", "skep logs -f"]);
 }
