@@ -114,6 +114,8 @@ pub(crate) struct Driver {
     pub(crate) upgrading: Option<tokio::sync::oneshot::Sender<Result<(), String>>>,
     /// The keeper has a newer daemon to start.
     pub(crate) replaced: Rc<Notify>,
+    /// Whoever connects from then on is the next daemon's client.
+    pub(crate) leaving: Rc<Notify>,
     /// Where channels are read into, one for all.
     pub(crate) window: Vec<u8>,
     pub(crate) me: Weak<RefCell<Driver>>,
@@ -202,6 +204,7 @@ impl Driver {
                 rest: Rc::default(),
                 upgrading: None,
                 replaced: Rc::new(Notify::new()),
+                leaving: Rc::new(Notify::new()),
                 window: Vec::new(),
                 me: me.clone(),
             })

@@ -36,6 +36,8 @@ impl Driver {
 
     /// The keeper is the new program now: this daemon makes room for the new one.
     pub(crate) fn upgraded(&mut self) {
+        // First: who hears that the upgrade is over and asks who runs must not be answered by this one.
+        self.leaving.notify_one();
         if let Some(waiting) = self.upgrading.take() {
             // Whoever asked may have gone.
             let _ = waiting.send(Ok(()));

@@ -25,13 +25,19 @@ use answer::{Answer, failure, json, no_content};
 use body::{Body, arguments, query, read, read_large};
 pub(crate) use tcp::metrics_over_tcp;
 
-/// Accepts until the daemon ends.
+/// Accepts until the daemon ends or is leaving; connections that come later wait in the queue for the next one.
 pub(crate) async fn serve(driver: Shared, listener: OwnedFd) -> std::io::Result<()> {
     let listener = std::os::unix::net::UnixListener::from(listener);
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
+    let leaving = Rc::clone(&driver.borrow().leaving);
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            () = leaving.notified() => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, _)) => {
                 tokio::task::spawn_local(connection(Rc::clone(&driver), stream));
             }
