@@ -70,23 +70,36 @@ impl Redis {
     }
 }
 
-pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
-    let (skep, redis) = (Skep::new(), Redis::start()?);
-    skep.start(&Start::fixture("app", "http.cjs").port(Port::free().number()));
-    let theirs = redis.server();
-    let socket = skep.home().join("redis.sock");
-    for socket in [&socket, &theirs.socket] {
-        Deadline::until("somebody listens", || UnixStream::connect(socket).ok());
-        ask(socket, &["PING"])?;
+/// A door that somebody has used, and Redis.
+struct Pair {
+    skep: Skep,
+    ours: Server,
+    redis: Redis,
+}
+
+impl Pair {
+    fn start() -> Result<Self> {
+        let (skep, redis) = (Skep::new(), Redis::start()?);
+        skep.start(&Start::fixture("app", "http.cjs").port(Port::free().number()));
+        let socket = skep.home().join("redis.sock");
+        for socket in [&socket, &redis.server().socket] {
+            Deadline::until("somebody listens", || UnixStream::connect(socket).ok());
+            ask(socket, &["PING"])?;
+        }
+        let keeper = process::parent(skep.daemon().pid).context("the daemon has a keeper")?;
+        let is_door = |pid: &u32| process::command_line(*pid).contains("__door");
+        let pid = process::children(keeper).into_iter().find(is_door).context("somebody has connected")?;
+        Ok(Self { skep, ours: Server { pid, socket }, redis })
     }
-    let keeper = process::parent(skep.daemon().pid).context("the daemon has a keeper")?;
-    let is_door = |pid: &u32| process::command_line(*pid).contains("__door");
-    let pid = process::children(keeper).into_iter().find(is_door).context("somebody has connected")?;
-    let ours = Server { pid, socket };
+}
+
+pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
+    let pair = Pair::start()?;
+    let (ours, theirs) = (&pair.ours, pair.redis.server());
     for (name, arguments, promise) in LOADS {
         let [mut rate, mut cpu] = [(); 2].map(|()| [Series::default(), Series::default()]);
         for _ in 0..effort.runs {
-            for (index, server) in [&ours, &theirs].into_iter().enumerate() {
+            for (index, server) in [ours, &theirs].into_iter().enumerate() {
                 let (operations, cost) = measure(server, arguments, effort)?;
                 rate[index].push(operations);
                 cpu[index].push(cost);
@@ -105,7 +118,8 @@ pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
             None => println!("       {name}: operations a second beside Redis: {ratio:.3}"),
         }
     }
-    memory(&skep, &ours, &theirs, report)
+    drop(pair);
+    memory(report)
 }
 
 /// Operations a second, and microseconds of CPU that the server spent on one.
@@ -135,8 +149,10 @@ fn cpu_us(pid: u32) -> Result<f64> {
     Ok(ns / 1000.0)
 }
 
-/// What a million small keys take.
-fn memory(skep: &Skep, ours: &Server, theirs: &Server, report: &mut Report) -> Result<()> {
+/// What a million small keys take, in stores that have nothing to use again.
+fn memory(report: &mut Report) -> Result<()> {
+    let Pair { skep, ours, redis: server } = Pair::start()?;
+    let theirs = server.server();
     let door = || -> Result<f64> {
         let stats: serde_json::Value = serde_json::from_str(&skep.ok(["state", "stats", "--json"]))?;
         stats["used_bytes"].as_f64().context("used_bytes is a number")
@@ -146,11 +162,8 @@ fn memory(skep: &Skep, ours: &Server, theirs: &Server, report: &mut Report) -> R
         let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
         Ok(used.context("used_memory is told")?.trim().parse()?)
     };
-    for server in [ours, theirs] {
-        ask(&server.socket, &["FLUSHALL"])?;
-    }
     let before = [door()?, redis()?];
-    for server in [ours, theirs] {
+    for server in [&ours, &theirs] {
         fill(&server.socket)?;
     }
     let per_key = |after: f64, before: f64| {

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use skep_tests::{Deadline, process, tool};
 use tempfile::TempDir;
 
@@ -82,11 +83,15 @@ impl Forever {
         command
     }
 
+    /// What all of its processes have in their environment.
+    fn mark(&self) -> String {
+        format!("FOREVER_ROOT={}", self.home.path().display())
+    }
+
     /// Waits until one app has a process, and answers its monitor and it.
     pub(crate) fn only(&self) -> (u32, u32) {
-        let root = format!("FOREVER_ROOT={}", self.home.path().display());
         Deadline::until("forever has started it", || {
-            let all = process::with_environment(&root);
+            let all = process::with_environment(&self.mark());
             let monitor = *all
                 .iter()
                 .find(|pid| process::parent(**pid).is_some_and(|parent| !all.contains(&parent)))?;
@@ -97,6 +102,9 @@ impl Forever {
 
 impl Drop for Forever {
     fn drop(&mut self) {
-        drop(self.command(&["stopall"]).status());
+        // `stopall` overlooks a monitor that is just starting its app anew.
+        for pid in process::with_environment(&self.mark()) {
+            drop(process::signal(pid, Signal::KILL));
+        }
     }
 }
