@@ -12,14 +12,15 @@ pub(crate) type Wanted = (&'static str, &'static str);
 
 /// A C compiler for the static C server, which is also Rust's linker; the server that the Redis door is compared
 /// with, with its own client; Prometheus's judge of metrics; a terminal for `skep monit`; PostgreSQL, which
-/// hosts can share.
-pub(crate) const FOR_TESTS: [Wanted; 6] = [
+/// hosts can share; systemd's judge of units.
+pub(crate) const FOR_TESTS: [Wanted; 7] = [
     ("gcc", "gcc"),
     ("redis-server", "redis-server"),
     ("redis-cli", "redis-tools"),
     ("promtool", "prometheus"),
     ("tmux", "tmux"),
     ("postgres", "postgresql"),
+    ("systemd-analyze", "systemd"),
 ];
 /// The load generators of the benchmarks, and the server that the Redis door is measured beside.
 pub(crate) const FOR_BENCH: [Wanted; 3] =
