@@ -11,8 +11,8 @@ pub const SLOTS_MAX: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
-    /// The best that this kernel and these privileges allow: the shortest accept queue by eBPF (in turn while
-    /// queues are empty), else exact round robin by eBPF, else random by classic BPF, else the kernel's hash.
+    /// The best that this kernel and these privileges allow: the shortest accept queue by eBPF (the fewest
+    /// connections so far while queues are empty), else exact round robin by eBPF, else random by classic BPF, else the kernel's hash.
     #[default]
     Auto,
     /// One after the other.

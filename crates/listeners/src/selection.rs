@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Selector {
-    /// eBPF program: the slot with the shortest accept queue; among equals in turn, as often as they weigh.
+    /// eBPF program: the slot with the shortest accept queue; among equals the one that had the fewest for what it weighs.
     EbpfShortest,
     /// eBPF program: slots in turn, as often as they weigh.
     EbpfRr,

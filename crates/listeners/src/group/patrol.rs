@@ -156,6 +156,9 @@ impl Group {
             for _ in 0..*at_most {
                 let Some(target) = to.front().copied() else { return moves };
                 let Ok(Accepted::Connection(connection)) = accept(place.socket.as_fd()) else { break };
+                if let Some(slot) = self.slots.iter().find(|slot| slot.id == target) {
+                    self.engine.moved(*from, slot.place);
+                }
                 moves.push(Move { from: self.tenant(*from), to: target, connection });
                 to.rotate_left(1);
             }

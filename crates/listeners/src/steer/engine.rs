@@ -114,7 +114,14 @@ impl Engine {
     /// Makes a new socket of the group known. A failure costs that socket its share, never a connection.
     pub(crate) fn joined(&self, place: PlaceId, socket: BorrowedFd<'_>) -> io::Result<()> {
         match &self.means {
-            Means::Ebpf(steer) => steer.put_socket(place.0, socket),
+            Means::Ebpf(steer) => {
+                steer.put_socket(place.0, socket)?;
+                if steer.kind() == Kind::ShortestQueue {
+                    // Without it balance takes a little longer.
+                    let _ = steer.level_share(place.0);
+                }
+                Ok(())
+            }
             Means::Classic(_) | Means::Kernel | Means::One(_) => Ok(()),
         }
     }
@@ -147,7 +154,13 @@ impl Engine {
         first: BorrowedFd<'_>,
     ) -> io::Result<()> {
         match &self.means {
-            Means::Ebpf(steer) => steer.set_table(&self.entries(steer.kind(), wanted)),
+            Means::Ebpf(steer) => {
+                if steer.kind() == Kind::ShortestQueue {
+                    // A program from before the last upgrade knows no weights; it goes with its group.
+                    let _ = steer.set_weights(wanted.iter().map(|c| (c.place.0, c.weight)));
+                }
+                steer.set_table(&self.entries(steer.kind(), wanted))
+            }
             Means::Classic(key) => self.attach_classic(*key, all, wanted, first),
             Means::Kernel | Means::One(_) => Ok(()),
         }
@@ -157,8 +170,8 @@ impl Engine {
         match kind {
             Kind::RoundRobin => turns(&wanted.iter().map(|c| (c.place.0, c.weight)).collect::<Vec<_>>()),
             Kind::ShortestQueue => {
-                let entry = |c: &Candidate| (shortest_queue_entry(c.place.0, c.position), c.weight);
-                turns(&wanted.iter().map(entry).collect::<Vec<_>>())
+                let weighty = wanted.iter().filter(|c| c.weight > 0);
+                weighty.map(|c| shortest_queue_entry(c.place.0, c.position)).collect()
             }
             Kind::LeastLoaded => wanted.iter().map(|c| c.place.0).collect(),
             Kind::SourceIp => self.lent(wanted).map(|place| place.0).collect(),
@@ -198,6 +211,16 @@ impl Engine {
         if let Means::Ebpf(steer) = &self.means {
             // A stale load costs balance only.
             let _ = steer.set_load(place.0, load);
+        }
+    }
+
+    /// A connection that waited at `from` was handed to the worker of `to`.
+    pub(crate) fn moved(&self, from: PlaceId, to: PlaceId) {
+        if let Means::Ebpf(steer) = &self.means
+            && steer.kind() == Kind::ShortestQueue
+        {
+            // A share that is wrong by one costs balance only.
+            let _ = steer.move_share(from.0, to.0);
         }
     }
 

@@ -26,8 +26,9 @@ pub enum Kind {
     LeastLoaded,
     /// The table's entry for the client address's bucket.
     SourceIp,
-    /// The table's entry with the shortest accept queue; among equals, in turn. A worker whose event loop is
-    /// blocked gets one connection and no second one. Table entries come from [`shortest_queue_entry`].
+    /// The table's entry with the shortest accept queue; among equals, the one that had the fewest so far for what it
+    /// weighs. A worker whose event loop is blocked gets one connection and no second one. Table entries
+    /// come from [`shortest_queue_entry`].
     ///
     /// Reads kernel memory (`bpf_probe_read_kernel`): needs CAP_PERFMON besides CAP_BPF, type information of the
     /// kernel, Linux 5.14, and no lockdown for confidentiality. When a read fails, that queue counts as empty.
@@ -42,14 +43,18 @@ pub fn shortest_queue_entry(index: u32, position: u32) -> u32 {
 }
 
 const POSITION_SHIFT: u32 = 16;
-const INDEX_MASK: u32 = 0xffff;
+const INDEX_BITS: i32 = 10;
+const INDEX_MASK: u32 = (1 << INDEX_BITS) - 1;
+const _: () = assert!(TABLE_MAX == 1 << INDEX_BITS);
+/// Bits of a share above the smallest that counts; 20 are left for the queue, more than any backlog.
+const SHARE_BITS: i32 = 34;
 
 /// The maps of one program.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Maps<'a> {
     /// One value: `u32 count, u32 0, u32 index[TABLE_MAX]`.
     pub(super) table: BorrowedFd<'a>,
-    /// `u64` counters: [`TURN`] and the loads from [`LOADS`] on.
+    /// `u64` counters: [`TURN`], from [`LOADS`] on the loads, and what [`shortest`] counts.
     pub(super) counters: BorrowedFd<'a>,
     /// Sockets by index.
     pub(super) sockets: BorrowedFd<'a>,
@@ -59,11 +64,27 @@ pub(super) struct Maps<'a> {
 pub(super) const TURN: u32 = 0;
 /// First counter of the loads.
 pub(super) const LOADS: u32 = 1;
+/// First counter of the shares ([`Kind::ShortestQueue`]).
+pub(super) const SHARES: u32 = LOADS + TABLE_MAX as u32;
+/// First counter of the strides, by which a choice adds to a share; 0 counts as [`STRIDE`].
+pub(super) const STRIDES: u32 = SHARES + TABLE_MAX as u32;
+/// The greatest share at which anything was chosen.
+pub(super) const TIME: u32 = STRIDES + TABLE_MAX as u32;
+/// How many counters there are.
+pub(super) const COUNTERS: u32 = TIME + 1;
+
+/// Stride of the heaviest sockets; that of the others is greater in proportion.
+pub(super) const STRIDE: u64 = 1 << 10;
+/// Greatest stride: many of them still fit into a share's bits.
+pub(super) const STRIDE_MAX: u64 = STRIDE << 14;
+/// How far behind the others a share can be, to be paid back later: as many connections of the heaviest sockets as come
+/// in the milliseconds for which a queue that stood still is avoided, and few enough to be no flood.
+const ARREARS_MAX: u64 = 64 * STRIDE;
 /// Where the table's entries start, in bytes.
 pub(super) const TABLE_HEAD_BYTES: i16 = 8;
-/// Most entries that a comparing program looks at, beginning at the turn: the verifier walks every round of its
-/// loop, and a thousand of them come near its limit of pending branches (8192).
-const COMPARED_MAX: usize = 256;
+/// Most entries that a comparing program looks at, beginning at the turn. The best of 64 is hardly worse than the best
+/// of all, and the verifier walks every round of the loop when a group is made: 256 took it twice as long.
+const COMPARED_MAX: usize = 64;
 
 // Stack slots, below the frame pointer.
 const KEY: i16 = -4;
@@ -75,6 +96,9 @@ const POINTER: i16 = -56;
 const READ: i16 = -64;
 const SOCKETS: i16 = -72;
 const ENTRY: i16 = -80;
+const FLOOR: i16 = -88;
+const TRIED: i16 = -96;
+const TAG: i16 = -104;
 
 // Offsets in `struct sk_reuseport_md`.
 const CTX_ETH_PROTOCOL: i16 = 20;
@@ -248,11 +272,21 @@ fn probe(asm: &mut Asm, bytes: i32) {
     asm.call(ProbeReadKernel);
 }
 
-/// `*(u32 *)(fp + KEY) =` the entry with the shortest accept queue, beginning at the turn.
+/// `*(u32 *)(fp + KEY) =` the entry with the shortest accept queue; among equals the one with the smallest share so
+/// far.
+///
+/// Shares are start tags of start-time fair queueing (Goyal, Vin, Cheng 1996): each choice moves a socket's tag on by
+/// its stride, the greatest tag chosen is the time, and a tag that is more than [`ARREARS_MAX`] behind counts as that
+/// far behind. So a worker that was passed over for a moment is paid back, and one that was away is not flooded.
+///
+/// What is compared is one number, queue : share : index from the highest bits down, so that the verifier has one value
+/// to follow through the loop: with three it takes minutes.
 fn shortest(asm: &mut Asm, maps: Maps<'_>, counting: Counting, layout: Layout, pass: Label) {
-    let (again, in_range, worse, done) = (asm.label(), asm.label(), asm.label(), asm.label());
+    let (again, in_range, behind, worse, done) =
+        (asm.label(), asm.label(), asm.label(), asm.label(), asm.label());
     turn(asm, maps.counters, counting, pass);
     asm.store(U64, R10, START, R1);
+    floor(asm, maps, pass);
     // The verifier forbids arithmetic with a socket pointer; read back from the stack it is a number.
     asm.load(U64, R1, R6, CTX_SOCKET);
     asm.store(U64, R10, POINTER, R1);
@@ -266,7 +300,6 @@ fn shortest(asm: &mut Asm, maps: Maps<'_>, counting: Counting, layout: Layout, p
     asm.alu_k(AddK, R1, layout.sockets as i32);
     asm.store(U64, R10, SOCKETS, R1);
     asm.alu_k(MoveK, R1, -1); // sign-extended: the greatest u64
-    asm.store(U64, R10, BEST_LOAD, R1);
     asm.store(U64, R10, BEST, R1);
     asm.alu_k(MoveK, R9, 0);
     asm.here(again);
@@ -279,6 +312,25 @@ fn shortest(asm: &mut Asm, maps: Maps<'_>, counting: Counting, layout: Layout, p
     asm.here(in_range);
     entry(asm, R1, pass);
     asm.store(U64, R10, ENTRY, R1);
+    asm.alu_k(AndK, R1, INDEX_MASK as i32);
+    counter(asm, maps, SHARES, worse);
+    asm.load(U64, R1, R0, 0);
+    asm.load(U64, R2, R10, FLOOR);
+    asm.alu_k(MoveK, R3, 0);
+    asm.jump_if(BelowX, R1, R2, behind);
+    asm.alu(MoveX, R3, R1);
+    asm.alu(SubX, R3, R2);
+    asm.here(behind);
+    asm.alu_k(LeftShiftK, R3, 64 - SHARE_BITS);
+    asm.alu_k(RightShiftK, R3, 64 - SHARE_BITS - INDEX_BITS);
+    asm.load(U64, R1, R10, ENTRY);
+    asm.alu_k(AndK, R1, INDEX_MASK as i32);
+    asm.alu(AddX, R3, R1);
+    // Nothing is shorter than an empty queue: if that would not do, there is no need to look.
+    asm.load(U64, R2, R10, BEST);
+    asm.jump_if(NotBelowX, R3, R2, worse);
+    asm.store(U64, R10, TRIED, R3);
+    asm.load(U64, R1, R10, ENTRY);
     asm.alu_k(RightShiftK, R1, POSITION_SHIFT as i32);
     asm.alu_k(LeftShiftK, R1, 3);
     asm.load(U64, R3, R10, SOCKETS);
@@ -288,19 +340,72 @@ fn shortest(asm: &mut Asm, maps: Maps<'_>, counting: Counting, layout: Layout, p
     asm.alu_k(AddK, R3, layout.backlog as i32);
     probe(asm, 4);
     asm.load(U32, R1, R10, READ);
-    asm.load(U64, R2, R10, BEST_LOAD);
+    asm.alu_k(LeftShiftK, R1, SHARE_BITS + INDEX_BITS);
+    asm.load(U64, R2, R10, TRIED);
+    asm.alu(AddX, R1, R2);
+    asm.load(U64, R2, R10, BEST);
     asm.jump_if(NotBelowX, R1, R2, worse);
-    asm.store(U64, R10, BEST_LOAD, R1);
-    asm.load(U64, R2, R10, ENTRY);
-    asm.alu_k(AndK, R2, INDEX_MASK as i32);
-    asm.store(U64, R10, BEST, R2);
-    asm.jump_if_k(EqualK, R1, 0, done); // there is no shorter one
+    asm.store(U64, R10, BEST, R1);
     asm.here(worse);
     asm.alu_k(AddK, R9, 1);
     asm.jump(again);
     asm.here(done);
-    asm.load(U64, R1, R10, BEST);
+    take_share(asm, maps, pass);
+}
+
+/// `*(u64 *)(fp + FLOOR) =` the smallest share that counts.
+fn floor(asm: &mut Asm, maps: Maps<'_>, pass: Label) {
+    let started = asm.label();
+    asm.alu_k(MoveK, R1, 0);
+    counter(asm, maps, TIME, pass);
+    asm.load(U64, R1, R0, 0);
+    asm.jump_if_k(NotBelowK, R1, ARREARS_MAX as i32, started);
+    asm.alu_k(MoveK, R1, ARREARS_MAX as i32);
+    asm.here(started);
+    asm.alu_k(AddK, R1, -(ARREARS_MAX as i32));
+    asm.store(U64, R10, FLOOR, R1);
+}
+
+/// Moves the tag of the entry in BEST on by its stride, and the time to where that tag was; leaves its index at KEY.
+/// Two processors at once may lose one of two steps, which costs balance only.
+fn take_share(asm: &mut Asm, maps: Maps<'_>, pass: Label) {
+    let (known, late) = (asm.label(), asm.label());
+    asm.load(U64, R9, R10, BEST);
+    asm.alu(MoveX, R1, R9);
+    asm.alu_k(LeftShiftK, R1, 64 - SHARE_BITS - INDEX_BITS);
+    asm.alu_k(RightShiftK, R1, 64 - SHARE_BITS);
+    asm.load(U64, R2, R10, FLOOR);
+    asm.alu(AddX, R1, R2);
+    asm.store(U64, R10, TAG, R1);
+    asm.alu_k(AndK, R9, INDEX_MASK as i32);
+    asm.alu(MoveX, R1, R9);
+    counter(asm, maps, STRIDES, pass);
+    asm.load(U64, R1, R0, 0);
+    asm.jump_if_k(NotEqualK, R1, 0, known);
+    asm.alu_k(MoveK, R1, STRIDE as i32);
+    asm.here(known);
+    asm.load(U64, R2, R10, TAG);
+    asm.alu(AddX, R1, R2);
+    asm.store(U64, R10, TRIED, R1);
+    asm.alu(MoveX, R1, R9);
+    counter(asm, maps, SHARES, pass);
+    asm.load(U64, R1, R10, TRIED);
+    asm.store(U64, R0, 0, R1);
+    asm.alu_k(MoveK, R1, 0);
+    counter(asm, maps, TIME, pass);
+    asm.load(U64, R1, R0, 0);
+    asm.load(U64, R2, R10, TAG);
+    asm.jump_if(NotBelowX, R1, R2, late);
+    asm.store(U64, R0, 0, R2);
+    asm.here(late);
+    asm.store(U32, R10, KEY, R9);
+}
+
+/// `r0 = &counters[first + r1]`. Clobbers R1.
+fn counter(asm: &mut Asm, maps: Maps<'_>, first: u32, missing: Label) {
+    asm.alu_k(AddK, R1, first as i32);
     asm.store(U32, R10, KEY, R1);
+    map_value(asm, maps.counters, missing);
 }
 
 /// Counts the choice and selects the socket whose index is at KEY.

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::command::{self, MapType};
 use super::load::{self, BpfError, BpfStage};
-use super::programs::{Kind, LOADS, Maps, TABLE_HEAD_BYTES};
+use super::programs::{
+    COUNTERS, Kind, LOADS, Maps, SHARES, STRIDE, STRIDE_MAX, STRIDES, TABLE_HEAD_BYTES, TIME,
+};
 
 /// Most entries of a table, and most sockets: an app's limit on instances.
 pub const TABLE_MAX: usize = 1024;
@@ -38,7 +40,7 @@ impl Steer {
             kind,
             sockets: map(MapType::ReuseportSockarray, 8, TABLE_MAX as u32, "skep_sockets")?,
             table: map(MapType::Array, TABLE_BYTES as u32, 1, "skep_table")?,
-            counters: map(MapType::Array, 8, LOADS + TABLE_MAX as u32, "skep_counters")?,
+            counters: map(MapType::Array, 8, COUNTERS, "skep_counters")?,
         };
         let maps = Maps {
             table: steer.table.as_fd(),
@@ -117,8 +119,53 @@ impl Steer {
     /// # Errors
     /// E2BIG: the index.
     pub fn load_of(&self, index: u32) -> io::Result<u64> {
+        self.counter(LOADS + index)
+    }
+
+    /// Says what the sockets weigh beside each other ([`Kind::ShortestQueue`]).
+    ///
+    /// # Errors
+    /// E2BIG: an index, or the map was made by a skep whose program knew no weights.
+    pub fn set_weights(&self, weights: impl Iterator<Item = (u32, u32)> + Clone) -> io::Result<()> {
+        let heaviest = u64::from(weights.clone().map(|(_, weight)| weight).max().unwrap_or(1));
+        for (index, weight) in weights {
+            let stride = (STRIDE * heaviest / u64::from(weight.max(1))).min(STRIDE_MAX);
+            command::update(self.counters.as_fd(), STRIDES + index, &stride.to_ne_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// A socket's share begins where those of the others are now ([`Kind::ShortestQueue`]): a newcomer has no arrears.
+    ///
+    /// # Errors
+    /// As [`Steer::set_weights`].
+    pub fn level_share(&self, index: u32) -> io::Result<()> {
+        let time = self.counter(TIME)?;
+        command::update(self.counters.as_fd(), SHARES + index, &time.to_ne_bytes())
+    }
+
+    /// A connection that was given to `from` is served by `to` ([`Kind::ShortestQueue`]).
+    ///
+    /// # Errors
+    /// As [`Steer::set_weights`].
+    pub fn move_share(&self, from: u32, to: u32) -> io::Result<()> {
+        let counters = self.counters.as_fd();
+        let less = self.counter(SHARES + from)?.saturating_sub(self.stride(from)?);
+        command::update(counters, SHARES + from, &less.to_ne_bytes())?;
+        let more = self.counter(SHARES + to)?.saturating_add(self.stride(to)?);
+        command::update(counters, SHARES + to, &more.to_ne_bytes())
+    }
+
+    fn stride(&self, index: u32) -> io::Result<u64> {
+        Ok(match self.counter(STRIDES + index)? {
+            0 => STRIDE,
+            stride => stride,
+        })
+    }
+
+    fn counter(&self, index: u32) -> io::Result<u64> {
         let mut value = [0u8; 8];
-        command::lookup(self.counters.as_fd(), LOADS + index, &mut value)?;
+        command::lookup(self.counters.as_fd(), index, &mut value)?;
         Ok(u64::from_ne_bytes(value))
     }
 

@@ -163,6 +163,59 @@ fn the_shortest_queue_gets_the_next_connection_and_among_equals_they_take_turns(
     assert_eq!(counts(&sockets), [10, 10, 10]);
 }
 
+/// Opens `n` connections one after the other to sockets whose workers accept at once, and says who got them.
+fn one_by_one(n: usize, sockets: &[OwnedFd], to: SocketAddr) -> Vec<usize> {
+    let mut given = vec![0; sockets.len()];
+    for _ in 0..n {
+        let _client = connect_many(1, to);
+        for (given, new) in given.iter_mut().zip(counts(sockets)) {
+            *given += new;
+        }
+    }
+    given
+}
+
+#[test]
+fn who_was_passed_over_is_paid_back_and_who_comes_or_was_long_away_is_not_flooded() {
+    let (sockets, at) = group(4, "127.0.0.1");
+    let Some(steer) = steer(Kind::ShortestQueue, &sockets) else { return };
+    let table = |members: &[u32]| members.iter().map(|i| shortest_queue_entry(*i, *i)).collect::<Vec<_>>();
+    steer.set_table(&table(&[0, 1, 2])).unwrap();
+    assert_eq!(one_by_one(30, &sockets, at), [10, 10, 10, 0]);
+    // Avoided for a moment: nine to two of them, then those nine and its own part to the third.
+    steer.set_table(&table(&[0, 1])).unwrap();
+    assert_eq!(one_by_one(18, &sockets, at), [9, 9, 0, 0]);
+    steer.set_table(&table(&[0, 1, 2])).unwrap();
+    assert_eq!(one_by_one(12, &sockets, at)[2], 10);
+    // Away for long: what it is owed is bounded.
+    steer.set_table(&table(&[0, 1])).unwrap();
+    one_by_one(400, &sockets, at);
+    steer.set_table(&table(&[0, 1, 2])).unwrap();
+    let given = one_by_one(300, &sockets, at);
+    assert!((100..=150).contains(&given[2]), "{given:?}");
+    // A newcomer begins where the others are.
+    steer.level_share(3).unwrap();
+    steer.set_table(&table(&[0, 1, 2, 3])).unwrap();
+    let given = one_by_one(40, &sockets, at);
+    assert!((9..=11).contains(&given[3]), "{given:?}");
+    // What another worker serves counts as that worker's.
+    for _ in 0..5 {
+        steer.move_share(3, 0).unwrap();
+    }
+    let given = one_by_one(40, &sockets, at);
+    assert!((4..=6).contains(&given[0]) && (14..=16).contains(&given[3]), "{given:?}");
+}
+
+#[test]
+fn the_shortest_queue_minds_weights_while_queues_are_empty() {
+    let (sockets, at) = group(3, "127.0.0.1");
+    let Some(steer) = steer(Kind::ShortestQueue, &sockets) else { return };
+    steer.set_weights([(0, 3), (1, 2), (2, 1)].into_iter()).unwrap();
+    steer.set_table(&(0..3).map(|i| shortest_queue_entry(i, i)).collect::<Vec<_>>()).unwrap();
+    let given = one_by_one(60, &sockets, at);
+    assert!(given.iter().zip([30, 20, 10]).all(|(given, fair)| given.abs_diff(fair) <= 1), "{given:?}");
+}
+
 /// Table that sends bucket `b` to socket `b % 4`.
 fn by_bucket() -> Vec<u32> {
     (0..IP_BUCKETS as u32).map(|b| b % 4).collect()
