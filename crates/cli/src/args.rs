@@ -69,6 +69,8 @@ pub(crate) struct Global {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+// The arguments of the other verbs are not made: they were half of the time of `skep list`.
+#[command(defer = true)]
 pub(crate) enum Verb {
     /// Start scripts, programs or command lines as services; or known apps that are stopped
     Start(Box<StartCommand>),
@@ -383,6 +385,7 @@ pub(crate) struct DaemonCommand {
 
 /// What to do with the daemon.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum DaemonVerb {
     /// Show the daemon's process ids, version and home
     Status,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum HostVerb {
     /// Let skep be started with the machine: shows what that takes, and does it where it may
     ///

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum ParityVerb {
     /// Print all workers as PM2's jlist does
     Jlist,

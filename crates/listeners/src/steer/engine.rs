@@ -34,6 +34,14 @@ pub(crate) struct Stored {
     selector: Selector,
     why: String,
     buckets: Buckets,
+    /// How many entries its program compares. Those that are older than this field looked at all, and their maps do not
+    /// fit another program.
+    #[serde(default = "all")]
+    compared: usize,
+}
+
+fn all() -> usize {
+    usize::MAX
 }
 
 // === impl Engine ===
@@ -133,6 +141,10 @@ impl Engine {
         let tenants: Vec<PlaceId> = candidates.iter().filter(|c| c.tenanted).map(|c| c.place).collect();
         let changed = sticky && self.buckets.share(&tenants);
         let wanted: Vec<Candidate> = candidates.iter().filter(|c| c.wanted).copied().collect();
+        if let Means::Ebpf(steer) = &mut self.means {
+            // Refused, it goes on with fewer of them at a time.
+            let _ = steer.compare(wanted.len(), first);
+        }
         let Err(error) = self.put_into_force(candidates, &wanted, first) else { return changed };
         self.why = format!("the kernel refused {}: {error}", self.selector());
         // A daemon that came back with less privilege can still use the classic kind.
@@ -234,7 +246,11 @@ impl Engine {
 
     /// What the safe-box must know.
     pub(crate) fn stored(&self) -> Stored {
-        Stored { selector: self.selector(), why: self.why.clone(), buckets: self.buckets.clone() }
+        let compared = match &self.means {
+            Means::Ebpf(steer) => steer.compared(),
+            Means::Classic(_) | Means::Kernel | Means::One(_) => all(),
+        };
+        Stored { selector: self.selector(), why: self.why.clone(), buckets: self.buckets.clone(), compared }
     }
 
     /// Descriptors for the safe-box.
@@ -280,7 +296,7 @@ impl Stored {
     /// The engine again; `None` when the descriptors are not those it speaks of.
     pub(crate) fn revive(self, descriptors: Vec<OwnedFd>) -> Option<Engine> {
         let means = match (self.kind(), <[OwnedFd; 3]>::try_from(descriptors)) {
-            (Some(kind), Ok(maps)) => Means::Ebpf(Steer::from_descriptors(kind, maps)),
+            (Some(kind), Ok(maps)) => Means::Ebpf(Steer::from_descriptors(kind, self.compared, maps)),
             (Some(_), Err(_)) => return None,
             (None, _) => match self.selector {
                 Selector::CbpfIp => Means::Classic(Key::SourceIp),

@@ -82,7 +82,7 @@ impl std::error::Error for BpfError {
 }
 
 /// Loads the best variant of a program that this kernel takes.
-pub(super) fn program(kind: Kind, maps: Maps<'_>) -> Result<OwnedFd, BpfError> {
+pub(super) fn program(kind: Kind, compared: usize, maps: Maps<'_>) -> Result<OwnedFd, BpfError> {
     let layout = match kind {
         Kind::ShortestQueue => Some(btf::layout().map_err(BpfError::at(BpfStage::Types))?),
         Kind::RoundRobin | Kind::LeastLoaded | Kind::SourceIp => None,
@@ -93,7 +93,7 @@ pub(super) fn program(kind: Kind, maps: Maps<'_>) -> Result<OwnedFd, BpfError> {
         (Counting::Fetch, SELECT),
         (Counting::ReadThenAdd, UNSPECIFIED),
     ] {
-        let code = assemble(kind, maps, counting, layout);
+        let code = assemble(kind, compared, maps, counting, layout);
         match command::load(&code, label(kind), attach_type, None) {
             Ok(program) => return Ok(program),
             Err(source) if matches!(source.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use super::command::{self, MapType};
 use super::load::{self, BpfError, BpfStage};
 use super::programs::{
-    COUNTERS, Kind, LOADS, Maps, SHARES, STRIDE, STRIDE_MAX, STRIDES, TABLE_HEAD_BYTES, TIME,
+    COMPARED, COUNTERS, Kind, LOADS, Maps, SHARES, STRIDE, STRIDE_MAX, STRIDES, TABLE_HEAD_BYTES, TIME,
 };
 
 /// Most entries of a table, and most sockets: an app's limit on instances.
@@ -20,6 +20,8 @@ const TABLE_BYTES: usize = TABLE_HEAD_BYTES as usize + 4 * TABLE_MAX;
 #[derive(Debug)]
 pub struct Steer {
     kind: Kind,
+    /// How many entries its program looks at.
+    compared: usize,
     table: OwnedFd,
     counters: OwnedFd,
     sockets: OwnedFd,
@@ -38,17 +40,39 @@ impl Steer {
         };
         let steer = Self {
             kind,
+            compared: COMPARED[0],
             sockets: map(MapType::ReuseportSockarray, 8, TABLE_MAX as u32, "skep_sockets")?,
             table: map(MapType::Array, TABLE_BYTES as u32, 1, "skep_table")?,
             counters: map(MapType::Array, 8, COUNTERS, "skep_counters")?,
         };
-        let maps = Maps {
-            table: steer.table.as_fd(),
-            counters: steer.counters.as_fd(),
-            sockets: steer.sockets.as_fd(),
-        };
-        let program = load::program(kind, maps)?;
+        let program = load::program(kind, steer.compared, steer.maps())?;
         Ok((steer, program))
+    }
+
+    fn maps(&self) -> Maps<'_> {
+        Maps { table: self.table.as_fd(), counters: self.counters.as_fd(), sockets: self.sockets.as_fd() }
+    }
+
+    /// How many entries the program looks at, beginning with each in turn, where it compares them.
+    #[must_use]
+    pub fn compared(&self) -> usize {
+        self.compared
+    }
+
+    /// Sees to it that the program looks at as many of `entries` as any does: attaches another one to the group that
+    /// `socket` belongs to, if need be. Without it, balance is a little worse.
+    ///
+    /// # Errors
+    /// As [`Steer::load`] and [`Steer::attach`]; the program is then the one before.
+    pub fn compare(&mut self, entries: usize, socket: BorrowedFd<'_>) -> Result<(), BpfError> {
+        let compares = matches!(self.kind, Kind::ShortestQueue | Kind::LeastLoaded);
+        let [_, most] = COMPARED;
+        if !compares || entries <= self.compared || self.compared >= most {
+            return Ok(());
+        }
+        Self::attach(&load::program(self.kind, most, self.maps())?, socket)?;
+        self.compared = most;
+        Ok(())
     }
 
     /// Attaches a loaded program to the `SO_REUSEPORT` group that `socket` belongs to.
@@ -175,10 +199,10 @@ impl Steer {
         [self.table.as_fd(), self.counters.as_fd(), self.sockets.as_fd()]
     }
 
-    /// Takes up a program again whose maps were kept elsewhere.
+    /// Takes up a program again whose maps were kept elsewhere; `compared` is what [`Steer::compared`] said.
     #[must_use]
-    pub fn from_descriptors(kind: Kind, [table, counters, sockets]: [OwnedFd; 3]) -> Self {
-        Self { kind, table, counters, sockets }
+    pub fn from_descriptors(kind: Kind, compared: usize, [table, counters, sockets]: [OwnedFd; 3]) -> Self {
+        Self { kind, compared, table, counters, sockets }
     }
 }
 

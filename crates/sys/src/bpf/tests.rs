@@ -207,6 +207,26 @@ fn who_was_passed_over_is_paid_back_and_who_comes_or_was_long_away_is_not_floode
 }
 
 #[test]
+fn more_sockets_than_the_program_compares_share_too_and_then_it_compares_them_all() {
+    for kind in [Kind::ShortestQueue, Kind::LeastLoaded] {
+        let (sockets, at) = group(20, "127.0.0.1");
+        let Some(mut steer) = steer(kind, &sockets) else { return };
+        let shortest = kind == Kind::ShortestQueue;
+        let table: Vec<u32> =
+            (0..20).map(|i| if shortest { shortest_queue_entry(i, i) } else { i }).collect();
+        steer.set_table(&table).unwrap();
+        assert!(one_by_one(200, &sockets, at).iter().all(|given| (5..=15).contains(given)));
+        assert!(steer.compared() < 20);
+        steer.compare(20, sockets[0].as_fd()).unwrap();
+        assert!(steer.compared() >= 20);
+        // Also of those that it did not see together before.
+        one_by_one(40, &sockets, at);
+        let given = one_by_one(200, &sockets, at);
+        assert!(given.iter().all(|given| (9..=11).contains(given)), "{kind:?} {given:?}");
+    }
+}
+
+#[test]
 fn the_shortest_queue_minds_weights_while_queues_are_empty() {
     let (sockets, at) = group(3, "127.0.0.1");
     let Some(steer) = steer(Kind::ShortestQueue, &sockets) else { return };
@@ -350,8 +370,9 @@ fn maps_outlive_their_owner_through_their_descriptors() {
     let Some(steer) = steer(Kind::RoundRobin, &sockets) else { return };
     steer.set_table(&[0]).unwrap();
     let kept = steer.descriptors().map(|fd| fd.try_clone_to_owned().unwrap());
+    let compared = steer.compared();
     drop(steer);
-    let steer = Steer::from_descriptors(Kind::RoundRobin, kept);
+    let steer = Steer::from_descriptors(Kind::RoundRobin, compared, kept);
     steer.set_table(&[1]).unwrap();
     let _clients = connect_many(10, at);
     assert_eq!(counts(&sockets), [0, 10]);
