@@ -18,6 +18,7 @@ mod logs;
 mod peers;
 mod pool;
 mod promises;
+mod reloads;
 mod report;
 mod results;
 mod soak;
@@ -62,6 +63,8 @@ const BENCHES: &[(&str, &str, Bench)] = &[
 
 /// No figure but a yes or no, and some minutes: only by its own name.
 const SOAK: &str = "soak";
+/// Hours: only by its own name.
+const RELOADS: &str = "reloads";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -75,6 +78,13 @@ fn main() -> Result<()> {
             "  {SOAK:<12} alone: a million requests (--requests=N) across reloads, scales, upgrades and SIGKILLs"
         );
         println!(
+            "  {RELOADS:<12} alone: 100 reloads (--reloads=N) of each kind of app, Node and balance, some hours in all;"
+        );
+        println!(
+            "  {:<12} one part of them: --app=http|express|fastify|https|ws --node=N --balance=auto|shared|ipc",
+            ""
+        );
+        println!(
             "\n--quick measures twice for 2 s, not five times for 5 s. --check fails where the last results break"
         );
         println!(
@@ -86,6 +96,17 @@ fn main() -> Result<()> {
     if names == [SOAK] {
         let number = args.iter().find_map(|arg| arg.strip_prefix("--requests="));
         return soak::run(number.unwrap_or("1000000").parse().context("--requests takes a number")?);
+    }
+    if names == [RELOADS] {
+        let selection = reloads::Selection::from(&args, flag("--quick"))?;
+        let mut report = Report::begin(RELOADS, &report::machine(USUAL)?);
+        reloads::run(&selection, &mut report)?;
+        report.end()?;
+        results::write_specification()?;
+        return if flag("--check") { check(&names) } else { Ok(()) };
+    }
+    if let Some(alone) = names.iter().find(|name| [SOAK, RELOADS].contains(&name.as_str())) {
+        bail!("{alone} takes its time: it is measured alone");
     }
     if let Some(unknown) = names.iter().find(|name| !BENCHES.iter().any(|(known, _, _)| known == **name)) {
         bail!("there is no benchmark {unknown}; --help lists them");

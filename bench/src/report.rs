@@ -76,6 +76,25 @@ impl Report {
         self.results.figures.insert(format!("{what} (failed, total)"), vec![failed as f64, total as f64]);
     }
 
+    /// What was measured earlier stays, unless it is measured anew.
+    pub(crate) fn goes_on(&mut self) -> Result<()> {
+        if let Some(last) = Results::last(self.bench)? {
+            self.results.figures = last.figures;
+        }
+        Ok(())
+    }
+
+    /// Keeps figures that were printed otherwise, at once: what comes next may take hours.
+    pub(crate) fn keep(&mut self, what: &str, figures: Vec<f64>) -> Result<()> {
+        self.results.figures.insert(what.to_owned(), figures);
+        self.results.keep(self.bench)
+    }
+
+    /// Figures of this run, or of earlier ones that it goes on.
+    pub(crate) fn kept(&self, what: &str) -> Option<&[f64]> {
+        self.results.figures.get(what).map(Vec::as_slice)
+    }
+
     /// Says whether a promise is kept; `note` holds the figures behind it.
     pub(crate) fn promise(&mut self, key: &str, value: f64, note: impl Into<String>) {
         let promise = promise(key);

@@ -10,7 +10,7 @@
 //  - TLS and HTTP/2 have state that can not change the process: `Connection: close` and GOAWAY.
 
 // Captured early, so that fake timers and wrappers of the app do not reach us.
-const { setTimeout, setInterval, clearInterval, setImmediate } = globalThis
+const { setTimeout, clearTimeout, setInterval, clearInterval, setImmediate } = globalThis
 const now = process.hrtime.bigint
 const { nextTick } = process
 const net = require('net')
@@ -21,7 +21,7 @@ const BATCH = 64
 const SWEEP_MS = 100
 /** Without an acknowledgement for so long the supervisor is away: serve what waits for its turn. */
 const PATIENCE_NS = 1_000_000_000n
-/** HTTP/2: how long to wait for the answer to the ping that follows the first GOAWAY. */
+/** HTTP/2: how long to wait for the answer to a ping. */
 const PING_MS = 1_000
 /** `WebSocket.OPEN`. */
 const OPEN = 1
@@ -53,8 +53,10 @@ module.exports = ({ cluster, disconnect, liveServers, nameOf, say, secureSockets
     const held = new Set()
     /** Were asked more before they had their answer (pipelining). */
     const pipelined = new Set()
-    /** HTTP/2 sessions that were told, and when a connection of mode "close" last moved. */
+    /** HTTP/2 sessions that were told, and those that have nothing more under way. */
     const told = new WeakSet()
+    const ending = new WeakSet()
+    /** When a connection of mode "close" last moved. */
     const quiet = new WeakMap()
     let left = open.length
     let looking = false
@@ -280,18 +282,45 @@ module.exports = ({ cluster, disconnect, liveServers, nameOf, say, secureSockets
 
     // --- HTTP/2
 
-    /** A first GOAWAY that refuses nothing, and after one round trip the one that counts (RFC 9113, 6.8). */
+    /**
+     * A first GOAWAY that asks for no more, and one round trip later the one that says which streams are answered (RFC 9113,
+     * 6.8); the end when all of them are. (Node's HTTP/2 ignores what a client sends in between: it learns so from the second.)
+     */
     function goAway(session) {
-      if (told.has(session) || session.closed || session.destroyed) return
+      if (session.closed || session.destroyed) return
+      if (told.has(session)) return endSession(session)
       told.add(session)
-      const close = guarded(() => {
-        if (!session.closed && !session.destroyed) session.close()
+      guarded(() => session.goaway(0, 2 ** 31 - 1))()
+      afterPing(session, () => {
+        session.goaway()
+        for (const stream of streamsOf(session)) stream.once('close', () => endSession(session))
+        endSession(session)
       })
-      guarded(() => {
-        session.goaway(0, 2 ** 31 - 1)
-        session.ping(close)
-      })()
-      setTimeout(close, PING_MS)
+    }
+
+    /**
+     * Not `close()` as long as a stream is open: Node 18 would end the connection when its last stream is over for us, even if
+     * the frame that ends it for the client has not left. Once a ping is answered, all that was ordered before it has left.
+     */
+    function endSession(session) {
+      if (ending.has(session) || streamsOf(session).length > 0) return
+      ending.add(session)
+      afterPing(session, () => {
+        ending.delete(session)
+        if (streamsOf(session).length === 0) session.close()
+      })
+    }
+
+    function afterPing(session, step) {
+      let patience = null
+      const once = guarded(() => {
+        if (patience === null) return
+        clearTimeout(patience)
+        patience = null
+        if (!session.closed && !session.destroyed) step()
+      })
+      patience = setTimeout(once, PING_MS)
+      guarded(() => session.ping(once))()
     }
 
     // --- WebSockets
@@ -357,5 +386,12 @@ module.exports = ({ cluster, disconnect, liveServers, nameOf, say, secureSockets
     const symbol = symbolOf(server, 'sessions')
     const sessions = (symbol && server[symbol]) || sessionsOf.get(server)
     return sessions ? [...sessions] : []
+  }
+
+  /** Those of Node's own list; none where it has no such list, and `close()` is left to wait for them. */
+  function streamsOf(session) {
+    const symbol = symbolOf(session, 'state')
+    const streams = symbol && session[symbol] && session[symbol].streams
+    return streams instanceof Map ? [...streams.values()] : []
   }
 }

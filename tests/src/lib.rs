@@ -8,9 +8,11 @@
 mod deadline;
 mod events;
 pub mod http;
+mod node_client;
 mod notes;
 mod ports;
 pub mod process;
+mod readiness;
 mod service;
 mod skep;
 mod store;
@@ -20,8 +22,10 @@ mod view;
 
 pub use deadline::{Deadline, LIMIT};
 pub use events::Events;
+pub use node_client::NodeClient;
 pub use notes::Notes;
 pub use ports::{Port, is_free};
+pub use readiness::Readiness;
 pub use service::Service;
 pub use skep::{Outcome, Skep, Start, finish};
 pub use store::SharedStore;

@@ -2,16 +2,9 @@
 
 use std::fs;
 use std::io::Read;
-use std::time::Duration;
 
-use skep_tests::strict::{self, Mode, Plan, Report, Running, Target, Think};
-use skep_tests::{LIMIT, Node, Port, Skep, Start, fixture, node};
-
-const THINKING: Mode = Mode::KeepAlive(Think { min: Duration::ZERO, max: Duration::from_millis(20) });
-/// Connections made and closed, with pauses: a load that two cores carry, so that what fails is not the machine.
-const SHORT: Mode = Mode::Short(Think { min: Duration::ZERO, max: Duration::from_millis(10) });
-/// Answers that each client must have had before and after, so that a zero means something.
-const REQUESTS: u64 = 20;
+use skep_tests::strict::{Counted, Loads, Named, Target, all_kinds, usual};
+use skep_tests::{LIMIT, Node, Port, Readiness, Skep, Start, fixture, node};
 
 /// Reloads a test; `SKEP_TEST_RELOADS=100` for a soak.
 fn reloads() -> usize {
@@ -19,177 +12,147 @@ fn reloads() -> usize {
 }
 
 skep_tests::on_each_node! {
-    plain_http_loses_nothing_and_keeps_its_connections => |node| check_all_kinds(node, "http.cjs", &[]);
-    express_loses_nothing => |node| check_usual(node, "express.js");
-    fastify_loses_nothing => |node| check_usual(node, "fastify.mjs");
+    plain_http_loses_nothing_and_keeps_its_connections => |node| check_plain(node, "http.cjs", &[], all_kinds);
+    express_loses_nothing => |node| check_plain(node, "express.js", &[], usual);
+    fastify_loses_nothing => |node| check_plain(node, "fastify.mjs", &[], usual);
     https_loses_nothing => check_https;
+    a_shared_socket_loses_nothing => |node| check_plain(node, "http.cjs", &["--balance", "shared"], usual);
+    descriptors_passed_one_by_one_lose_nothing => |node| check_plain(node, "http.cjs", &["--balance", "ipc"], usual);
+    one_process_in_fork_mode_loses_nothing => check_fork_mode;
 }
 
-/// Some clients at once; all must be happy at the end.
-struct Load {
-    running: Vec<(&'static str, usize, Running)>,
+/// An app under loads that all must be happy at the end.
+struct Stage {
+    skep: Skep,
+    loads: Loads,
 }
 
-impl Load {
-    fn start(plans: Vec<(&'static str, Plan)>) -> Self {
-        let start = |(name, plan): (&'static str, Plan)| {
-            let clients = plan.clients;
-            (name, clients, strict::start(plan).expect("the client starts"))
-        };
-        let load = Self { running: plans.into_iter().map(start).collect() };
-        load.wait();
-        load
+impl Stage {
+    /// Starts this app and the loads.
+    fn new(skep: Skep, start: &Start, plans: Vec<Named>) -> Self {
+        skep.start(start);
+        let loads = Loads::start(plans).expect("the clients start");
+        loads.wait(LIMIT);
+        Self { skep, loads }
     }
 
-    /// Each client gets some more answers.
-    fn wait(&self) {
-        for (name, clients, running) in &self.running {
-            let more = if name.contains("MB") { 1 } else { REQUESTS.min(10 * *clients as u64) };
-            running.wait_for_more(more, LIMIT);
+    /// Reloads; every worker is a new one each time, and never is one fewer ready than there are instances.
+    #[track_caller]
+    fn reload(&self, times: usize) {
+        let instances = self.skep.app("app").slots.len();
+        let readiness = Readiness::watch(&self.skep, "app");
+        for _ in 0..times {
+            let before = self.skep.app("app").pids();
+            self.skep.ok(["reload", "app"]);
+            let after = self.skep.app("app");
+            assert!(after.is_settled(instances), "reload returns when it is done: {after:#?}");
+            assert!(after.pids().iter().all(|pid| !before.contains(pid)), "{before:?} -> {:?}", after.pids());
+            self.loads.wait(LIMIT);
         }
+        let (least, looks) = readiness.stop();
+        assert!(least == instances && looks > 0, "ready at least: {least} of {instances}, in {looks} looks");
+    }
+
+    /// Tries to reload; the old workers go on, and the command says why.
+    #[track_caller]
+    fn reload_in_vain(&self) -> String {
+        let before = self.skep.app("app").pids();
+        let said = self.skep.err(["reload", "app"]);
+        assert_eq!(self.skep.settled("app", before.len()).pids(), before);
+        said
     }
 
     /// Not one request failed.
     #[track_caller]
-    fn finish(self) -> Vec<(&'static str, usize, Report)> {
-        self.wait();
-        let stop = |(name, clients, running): (&'static str, usize, Running)| (name, clients, running.stop());
-        let reports: Vec<_> = self.running.into_iter().map(stop).collect();
-        for (name, _, report) in &reports {
+    fn finish(self) -> Vec<Counted> {
+        self.loads.wait(LIMIT);
+        let counted = self.loads.stop();
+        for Counted { name, report, .. } in &counted {
             println!("{name}: {report}");
         }
-        for (name, _, report) in &reports {
+        for Counted { name, report, .. } in &counted {
             assert_eq!(report.failures(), 0, "{name}: {report}");
             assert!(report.ok > 0, "{name} was answered at all");
         }
-        reports
+        counted
     }
-}
 
-fn usual(port: &Port) -> Vec<(&'static str, Plan)> {
-    let plan = |mode, clients| Plan::get(port.address(), mode, clients);
-    vec![
-        ("short", plan(SHORT, 4)),
-        ("keep-alive", plan(THINKING, 8)),
-        ("slow", plan(THINKING, 4).slow(50)),
-        ("20 MB downloads", plan(SHORT, 1).download(20_000_000)),
-    ]
-}
-
-fn all_kinds(port: &Port) -> Vec<(&'static str, Plan)> {
-    let plan = |mode, clients| Plan::get(port.address(), mode, clients);
-    let mut plans = usual(port);
-    plans.extend([
-        ("pipelined", plan(Mode::Pipelined(4), 1)),
-        ("dribbled", plan(Mode::Dribble(Duration::from_millis(10)), 2)),
-        ("uploads", plan(THINKING, 2).upload(300_000)),
-        ("streams", plan(THINKING, 2).stream(300_000)),
-    ]);
-    plans
-}
-
-/// Reloads under load; every worker is a new one each time.
-#[track_caller]
-fn reload_under(skep: &Skep, load: &Load, times: usize) {
-    let instances = skep.app("app").slots.len();
-    for _ in 0..times {
-        let before = skep.app("app").pids();
-        skep.ok(["reload", "app"]);
-        let after = skep.app("app");
-        assert!(after.is_settled(instances), "reload returns when it is done: {after:#?}");
-        assert!(after.pids().iter().all(|pid| !before.contains(pid)), "{before:?} -> {:?}", after.pids());
-        load.wait();
-    }
-}
-
-fn check_all_kinds(node: &Node, file: &str, flags: &[&str]) {
-    let (skep, port) = (Skep::with_node(node), Port::free());
-    skep.start(&Start::fixture("app", file).port(port.number()).instances(2).flags(flags));
-    let load = Load::start(all_kinds(&port));
-    reload_under(&skep, &load, reloads());
-    for (name, clients, report) in load.finish() {
-        if name == "keep-alive" {
-            assert_eq!(report.reconnects(clients), 0, "open connections migrate: {report}");
+    /// And nobody who keeps a connection had to make another one.
+    #[track_caller]
+    fn finish_without_reconnects(self) {
+        for counted in self.finish() {
+            assert_eq!(
+                counted.reconnects(),
+                0,
+                "{}: open connections migrate: {}",
+                counted.name,
+                counted.report
+            );
         }
     }
 }
 
-fn check_usual(node: &Node, file: &str) {
-    let (skep, port) = (Skep::with_node(node), Port::free());
-    skep.start(&Start::fixture("app", file).port(port.number()).instances(2));
-    let load = Load::start(usual(&port));
-    reload_under(&skep, &load, reloads());
-    load.finish();
+fn plain(port: &Port) -> Target {
+    Target::Tcp(port.address())
+}
+
+/// An old worker is never cut off: what takes long here is the machine.
+fn app(file: &str, port: &Port, instances: usize) -> Start {
+    Start::fixture("app", file).port(port.number()).instances(instances).flags(["--kill-timeout", "600s"])
+}
+
+fn check_plain(node: &Node, file: &str, flags: &[&str], plans: fn(&Target) -> Vec<Named>) {
+    let port = Port::free();
+    let stage = Stage::new(Skep::with_node(node), &app(file, &port, 2).flags(flags), plans(&plain(&port)));
+    stage.reload(reloads());
+    stage.finish_without_reconnects();
 }
 
 fn check_https(node: &Node) {
-    let (skep, port) = (Skep::with_node(node), Port::free());
-    skep.start(&Start::fixture("app", "https.js").port(port.number()).instances(2));
+    let port = Port::free();
     let target = Target::Tls(port.address(), fixture("https/cert.pem"));
-    let plan = |mode, clients| Plan::get(port.address(), mode, clients).to(target.clone());
-    let load = Load::start(vec![
-        ("short", plan(SHORT, 2)),
-        ("keep-alive", plan(THINKING, 6)),
-        ("5 MB downloads", plan(THINKING, 1).download(5_000_000)),
-    ]);
-    reload_under(&skep, &load, reloads());
-    load.finish();
+    let stage = Stage::new(Skep::with_node(node), &app("https.js", &port, 2), usual(&target));
+    stage.reload(reloads());
+    stage.finish();
+}
+
+fn check_fork_mode(node: &Node) {
+    let port = Port::free();
+    let start = app("http.cjs", &port, 1).flags(["--exec-mode", "fork"]);
+    let stage = Stage::new(Skep::with_node(node), &start, usual(&plain(&port)));
+    stage.reload(reloads());
+    stage.finish_without_reconnects();
 }
 
 #[test]
 fn one_instance_loses_nothing() {
-    let (skep, port) = (Skep::new(), Port::free());
-    skep.start(&Start::fixture("app", "http.cjs").port(port.number()).instances(1));
-    let load = Load::start(usual(&port));
-    reload_under(&skep, &load, reloads());
-    load.finish();
-}
-
-#[test]
-fn a_shared_socket_loses_nothing() {
-    check_all_kinds(&node(22), "http.cjs", &["--balance", "shared"]);
-}
-
-#[test]
-fn descriptors_passed_one_by_one_lose_nothing() {
-    let (skep, port) = (Skep::new(), Port::free());
-    skep.start(
-        &Start::fixture("app", "http.cjs").port(port.number()).instances(2).flags(["--balance", "ipc"]),
-    );
-    let load = Load::start(usual(&port));
-    reload_under(&skep, &load, reloads());
-    load.finish();
+    let port = Port::free();
+    let stage = Stage::new(Skep::new(), &app("http.cjs", &port, 1), all_kinds(&plain(&port)));
+    stage.reload(reloads());
+    stage.finish_without_reconnects();
 }
 
 #[test]
 fn scaling_up_and_down_loses_nothing() {
-    let (skep, port) = (Skep::new(), Port::free());
-    skep.start(&Start::fixture("app", "http.cjs").port(port.number()).instances(2));
-    let load = Load::start(usual(&port));
+    let port = Port::free();
+    let stage = Stage::new(Skep::new(), &app("http.cjs", &port, 2), usual(&plain(&port)));
     for count in [4, 1, 3, 2] {
-        skep.ok(["scale".to_owned(), "app".to_owned(), count.to_string()]);
-        skep.settled("app", count);
-        load.wait();
+        stage.skep.ok(["scale".to_owned(), "app".to_owned(), count.to_string()]);
+        stage.skep.settled("app", count);
+        stage.loads.wait(LIMIT);
     }
-    load.finish();
+    stage.finish();
 }
 
 /// The old worker finishes what it has, and all the rest waits in the queue, open connections too.
 #[test]
 fn a_restart_loses_nothing_either() {
     for instances in [1, 2] {
-        let (skep, port) = (Skep::new(), Port::free());
-        let start = Start::fixture("app", "http.cjs").port(port.number()).instances(instances);
-        skep.start(&start.flags(["--kill-timeout", "600s"]));
-        let load = Load::start(usual(&port));
-        skep.ok(["restart", "app"]);
-        skep.settled("app", instances);
-        load.wait();
-        for (name, clients, report) in load.finish() {
-            if name == "keep-alive" {
-                assert_eq!(report.reconnects(clients), 0, "open connections wait: {report}");
-            }
-        }
+        let port = Port::free();
+        let stage = Stage::new(Skep::new(), &app("http.cjs", &port, instances), usual(&plain(&port)));
+        stage.skep.ok(["restart", "app"]);
+        stage.skep.settled("app", instances);
+        stage.finish_without_reconnects();
     }
 }
 
@@ -197,14 +160,12 @@ fn a_restart_loses_nothing_either() {
 fn a_new_version_that_crashes_leaves_the_old_one_serving() {
     let (skep, port) = (Skep::new(), Port::free());
     let crash = skep.root().join("crash");
-    let start = Start::fixture("app", "lifecycle.js").port(port.number()).env("CRASH_FILE", &crash);
-    let before = skep.start(&start.instances(2));
-    let load = Load::start(usual(&port));
+    let start = app("lifecycle.js", &port, 2).env("CRASH_FILE", &crash);
+    let stage = Stage::new(skep, &start, usual(&plain(&port)));
     fs::write(&crash, "").expect("the folder is writable");
-    let said = skep.err(["reload", "app"]);
+    let said = stage.reload_in_vain();
     assert!(said.contains("crash at start: the file is there"), "it shows the tail of stderr: {said}");
-    assert_eq!(skep.settled("app", 2).pids(), before.pids());
-    load.finish();
+    stage.finish_without_reconnects();
 }
 
 #[test]
@@ -212,13 +173,14 @@ fn a_new_version_that_never_gets_ready_leaves_the_old_one_serving() {
     let (skep, port) = (Skep::new(), Port::free());
     let gate = skep.root().join("gate");
     fs::write(&gate, "").expect("the folder is writable");
-    let start = Start::fixture("app", "announces.js").port(port.number()).env("READY_FILE", &gate);
-    let before = skep.start(&start.instances(2).flags(["--wait-ready", "--listen-timeout", "1500"]));
-    let load = Load::start(usual(&port));
+    let start = app("announces.js", &port, 2).env("READY_FILE", &gate);
+    let start = start.flags(["--wait-ready", "--listen-timeout", "1500"]);
+    let stage = Stage::new(skep, &start, usual(&plain(&port)));
     fs::remove_file(&gate).expect("it is there");
-    skep.err(["reload", "app"]);
-    assert_eq!(skep.settled("app", 2).pids(), before.pids());
-    load.finish();
+    let said = stage.reload_in_vain();
+    assert!(said.contains("not ready"), "it says why: {said}");
+    assert!(said.contains("waits for its file"), "it shows the tail of stderr: {said}");
+    stage.finish_without_reconnects();
 }
 
 #[test]

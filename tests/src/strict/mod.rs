@@ -8,6 +8,7 @@ mod body;
 mod client;
 mod connection;
 mod failure;
+mod loads;
 mod plan;
 mod report;
 mod response;
@@ -16,6 +17,7 @@ mod tls;
 
 pub use body::{Expect, pattern};
 pub use failure::Failure;
+pub use loads::{Counted, Loads, Named, all_kinds, usual};
 pub use plan::{Mode, Plan, Target, Think};
 pub use report::Report;
 pub use run::{Running, start};

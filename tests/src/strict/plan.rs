@@ -78,8 +78,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 impl Plan {
     /// `GET /` over TCP by some clients; the answer must be complete.
     pub fn get(address: SocketAddr, mode: Mode, clients: usize) -> Self {
+        Self::at(&Target::Tcp(address), mode, clients)
+    }
+
+    /// The same anywhere.
+    pub fn at(target: &Target, mode: Mode, clients: usize) -> Self {
         Self {
-            target: Target::Tcp(address),
+            target: target.clone(),
             mode,
             method: "GET",
             path: "/".into(),
