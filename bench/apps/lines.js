@@ -1,4 +1,4 @@
-// Prints COUNT lines of LENGTH bytes as fast as it is read, and stays.
+// Prints COUNT lines of LENGTH bytes as fast as it is read, and stays unless END is set.
 'use strict';
 const [count, length] = [Number(process.env.COUNT), Number(process.env.LENGTH)];
 const BATCH = 100;
@@ -12,4 +12,4 @@ function write() {
   }
 }
 write();
-setInterval(() => {}, 1 << 30);
+if (!process.env.END) setInterval(() => {}, 1 << 30);

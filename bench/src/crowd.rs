@@ -9,6 +9,7 @@ use skep_tests::{Deadline, Skep, root};
 use crate::Effort;
 use crate::peers::Pm2;
 use crate::report::{Report, Series};
+use crate::results::shown;
 use crate::subject::usual;
 
 const APPS: usize = 200;
@@ -38,6 +39,12 @@ pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     for (name, [seconds, peak]) in ["skep", "pm2"].iter().zip(&figures) {
         report.series(&format!("{name}: until {APPS} apps run"), "s", seconds);
         report.series(&format!("{name}: peak memory of the supervisor"), "MB", peak);
+    }
+    let [ours, theirs] = &figures;
+    for (at, key, unit) in [(0, "crowd.seconds", "s"), (1, "crowd.peak", "MB")] {
+        let note =
+            format!("{} {unit} beside {} {unit}", shown(ours[at].median()), shown(theirs[at].median()));
+        report.promise(key, report.ratio(&ours[at], &theirs[at]), note);
     }
     Ok(())
 }

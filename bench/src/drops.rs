@@ -26,6 +26,10 @@ const REQUESTS: u64 = 200;
 /// Nobody answers any more if that many requests take longer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long the daemon is stopped: a minute, but in a quick run. Once, and its peers only for so long that their clients give up.
+const STOPPED: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+const PEER_STOPPED: Duration = Duration::from_secs(12);
+
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
@@ -33,16 +37,18 @@ enum Event {
     ScaleUpAndDown,
     WorkerKilled,
     DaemonKilled,
+    DaemonStopped,
     KeeperKilled,
     Upgrade,
 }
 
 /// With the promise about it.
-const EVENTS: [(Event, &str, &str); 6] = [
+const EVENTS: [(Event, &str, &str); 7] = [
     (Event::Reload, "reload", "drops.reload"),
     (Event::ScaleUpAndDown, "scale to 4 and back", "drops.scale"),
     (Event::WorkerKilled, "a worker SIGKILLed", "drops.worker"),
     (Event::DaemonKilled, "the daemon (PM2's, the primary) SIGKILLed", "drops.daemon"),
+    (Event::DaemonStopped, "the daemon (PM2's, the primary) stopped for a while", "drops.stopped"),
     (Event::KeeperKilled, "the keeper SIGKILLed", "drops.keeper"),
     (Event::Upgrade, "upgrade (pm2 update)", "drops.upgrade"),
 ];
@@ -86,8 +92,13 @@ fn cell(subject: Subject, event: Event, times: usize, back: &mut Series) -> Resu
     let loads = [load(Mode::KeepAlive(THINK), KEEP_ALIVE_CLIENTS)?, load(Mode::Short(THINK), SHORT_CLIENTS)?];
     let wait = || loads.iter().for_each(|load| drop(load.wait_for_more(REQUESTS, PATIENCE)));
     wait();
-    for _ in 0..times {
-        running.suffer(event, back)?;
+    let once = event == Event::DaemonStopped;
+    for _ in 0..if once { 1 } else { times } {
+        if once {
+            running.pause(STOPPED[usize::from(times >= 5)])?;
+        } else {
+            running.suffer(event, back)?;
+        }
         wait();
     }
     let mut sum = Counts::default();
@@ -107,9 +118,26 @@ impl Running {
             Holder::Pm2(_) => event != Event::KeeperKilled,
             Holder::Bare(_) => event == Event::WorkerKilled,
             Holder::Children(_) => {
-                matches!(event, Event::Reload | Event::WorkerKilled | Event::DaemonKilled)
+                matches!(
+                    event,
+                    Event::Reload | Event::WorkerKilled | Event::DaemonKilled | Event::DaemonStopped
+                )
             }
         }
+    }
+
+    /// Stops the daemon, PM2's daemon or Node's primary for a while.
+    fn pause(&self, time: Duration) -> Result<()> {
+        let (daemon, time) = match &self.holder {
+            Holder::Skep(skep) => (skep.daemon().pid, time),
+            Holder::Pm2(pm2) => (pm2.daemon().context("PM2's daemon runs")?, time.min(PEER_STOPPED)),
+            Holder::Children(children) => (children[0].id(), time.min(PEER_STOPPED)),
+            Holder::Bare(_) => return Ok(()),
+        };
+        process::signal(daemon, Signal::STOP)?;
+        std::thread::park_timeout(time);
+        process::signal(daemon, Signal::CONT)?;
+        Ok(())
     }
 
     /// Lets it happen, and waits until the subject says that it is over.
@@ -128,7 +156,10 @@ impl Running {
                     Event::Reload => &[&["reload", "all"]],
                     Event::ScaleUpAndDown => &[&["scale", "hello", "4"], &["scale", "hello", "2"]],
                     Event::Upgrade => &[&["update"]],
-                    Event::DaemonKilled | Event::KeeperKilled | Event::WorkerKilled => &[],
+                    Event::DaemonKilled
+                    | Event::DaemonStopped
+                    | Event::KeeperKilled
+                    | Event::WorkerKilled => &[],
                 };
                 for command in commands {
                     pm2.command(command).status().context("PM2 runs")?;
@@ -150,7 +181,11 @@ impl Running {
                         });
                     }
                     Event::DaemonKilled => kill_if_alive(Some(primary)),
-                    Event::ScaleUpAndDown | Event::WorkerKilled | Event::KeeperKilled | Event::Upgrade => {}
+                    Event::ScaleUpAndDown
+                    | Event::DaemonStopped
+                    | Event::WorkerKilled
+                    | Event::KeeperKilled
+                    | Event::Upgrade => {}
                 }
             }
         }
@@ -178,7 +213,7 @@ fn skep_suffers(skep: &Skep, event: Event, back: &mut Series) {
             process::kill(old.keeper_pid);
             until_another(skep, "keeper_pid", old.keeper_pid);
         }
-        Event::WorkerKilled => {}
+        Event::WorkerKilled | Event::DaemonStopped => {}
     }
 }
 

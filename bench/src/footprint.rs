@@ -19,44 +19,37 @@ const QUIET: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
 
 pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     let quiet_time = QUIET[usize::from(effort.runs >= 5)];
-    let skep = Skep::with_node(&usual());
+    let (skep, pm2) = (Skep::with_node(&usual()), Pm2::new()?);
     skep.boot();
     let daemon = skep.daemon();
-    let supervisors = [daemon.pid, daemon.keeper_pid];
-    let busy_mb = pss_mb(&supervisors)?;
-    report.series("skep, keeper and daemon, no app, right after a command", "MB", &Series::one(busy_mb));
-    let empty_mb = pss_at_rest_mb(&supervisors)?;
-    report.series("skep, keeper and daemon, no app, at rest", "MB", &Series::one(empty_mb));
-    let (wakes, cpu_ms) = quiet(&supervisors, quiet_time)?;
-    report.series("skep, wake-ups at rest", "1/s", &Series::one(wakes));
-    report.series("skep, CPU at rest", "ms/s", &Series::one(cpu_ms));
+    let ours = [daemon.pid, daemon.keeper_pid];
+    let busy_mb = pss_mb(&ours)?;
+    pm2.ok(&["list"])?;
+    let theirs = [pm2.daemon().context("PM2's daemon runs")?];
+
+    let empty_mb = pss_at_rest_mb(&ours)?;
+    let their_mb = pss_mb(&theirs)?;
+    let [(wakes, cpu_ms), (their_wakes, their_cpu_ms)] = quiet([&ours, &theirs], quiet_time)?;
+    let mut one = |what: &str, unit: &str, value: f64| {
+        report.series(what, unit, &Series::one(value));
+    };
+    one("skep, keeper and daemon, no app, right after a command", "MB", busy_mb);
+    one("skep, keeper and daemon, no app, at rest", "MB", empty_mb);
+    one("skep, wake-ups at rest", "1/s", wakes);
+    one("skep, CPU at rest", "ms/s", cpu_ms);
+    one("pm2, daemon, no app, at rest", "MB", their_mb);
+    one("pm2, wake-ups at rest", "1/s", their_wakes);
+    one("pm2, CPU at rest", "ms/s", their_cpu_ms);
+
     let mut full_mb = empty_mb;
     for count in SIZES {
         skep.ok(sleepers(count, &["--runtime", "self"]));
-        full_mb = pss_at_rest_mb(&supervisors)?;
-        report.series(
-            &format!("skep, keeper and daemon, {count} workers, at rest"),
-            "MB",
-            &Series::one(full_mb),
-        );
-        if count < SIZES[2] {
-            skep.ok(["delete", "many"]);
-        }
-    }
-
-    let pm2 = Pm2::new()?;
-    pm2.ok(&["list"])?;
-    let daemon = pm2.daemon().context("PM2's daemon runs")?;
-    let theirs_mb = pss_at_rest_mb(&[daemon])?;
-    report.series("pm2, daemon, no app, at rest", "MB", &Series::one(theirs_mb));
-    let (their_wakes, cpu_ms) = quiet(&[daemon], quiet_time)?;
-    report.series("pm2, wake-ups at rest", "1/s", &Series::one(their_wakes));
-    report.series("pm2, CPU at rest", "ms/s", &Series::one(cpu_ms));
-    for count in SIZES {
         let args = sleepers(count, &["--interpreter", "none"]);
         pm2.ok(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let mb = pss_at_rest_mb(&[daemon])?;
-        report.series(&format!("pm2, daemon, {count} workers, at rest"), "MB", &Series::one(mb));
+        full_mb = pss_at_rest_mb(&ours)?;
+        one(&format!("skep, keeper and daemon, {count} workers, at rest"), "MB", full_mb);
+        one(&format!("pm2, daemon, {count} workers, at rest"), "MB", pss_mb(&theirs)?);
+        skep.ok(["delete", "many"]);
         pm2.ok(&["delete", "many"])?;
     }
 
@@ -64,7 +57,7 @@ pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     report.promise(
         "footprint.empty",
         empty_mb,
-        format!("{busy_mb:.1} right after a command; PM2 {theirs_mb:.0}"),
+        format!("{busy_mb:.1} right after a command; PM2 {their_mb:.0}"),
     );
     report.promise("footprint.worker", each_kb, "");
     report.promise("footprint.wakes", wakes, format!("PM2 {their_wakes:.1}"));
@@ -92,13 +85,20 @@ fn pss_mb(pids: &[u32]) -> Result<f64> {
     Ok(bytes as f64 / (1024.0 * 1024.0))
 }
 
-/// Times a second that the processes were put on a processor, and milliseconds they spent there.
-fn quiet(pids: &[u32], time: Duration) -> Result<(f64, f64)> {
-    let cpu = || pids.iter().map(|pid| cpu_seconds(*pid)).sum::<f64>();
-    let (switches, busy) = (all_switches(pids)?, cpu());
+/// Of each group in the same time: times a second that its processes were put on a processor, and milliseconds a second
+/// that they spent there.
+fn quiet<const N: usize>(groups: [&[u32]; N], time: Duration) -> Result<[(f64, f64); N]> {
+    let look = || -> Result<Vec<(u64, f64)>> {
+        let cpu = |pids: &[u32]| pids.iter().map(|pid| cpu_seconds(*pid)).sum();
+        groups.iter().map(|pids| Ok((all_switches(pids)?, cpu(pids)))).collect()
+    };
+    let before = look()?;
     std::thread::park_timeout(time);
-    let seconds = time.as_secs_f64();
-    Ok(((all_switches(pids)? - switches) as f64 / seconds, (cpu() - busy) * 1000.0 / seconds))
+    let (after, seconds) = (look()?, time.as_secs_f64());
+    Ok(std::array::from_fn(|at| {
+        let switches = after[at].0 as f64 - before[at].0 as f64;
+        (switches / seconds, (after[at].1 - before[at].1) * 1000.0 / seconds)
+    }))
 }
 
 fn all_switches(pids: &[u32]) -> Result<u64> {

@@ -10,6 +10,7 @@ use skep_sys::clock::boottime_ns;
 use skep_tests::{Skep, Start, process, root};
 
 use crate::Effort;
+use crate::journal;
 use crate::peers::Pm2;
 use crate::report::{Report, Series};
 use crate::subject::{cpu_seconds, usual};
@@ -34,6 +35,14 @@ struct Figures {
     lost: Series,
 }
 
+impl Figures {
+    fn push(&mut self, journal::Carried { seconds, cpu, lost }: journal::Carried) {
+        self.seconds.push(seconds);
+        self.cpu.push(cpu);
+        self.lost.push(lost);
+    }
+}
+
 /// Who carries lines into a file, with its processes.
 enum Carrier {
     Skep(Skep),
@@ -44,14 +53,26 @@ enum Carrier {
 pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
     let mut lost = 0.0;
     let mut notes = Vec::new();
+    let journald = match journal::journald() {
+        Ok(pid) => Some(pid),
+        Err(why) => {
+            println!("systemd-cat is not measured: {why}");
+            None
+        }
+    };
     for (what, count, length) in TORRENTS {
         let mut figures: [Figures; 3] = Default::default();
+        let mut journal = Figures::default();
         for _ in 0..effort.runs {
             for (name, figures) in CARRIERS.iter().zip(&mut figures) {
                 one(name, count, length, figures)?;
             }
+            if let Some(journald) = journald {
+                journal.push(journal::carry(journald, count, length)?);
+            }
         }
-        for (name, figures) in CARRIERS.iter().zip(&figures) {
+        let all = CARRIERS.iter().zip(&figures).chain(journald.map(|_| (&"systemd-cat", &journal)));
+        for (name, figures) in all {
             report.series(&format!("{what}, {name}"), "s", &figures.seconds);
             report.series(&format!("{what}, {name}, CPU of who carries"), "s", &figures.cpu);
             report.series(&format!("{what}, {name}, lost"), "bytes", &figures.lost);
@@ -70,9 +91,9 @@ fn one(name: &str, count: u64, length: u64, figures: &mut Figures) -> Result<()>
     let begin = boottime_ns();
     let carrier = Carrier::start(name, count, length)?;
     let (got, last) = all_that_comes(&carrier.file(), expected);
-    figures.seconds.push((last - begin) as f64 / 1e9);
-    figures.cpu.push(carrier.processes()?.into_iter().map(cpu_seconds).sum());
-    figures.lost.push(expected.saturating_sub(got) as f64);
+    let seconds = (last - begin) as f64 / 1e9;
+    let cpu = carrier.processes()?.into_iter().map(cpu_seconds).sum();
+    figures.push(journal::Carried { seconds, cpu, lost: expected.saturating_sub(got) as f64 });
     Ok(())
 }
 

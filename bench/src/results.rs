@@ -74,6 +74,16 @@ impl Row {
     pub(crate) fn is_kept(&self) -> bool {
         self.last.as_ref().is_some_and(|last| self.promise.limit.holds(last.value))
     }
+
+    /// One line of `--check`.
+    pub(crate) fn verdict(&self) -> String {
+        let Promise { what, beside, limit, .. } = self.promise;
+        let (word, value) = match &self.last {
+            None => ("MISSING", "not measured".to_owned()),
+            Some(last) => (if self.is_kept() { "kept" } else { "BROKEN" }, shown(last.value)),
+        };
+        format!("{word:<8} {what} beside {beside}: {value} ({limit})")
+    }
 }
 
 /// Every promise, with what was measured of it.
@@ -154,6 +164,27 @@ mod tests {
         assert!(of(6.9).contains("| at most 6 | **6.90** (PM2 63) |"), "{}", of(6.9));
         assert!(of(5.5).contains("| at most 6 | 5.50 (PM2 63) |"), "{}", of(5.5));
         assert!(row(None).contains("| not measured |"));
+    }
+
+    #[test]
+    fn a_check_tells_what_is_kept_broken_and_missing() {
+        let row = |key: &str, value: Option<f64>| {
+            let last = value.map(|value| Measured { value, note: String::new() });
+            let promise = PROMISES.iter().find(|promise| promise.key == key).unwrap();
+            let row = Row { promise, last, date: String::new() };
+            (row.verdict().split(' ').next().unwrap().to_owned(), row.is_kept())
+        };
+        // At most 6; exactly 0; at least 0.97.
+        for (key, good, bad) in [
+            ("footprint.empty", 6.0, 6.01),
+            ("drops.reload", 0.0, 1.0),
+            ("throughput.keepalive", 0.97, 0.969),
+        ] {
+            assert_eq!(row(key, Some(good)), ("kept".to_owned(), true), "{key}");
+            assert_eq!(row(key, Some(bad)), ("BROKEN".to_owned(), false), "{key}");
+            assert_eq!(row(key, None), ("MISSING".to_owned(), false), "{key}");
+        }
+        assert!(!row("drops.reload", Some(f64::NAN)).1, "a figure that is none keeps nothing");
     }
 
     #[test]

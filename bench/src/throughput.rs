@@ -27,9 +27,10 @@ struct Figures {
     p50_ms: Series,
     p99_ms: Series,
     p999_ms: Series,
-    /// CPU seconds a hundred thousand requests: of all, of the supervisor.
+    /// CPU seconds a hundred thousand requests: of all, of the supervisor, of the workers.
     cpu: Series,
     cpu_supervisor: Series,
+    cpu_workers: Series,
 }
 
 pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
@@ -66,6 +67,7 @@ fn measure(connections: Connections, effort: Effort, report: &mut Report) -> Res
             figures.p999_ms.push(measured.p999_ms);
             figures.cpu_supervisor.push((after.0 - before.0) * scale);
             figures.cpu.push((after.1 - before.1) * scale);
+            figures.cpu_workers.push(((after.1 - after.0) - (before.1 - before.0)) * scale);
         }
     }
     for (subject, figures) in SUBJECTS.iter().zip(&figures) {
@@ -76,6 +78,7 @@ fn measure(connections: Connections, effort: Effort, report: &mut Report) -> Res
         report.series(&name("p99.9"), "ms", &figures.p999_ms);
         report.series(&name("CPU"), "s/100k", &figures.cpu);
         report.series(&name("CPU of supervisor"), "s/100k", &figures.cpu_supervisor);
+        report.series(&name("CPU of workers"), "s/100k", &figures.cpu_workers);
     }
     Ok(figures)
 }

@@ -7,17 +7,22 @@ use skep_tests::strict::{Counted, Loads, Named, Target, all_kinds, usual};
 use skep_tests::{LIMIT, Node, Port, Readiness, Skep, Start, fixture, node};
 
 /// Reloads a test; `SKEP_TEST_RELOADS=100` for a soak.
-fn reloads() -> usize {
-    std::env::var("SKEP_TEST_RELOADS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
+fn reloads(usual: usize) -> usize {
+    std::env::var("SKEP_TEST_RELOADS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
+/// Where the app, the Node or the balance is what matters.
+const SOME: usize = 3;
+/// Where there are many combinations.
+const FEW: usize = 1;
+
 skep_tests::on_each_node! {
-    plain_http_loses_nothing_and_keeps_its_connections => |node| check_plain(node, "http.cjs", &[], all_kinds);
-    express_loses_nothing => |node| check_plain(node, "express.js", &[], usual);
-    fastify_loses_nothing => |node| check_plain(node, "fastify.mjs", &[], usual);
+    plain_http_loses_nothing_and_keeps_its_connections => |node| check_plain(node, "http.cjs", &[], all_kinds, SOME);
+    express_loses_nothing => |node| check_plain(node, "express.js", &[], usual, SOME);
+    fastify_loses_nothing => |node| check_plain(node, "fastify.mjs", &[], usual, SOME);
     https_loses_nothing => check_https;
-    a_shared_socket_loses_nothing => |node| check_plain(node, "http.cjs", &["--balance", "shared"], usual);
-    descriptors_passed_one_by_one_lose_nothing => |node| check_plain(node, "http.cjs", &["--balance", "ipc"], usual);
+    a_shared_socket_loses_nothing => |node| check_plain(node, "http.cjs", &["--balance", "shared"], usual, FEW);
+    descriptors_passed_one_by_one_lose_nothing => |node| check_plain(node, "http.cjs", &["--balance", "ipc"], usual, FEW);
     one_process_in_fork_mode_loses_nothing => check_fork_mode;
 }
 
@@ -101,10 +106,12 @@ fn app(file: &str, port: &Port, instances: usize) -> Start {
     Start::fixture("app", file).port(port.number()).instances(instances).flags(["--kill-timeout", "600s"])
 }
 
-fn check_plain(node: &Node, file: &str, flags: &[&str], plans: fn(&Target) -> Vec<Named>) {
+type Plans = fn(&Target) -> Vec<Named>;
+
+fn check_plain(node: &Node, file: &str, flags: &[&str], plans: Plans, times: usize) {
     let port = Port::free();
     let stage = Stage::new(Skep::with_node(node), &app(file, &port, 2).flags(flags), plans(&plain(&port)));
-    stage.reload(reloads());
+    stage.reload(reloads(times));
     stage.finish_without_reconnects();
 }
 
@@ -112,7 +119,7 @@ fn check_https(node: &Node) {
     let port = Port::free();
     let target = Target::Tls(port.address(), fixture("https/cert.pem"));
     let stage = Stage::new(Skep::with_node(node), &app("https.js", &port, 2), usual(&target));
-    stage.reload(reloads());
+    stage.reload(reloads(SOME));
     stage.finish();
 }
 
@@ -120,7 +127,7 @@ fn check_fork_mode(node: &Node) {
     let port = Port::free();
     let start = app("http.cjs", &port, 1).flags(["--exec-mode", "fork"]);
     let stage = Stage::new(Skep::with_node(node), &start, usual(&plain(&port)));
-    stage.reload(reloads());
+    stage.reload(reloads(FEW));
     stage.finish_without_reconnects();
 }
 
@@ -128,7 +135,7 @@ fn check_fork_mode(node: &Node) {
 fn one_instance_loses_nothing() {
     let port = Port::free();
     let stage = Stage::new(Skep::new(), &app("http.cjs", &port, 1), all_kinds(&plain(&port)));
-    stage.reload(reloads());
+    stage.reload(reloads(SOME));
     stage.finish_without_reconnects();
 }
 
