@@ -19,8 +19,14 @@ pub(crate) struct Due {
 pub(crate) fn due(when: &When, lived: &Lived, cursor: UnixMs, wall: UnixMs) -> Due {
     let edge = wall.plus(-GRACE_MS).max(cursor);
     let mut due = Due { cursor, ..Due::default() };
-    let mut at = (edge > cursor).then(|| when.last_until(edge)).flatten();
-    due.cursor = due.cursor.max(at.unwrap_or(cursor));
+    let mut next = when.next_after(cursor);
+    // Searching backwards is dear, and mostly nothing was missed.
+    let missed = next.is_some_and(|next| next <= edge);
+    let mut at = missed.then(|| when.last_until(edge)).flatten();
+    if let Some(last) = at.filter(|last| *last > cursor) {
+        due.cursor = last;
+        next = when.next_after(last);
+    }
     while let Some(time) = at.filter(|time| *time > cursor) {
         if due.missed.len() == MISSED_MAX {
             due.more = true;
@@ -33,11 +39,12 @@ pub(crate) fn due(when: &When, lived: &Lived, cursor: UnixMs, wall: UnixMs) -> D
         at = when.last_until(before.plus(-1));
     }
     due.missed.reverse();
-    while let Some(time) = when.next_after(due.cursor).filter(|time| *time <= wall) {
+    while let Some(time) = next.filter(|time| *time <= wall) {
         if !lived.contains(time) {
             due.on_time.push((due.cursor, time));
         }
         due.cursor = time;
+        next = when.next_after(time);
     }
     due
 }

@@ -132,15 +132,14 @@ impl Job {
         if self.fires() {
             deadlines.on_wall(self.next);
         }
-        for (index, run) in self.record.runs.iter().enumerate() {
+        let room = self.room();
+        for run in &self.record.runs {
             match &run.phase {
-                Phase::Waiting { seatless_since_boot_ms: Some(since), .. }
-                    if self.up && self.has_turn(index) =>
-                {
+                Phase::Waiting { seatless_since_boot_ms: Some(since), .. } if self.up && room => {
                     deadlines.on_boot(Some(since.saturating_add(WORKER_WAIT_MS)));
                 }
                 Phase::Waiting { from_boot_ms, seatless_since_boot_ms: None, .. }
-                    if self.has_turn(index) && self.could_start() =>
+                    if room && self.could_start() =>
                 {
                     deadlines.on_boot(Some(*from_boot_ms));
                 }

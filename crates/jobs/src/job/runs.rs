@@ -12,9 +12,13 @@ impl Job {
     /// Moves every run on as far as it can go.
     pub(crate) fn advance(&mut self, turn: &mut Turn<'_>) {
         let mut index = 0;
+        // Counted again only when something has happened: a hundred runs may wait behind one, at every event.
+        let mut room = self.room();
         while index < self.record.runs.len() {
             let many = self.record.runs.len();
-            self.advance_one(turn, index);
+            if self.advance_one(turn, index, room) {
+                room = self.room();
+            }
             // A run that ended made place for the next one at the same index.
             if self.record.runs.len() == many {
                 index += 1;
@@ -22,27 +26,33 @@ impl Job {
         }
     }
 
-    fn advance_one(&mut self, turn: &mut Turn<'_>, index: usize) {
+    /// False: nothing has happened.
+    fn advance_one(&mut self, turn: &mut Turn<'_>, index: usize, room: bool) -> bool {
         let boot = turn.now.boot_ms;
-        let has_turn = self.has_turn(index);
         match &mut self.record.runs[index].phase {
-            Phase::Waiting { from_boot_ms, .. } if has_turn && *from_boot_ms <= boot => {
+            Phase::Waiting { from_boot_ms, .. } if room && *from_boot_ms <= boot => {
                 self.try_start(turn, index);
+                true
             }
-            Phase::Waiting { seatless_since_boot_ms, .. } => *seatless_since_boot_ms = None,
-            Phase::Claiming => {}
+            Phase::Waiting { seatless_since_boot_ms, .. } => {
+                *seatless_since_boot_ms = None;
+                false
+            }
             Phase::Running(Under { started_boot_ms, .. }) => {
                 let started_boot_ms = *started_boot_ms;
                 let timeout = self.timeout_ms();
-                if timeout > 0 && boot >= started_boot_ms.saturating_add(timeout) {
+                let over = timeout > 0 && boot >= started_boot_ms.saturating_add(timeout);
+                if over {
                     self.end(turn, index, Why::Timeout);
                 }
+                over
             }
             Phase::Ending { under, why, until_boot_ms } if *until_boot_ms <= boot => {
                 let (place, why) = (under.place, *why);
                 self.insist(turn, index, place, why);
+                true
             }
-            Phase::Ending { .. } => {}
+            Phase::Claiming | Phase::Ending { .. } => false,
         }
     }
 
@@ -50,14 +60,9 @@ impl Job {
         self.record.definition.as_ref().map_or(0, |definition| definition.timeout_ms)
     }
 
-    /// One at a time, unless the job allows more.
-    pub(super) fn has_turn(&self, index: usize) -> bool {
-        let under_way = self
-            .record
-            .runs
-            .iter()
-            .enumerate()
-            .filter(|(at, run)| *at != index && !matches!(run.phase, Phase::Waiting { .. }));
+    /// Whether one of those that wait may begin: one at a time, unless the job allows more.
+    pub(super) fn room(&self) -> bool {
+        let under_way = self.record.runs.iter().filter(|run| !matches!(run.phase, Phase::Waiting { .. }));
         let most = if self.overlap() == Overlap::Allow { RUNNING_MAX } else { 1 };
         under_way.count() < most
     }

@@ -45,6 +45,8 @@ struct World {
     /// Effects from now until the daemon is killed.
     dies_in: Option<u64>,
     jobs: Vec<(JobId, Definition, When)>,
+    /// For each of them.
+    ahead: Vec<happenings::Ahead>,
     wanted: BTreeSet<JobId>,
     workers: BTreeMap<u32, BTreeSet<String>>,
     next_worker: u32,
@@ -52,6 +54,8 @@ struct World {
     /// The keeper that the last daemon was a child of.
     keeper_seen: u64,
     begun: BTreeMap<u64, Begun>,
+    /// Tokens of those that may not have ended.
+    alive: Vec<u64>,
     /// Outcomes on their way; those of requests end with the daemon.
     mail: Vec<(u64, Outcome)>,
     /// What the shared store was asked, and the token that it has to stay above.
@@ -120,12 +124,14 @@ impl World {
             daemon: None,
             disk: Disk::default(),
             dies_in: None,
+            ahead: vec![happenings::Ahead::default(); jobs.len()],
             jobs,
             workers: BTreeMap::new(),
             next_worker: 1,
             keeper: 1,
             keeper_seen: 1,
             begun: BTreeMap::new(),
+            alive: Vec::new(),
             mail: Vec::new(),
             claims: Vec::new(),
             witness: Witness::default(),
@@ -267,6 +273,7 @@ impl World {
             ended: false,
         };
         self.begun.insert(start.token, begun);
+        self.alive.push(start.token);
         Ok(())
     }
 

@@ -2,10 +2,32 @@
 
 use std::collections::BTreeSet;
 
-use skep_jobs::{Claim, Event, Jobs, Kind, Place, RunId, Seat, UnixMs};
+use skep_jobs::{Claim, Event, Jobs, Kind, Place, RunId, Seat, UnixMs, When};
 
 use super::{Begun, World};
 use crate::witness::Checked;
+
+/// So many fire times of one job that the clock passes at once are watched.
+const PATIENCE: u32 = 200;
+
+/// The next fire time of a job, remembered: clocks mostly move by less than an interval, and to search the calendar is
+/// what takes a history's time.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ahead(Option<(UnixMs, UnixMs)>);
+
+impl Ahead {
+    fn next_after(&mut self, when: &When, at: UnixMs) -> Option<UnixMs> {
+        if let Some((since, next)) = self.0
+            && since <= at
+            && at < next
+        {
+            return Some(next);
+        }
+        let next = when.next_after(at)?;
+        self.0 = Some((at, next));
+        Some(next)
+    }
+}
 
 impl World {
     pub(super) fn step(&mut self) -> Checked {
@@ -59,7 +81,8 @@ impl World {
         let wall = deadlines
             .wall
             .map(|at| self.now.boot_ms.saturating_add(u64::try_from(at.since(self.now.wall)).unwrap_or(0)));
-        let ends = self.begun.values().filter(|begun| !begun.ended).map(|begun| begun.end_boot_ms).min();
+        let alive = self.alive.iter().map(|token| &self.begun[token]);
+        let ends = alive.filter(|begun| !begun.ended).map(|begun| begun.end_boot_ms).min();
         [wall, deadlines.boot_ms, ends].into_iter().flatten().min()
     }
 
@@ -72,32 +95,38 @@ impl World {
     /// The clock passes fire times: each is owed an answer while the job is wanted. Not from before it was known.
     fn move_wall(&mut self, to: UnixMs) {
         let from = std::mem::replace(&mut self.now.wall, to);
-        for (job, _, when) in &self.jobs {
+        for (index, (job, _, when)) in self.jobs.iter().enumerate() {
             let Some(record) = self.disk.records.get(job).filter(|_| self.wanted.contains(job)) else {
                 continue;
             };
             // A clock that goes back and forth while no daemon is there tells nobody where it was.
             let mut at = if self.daemon.is_some() { from } else { from.max(record.cursor) };
-            let from = at;
+            let ahead = &mut self.ahead[index];
             // As many as fit into a history's patience; the first ones and the last one.
-            for _ in 0..200 {
-                let Some(next) = when.next_after(at).filter(|next| *next <= to) else { break };
+            let mut left = PATIENCE;
+            while let Some(next) = ahead.next_after(when, at).filter(|next| left > 0 && *next <= to) {
                 self.witness.passes(job, next);
                 at = next;
+                left -= 1;
             }
-            if let Some(last) = when.last_until(to).filter(|last| *last > from) {
+            if left == 0
+                && let Some(last) = when.last_until(to).filter(|last| *last > at)
+            {
                 self.witness.passes(job, last);
             }
         }
     }
 
     fn finish_programs(&mut self) {
-        for (token, begun) in &mut self.begun {
-            if !begun.ended && begun.end_boot_ms <= self.now.boot_ms {
-                begun.ended = true;
-                self.mail.push((*token, begun.outcome.clone()));
+        let (begun, mail, now) = (&mut self.begun, &mut self.mail, self.now.boot_ms);
+        self.alive.retain(|token| {
+            let Some(program) = begun.get_mut(token).filter(|program| !program.ended) else { return false };
+            program.ended = program.end_boot_ms <= now;
+            if program.ended {
+                mail.push((*token, program.outcome.clone()));
             }
-        }
+            !program.ended
+        });
     }
 
     fn set_clock(&mut self) -> Checked {
