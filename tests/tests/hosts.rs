@@ -2,10 +2,12 @@
 //! PostgreSQL between them.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::Path;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use skep_tests::{Deadline, Notes, Port, SharedStore, Skep, fixture, http, node, process};
+use skep_tests::{Deadline, Notes, Port, SharedStore, Skep, fixture, http, node, process, root};
 use tempfile::TempDir;
 
 /// Two hosts with the same app, whose runs write to one file.
@@ -44,7 +46,7 @@ impl Stage {
 }
 
 impl Host {
-    fn start(&self, runs: &std::path::Path, more: &Value) {
+    fn start(&self, runs: &Path, more: &Value) {
         let skep = &self.skep;
         skep.with_package();
         let script = skep.root().join("jobs.js");
@@ -54,12 +56,13 @@ impl Host {
             "instances": 1, "listen_timeout": "60s",
             "env": { "RUNS": runs, "PORT": self.port.number().to_string(), "PATH": "/usr/bin:/bin" },
         });
-        for (name, value) in more.as_object().expect("fields") {
-            spec[name] = value.clone();
-        }
-        let answer =
-            http::post_unix(&skep.socket(), "/v1/apps", &json!({ "spec": spec })).expect("skep answers");
-        assert!(answer.body.contains("\"done\""), "{}", answer.body);
+        add(&mut spec, more);
+        self.declare(&spec);
+    }
+
+    fn declare(&self, spec: &Value) {
+        let answer = declare(&self.skep, spec);
+        assert!(answer.contains("\"done\""), "{answer}");
     }
 
     fn history(&self, job: &str) -> Vec<Value> {
@@ -70,6 +73,46 @@ impl Host {
     fn skipped(&self, job: &str, why: &str) -> bool {
         self.history(job).iter().any(|run| run["status"] == "skipped" && run["why"] == why)
     }
+}
+
+/// Gives skep an app; what it says.
+fn declare(skep: &Skep, spec: &Value) -> String {
+    http::post_unix(&skep.socket(), "/v1/apps", &json!({ "spec": spec })).expect("skep answers").body
+}
+
+fn add(spec: &mut Value, more: &Value) {
+    for (name, value) in more.as_object().expect("fields") {
+        spec[name] = value.clone();
+    }
+}
+
+/// The app of which there may be only one, which notes its life in `runs`.
+fn alone_spec(skep: &Skep, runs: &Path, kill_timeout: &str) -> Value {
+    json!({
+        "name": "alone", "script": fixture("alone.js"), "interpreter": node(22).bin.join("node"),
+        "cwd": skep.root(), "instances": 1, "singleton": true, "runtime": "self", "kill_timeout": kill_timeout,
+        "env": { "RUNS": runs, "PATH": "/usr/bin:/bin" },
+    })
+}
+
+/// Tests with each kind of store.
+macro_rules! on_each_store {
+    ($($name:ident => $check:expr;)*) => {$(
+        mod $name {
+            use super::*;
+            #[test]
+            fn with_redis() { $check(&SharedStore::redis()); }
+            #[test]
+            fn with_postgresql() { $check(&SharedStore::postgres()); }
+        }
+    )*};
+}
+
+on_each_store! {
+    each_fire_time_is_one_hosts_though_clocks_differ_and_hosts_sleep_and_die => check_fire_times;
+    without_an_answer_fire_times_are_skipped_and_told => check_outage;
+    one_host_runs_a_singleton_whoever_sleeps_dies_or_cannot_be_reached => check_singleton;
+    a_host_whose_skep_ends_gives_its_leases_back => check_leave;
 }
 
 fn distinct(lines: &[Vec<String>], word: usize) -> BTreeSet<&str> {
@@ -105,16 +148,6 @@ fn check_fire_times(store: &SharedStore) {
     assert_eq!(distinct(&lines, 2).len(), lines.len(), "a token was given twice: {lines:?}");
 }
 
-#[test]
-fn each_fire_time_is_one_hosts_by_redis_though_clocks_differ_and_hosts_sleep_and_die() {
-    check_fire_times(&SharedStore::redis());
-}
-
-#[test]
-fn each_fire_time_is_one_hosts_by_postgresql_though_clocks_differ_and_hosts_sleep_and_die() {
-    check_fire_times(&SharedStore::postgres());
-}
-
 fn check_outage(store: &SharedStore) {
     let stage = Stage::new(store);
     let eager = json!({ "schedules": {
@@ -142,32 +175,16 @@ fn check_outage(store: &SharedStore) {
     assert_eq!(distinct(&lines, 1).len(), lines.len(), "a fire time ran twice: {lines:?}");
 }
 
-#[test]
-fn without_an_answer_of_redis_fire_times_are_skipped_and_told() {
-    check_outage(&SharedStore::redis());
-}
-
-#[test]
-fn without_an_answer_of_postgresql_fire_times_are_skipped_and_told() {
-    check_outage(&SharedStore::postgres());
-}
-
-/// Two hosts with an app of which there may be only one.
-fn alone(store: &SharedStore) -> Stage {
+/// Two hosts with an app of which there may be only one, and more in its spec.
+fn alone(store: &SharedStore, lease: &str, more: &Value) -> Stage {
     let stage = Stage::new(store);
     for host in &stage.hosts {
-        // Long enough for a busy machine, short enough for a test.
-        host.skep.ok(["hosts", "lease=3s"]);
+        host.skep.ok(["hosts", &format!("lease={lease}")]);
     }
     for host in &stage.hosts {
-        let spec = json!({
-            "name": "alone", "script": fixture("alone.js"), "interpreter": node(22).bin.join("node"),
-            "cwd": host.skep.root(), "instances": 1, "singleton": true, "runtime": "self", "kill_timeout": "200ms",
-            "env": { "RUNS": stage.runs.path(), "PATH": "/usr/bin:/bin" },
-        });
-        let answer =
-            http::post_unix(&host.skep.socket(), "/v1/apps", &json!({ "spec": spec })).expect("skep answers");
-        assert!(answer.body.contains("\"done\""), "{}", answer.body);
+        let mut spec = alone_spec(&host.skep, stage.runs.path(), "200ms");
+        add(&mut spec, more);
+        host.declare(&spec);
     }
     stage
 }
@@ -179,8 +196,7 @@ impl Stage {
         Deadline::until(&format!("a holder after token {before}"), || {
             let line = self.runs.lines("begin").pop()?;
             let (pid, token) = (line[1].parse().ok()?, line[2].parse().ok()?);
-            let host =
-                self.hosts.iter().position(|host| host.skep.home() == std::path::Path::new(&line[3]))?;
+            let host = self.hosts.iter().position(|host| host.skep.home() == Path::new(&line[3]))?;
             (token > before).then_some((host, pid, token))
         })
     }
@@ -204,7 +220,8 @@ impl Stage {
 }
 
 fn check_singleton(store: &SharedStore) {
-    let stage = alone(store);
+    // Long enough for a busy machine, short enough for a test.
+    let stage = alone(store, "3s", &json!({}));
     let (first, pid, token) = stage.holder(0);
     let (holder, other) = (&stage.hosts[first].skep, &stage.hosts[1 - first].skep);
     other.wait("alone", "it stands by", |app| app.status == "stopped");
@@ -248,14 +265,75 @@ fn check_singleton(store: &SharedStore) {
     stage.check_alone();
 }
 
-#[test]
-fn one_host_of_redis_runs_a_singleton_whoever_sleeps_dies_or_cannot_be_reached() {
-    check_singleton(&SharedStore::redis());
+/// Nobody waits for a lease of an hour here.
+fn check_leave(store: &SharedStore) {
+    let stage = alone(store, "1h", &json!({}));
+    let (first, pid, token) = stage.holder(0);
+    stage.hosts[first].skep.ok(["kill"]);
+    process::wait_gone(pid);
+    let (second, ..) = stage.holder(token);
+    assert_eq!(second, 1 - first);
+    stage.check_alone();
 }
 
 #[test]
-fn one_host_of_postgresql_runs_a_singleton_whoever_sleeps_dies_or_cannot_be_reached() {
-    check_singleton(&SharedStore::postgres());
+fn a_host_that_stands_by_fires_no_jobs_of_the_app_until_the_app_is_its_own() {
+    let store = SharedStore::redis();
+    // Not claimed in the store: only standing by keeps the other host from running it.
+    let tick = json!({ "every": "1s", "command": "echo tick $SKEP_HOME >> $RUNS", "shared": false });
+    let stage = alone(&store, "1h", &json!({ "schedules": { "tick": tick } }));
+    let (first, pid, token) = stage.holder(0);
+    let (holder, other) = (&stage.hosts[first], &stage.hosts[1 - first]);
+    other.skep.wait("alone", "it stands by", |app| app.status == "stopped");
+    let home = |host: &Host| host.skep.home().display().to_string();
+    let ticks = stage.runs.wait("tick", 4);
+    assert!(ticks.iter().all(|words| words[1] == home(holder)), "{ticks:?}");
+    assert_eq!(other.history("tick"), [] as [Value; 0], "it has not even skipped one");
+
+    holder.skep.ok(["stop", "alone"]);
+    process::wait_gone(pid);
+    stage.holder(token);
+    Deadline::until("the other host fires", || {
+        stage.runs.lines("tick").iter().any(|words| words[1] == home(other)).then_some(())
+    });
+}
+
+/// Every command and every file in the manual, as they stand there but for the server's address.
+#[test]
+fn the_manuals_commands_and_its_app_file_work() {
+    let (store, skep) = (SharedStore::redis(), Skep::new());
+    skep.boot();
+    let manual = std::fs::read_to_string(root().join("docs/hosts.md")).expect("the manual");
+    let blocks = |language: &str| -> Vec<String> {
+        let fence = format!("```{language}\n");
+        let parts = manual.split(fence.as_str()).skip(1);
+        parts.map(|part| part.split("```").next().expect("an end").to_owned()).collect()
+    };
+    let commands = blocks("sh").concat();
+    let commands = commands.lines().map(|line| line.split('#').next().expect("a command").trim());
+    let mut count = 0;
+    for command in commands.filter(|command| !command.is_empty()) {
+        let words: Vec<String> = command
+            .split_whitespace()
+            .map(|word| match word.strip_prefix("store=redis://") {
+                Some(_) => format!("store={}", store.address()),
+                None => word.to_owned(),
+            })
+            .collect();
+        assert_eq!(words[0], "skep", "{command}");
+        skep.ok(&words[1..]);
+        count += 1;
+    }
+    assert!(count >= 2, "the manual has commands");
+    assert!(skep.ok(["hosts"]).contains(&store.address()), "{}", skep.ok(["hosts"]));
+    let files = blocks("yaml");
+    assert!(!files.is_empty(), "the manual has an app file");
+    for (number, text) in files.iter().enumerate() {
+        let file = skep.root().join(format!("skep-{number}.yaml"));
+        std::fs::write(&file, text).expect("the folder is writable");
+        std::fs::write(skep.root().join("importer.js"), "").expect("the folder is writable");
+        skep.ok([OsStr::new("validate"), file.as_os_str()]);
+    }
 }
 
 #[test]
@@ -264,12 +342,9 @@ fn a_singleton_without_a_store_is_one_here_and_is_reloaded_one_after_the_other()
     skep.boot();
     let runs = skep.root().join("runs");
     let start = |instances: u32| {
-        let spec = json!({
-            "name": "alone", "script": fixture("alone.js"), "interpreter": node(22).bin.join("node"),
-            "cwd": skep.root(), "instances": instances, "singleton": true, "runtime": "self", "kill_timeout": "5s",
-            "env": { "RUNS": runs, "PATH": "/usr/bin:/bin" },
-        });
-        http::post_unix(&skep.socket(), "/v1/apps", &json!({ "spec": spec })).expect("skep answers").body
+        let mut spec = alone_spec(&skep, &runs, "5s");
+        add(&mut spec, &json!({ "instances": instances }));
+        declare(&skep, &spec)
     };
     assert!(start(2).contains("set instances: 1"), "{}", start(2));
     assert!(start(1).contains("\"done\""));

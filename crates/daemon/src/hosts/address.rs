@@ -12,6 +12,10 @@ use tokio_postgres::config::{Host, SslMode};
 const PORT: u16 = 6379;
 const POSTGRES_PORT: u16 = 5432;
 
+/// What to do instead. A connection in clear must not be had by who asks for another.
+const NO_TLS: &str = "TLS to the store is not built in (docs/hosts.md): use a private network, or name the end of a tunnel \
+                      (stunnel) on this host";
+
 /// Where a store is, and who asks.
 #[derive(Clone, Debug)]
 pub(crate) enum Address {
@@ -46,10 +50,7 @@ impl FromStr for Address {
             "redis" | "valkey" => tcp(rest).map(Self::Redis),
             "unix" | "redis+unix" => unix(rest).map(Self::Redis),
             "postgres" | "postgresql" => postgres(text),
-            "rediss" | "valkeys" => {
-                Err("TLS to the store is not built in: use redis:// within a private network, or a tunnel"
-                    .to_owned())
-            }
+            "rediss" | "valkeys" => Err(format!("{NO_TLS}, as store=redis://127.0.0.1:6380")),
             other => Err(format!(
                 "{other:?} is no address of a store: redis://host:6379, redis+unix:///path and \
                  postgres://user@host/database are"
@@ -70,10 +71,7 @@ fn postgres(text: &str) -> Result<Address, String> {
         return Err("the store's address has no user: postgres://user@localhost/database has one".to_owned());
     }
     if matches!(config.get_ssl_mode(), SslMode::Require) {
-        return Err(
-            "TLS to the store is not built in: leave out sslmode within a private network, or use a tunnel"
-                .to_owned(),
-        );
+        return Err(format!("{NO_TLS}, as store=postgres://user@127.0.0.1:5433/database without sslmode"));
     }
     Ok(Address::Postgres(Box::new(config)))
 }
@@ -223,14 +221,14 @@ mod tests {
     fn what_is_no_address_is_refused_without_repeating_a_secret() {
         for (text, says) in [
             ("localhost", "is no address"),
-            ("rediss://:secret@db", "TLS"),
+            ("rediss://:secret@db", "stunnel"),
             ("http://:secret@db", "\"http\" is no address"),
             ("redis://:secret@", "has no host"),
             ("redis://db:port", "is no port"),
             ("redis://db/one", "is no number of a database"),
             ("redis+unix://run/r.sock", "not absolute"),
             ("postgres://ann:secret@db:port/app", "is no address of a PostgreSQL"),
-            ("postgres://ann:secret@db/app?sslmode=require", "TLS"),
+            ("postgres://ann:secret@db/app?sslmode=require", "stunnel"),
             ("postgres://db/secret", "has no user"),
             ("redis+unix:///r?databse=1", "none of db"),
         ] {

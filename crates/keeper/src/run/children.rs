@@ -325,3 +325,59 @@ pub(crate) fn failed(note: Vec<u8>, failure: Failure) -> Child {
 pub(crate) fn unprepared(errno: rustix::io::Errno) -> Failure {
     Failure { stage: Stage::Prepare, errno: errno.raw_os_error() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(pid: i32) -> Child {
+        let failure = Failure { stage: Stage::Exec, errno: 0 };
+        Child { state: State::Running { pid, start_time: 1 }, ..failed(Vec::new(), failure) }
+    }
+
+    fn table(ids: &[u64]) -> Children {
+        let mut children = Children::default();
+        for id in ids {
+            children.insert(*id, running(i32::try_from(*id).expect("small") + 100));
+        }
+        children
+    }
+
+    #[test]
+    fn a_child_is_due_once_at_its_time_and_the_latest_order_counts() {
+        let mut children = table(&[1, 2]);
+        assert_eq!(children.next_expiry_ns(), None);
+        children.expire(1, 50);
+        children.expire(2, 40);
+        children.expire(1, 70);
+        assert_eq!((children.next_expiry_ns(), children.expiry_ns(1)), (Some(40), Some(70)));
+        assert_eq!(children.take_expired(39), [0; 0]);
+        assert_eq!(children.take_expired(40), [2]);
+        assert_eq!(children.take_expired(69), [0; 0]);
+        assert_eq!(children.take_expired(100), [1]);
+        assert_eq!((children.take_expired(200), children.next_expiry_ns()), (Vec::new(), None));
+    }
+
+    #[test]
+    fn who_is_no_process_has_no_end_to_come() {
+        let mut children = table(&[1]);
+        children.insert(2, failed(Vec::new(), Failure { stage: Stage::Exec, errno: 2 }));
+        for id in [2, 3] {
+            children.expire(id, 10);
+        }
+        assert_eq!(children.next_expiry_ns(), None, "one failed to start, one is unknown");
+        children.expire(1, 10);
+        children.ended(101, ExitStatus::Code(0));
+        assert_eq!(children.take_expired(10), [0; 0], "its number may be another process's by now");
+        children.expire(1, 20);
+        assert_eq!(children.next_expiry_ns(), None, "it has ended");
+    }
+
+    #[test]
+    fn a_forgotten_child_still_ends_at_its_time() {
+        let mut children = table(&[1]);
+        children.expire(1, 10);
+        children.forget(1);
+        assert_eq!(children.take_expired(10), [1]);
+    }
+}
