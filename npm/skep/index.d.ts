@@ -158,9 +158,19 @@ export interface ProcessOptions extends RetryOptions {
   onerror?: (error: unknown, id?: string) => void
 }
 
+export interface QueueOptions extends RetryOptions {
+  /**
+   * Its jobs are on the disk: `push` resolves when they are (milliseconds, a flush of the disk), and a restart of the
+   * machine loses none. Under skep in its home, else in `SKEP_QUEUES` or `./.skep/queues`; on Redis as durable as its
+   * configuration. Another queue than the one of the same name without it. Default false.
+   */
+  durable?: boolean
+}
+
 /** Jobs, each worked on at least once. */
 export interface Queue<V = unknown> {
   readonly name: string
+  readonly durable: boolean
   push (data: V, options?: PushOptions): Promise<string>
   process (handler: (job: Job<V>) => unknown, options?: ProcessOptions): { stop (): Promise<void> }
   counts (): Promise<{ ready: number, delayed: number, active: number, dead: number }>
@@ -170,7 +180,7 @@ export interface Queue<V = unknown> {
   revive (most?: number): Promise<number>
 }
 
-export function queue<V = unknown> (name: string, options?: RetryOptions): Queue<V>
+export function queue<V = unknown> (name: string, options?: QueueOptions): Queue<V>
 
 export interface Place { member: string, score: number, rank: number }
 

@@ -67,6 +67,9 @@ pub struct StateName {
     /// Keys, members or jobs in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<u64>,
+    /// A queue on the disk, whose jobs survive a restart of the machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub durable: bool,
 }
 
 /// What to tell of one named thing.
@@ -232,6 +235,9 @@ pub struct StateQueue {
     /// Consumers are given nothing.
     #[serde(default)]
     pub paused: bool,
+    /// Its jobs are on the disk and survive a restart of the machine.
+    #[serde(default)]
+    pub durable: bool,
 }
 
 /// How large the store is and what has happened in it since it was made.
@@ -269,6 +275,9 @@ pub struct StateStats {
     pub wakes: u64,
     /// Processes attached.
     pub attached: u32,
+    /// The same of durable queues, which have a store of their own on the disk; none: nobody has made one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durable: Option<Box<StateStats>>,
 }
 
 /// A file for a backup, or of one.

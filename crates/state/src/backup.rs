@@ -2,10 +2,12 @@
 //!
 //! `magic(8) layout(4) last ticket(8)`, then rows `key length(4) value length(4) key value`, then a zero length and the
 //! SHA-256 of all before. Our own plain format, because LMDB must not be trusted with a file from elsewhere.
+//!
+//! Durable queues lie in a store of their own: its archive follows in the same file, in the same format.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -16,6 +18,8 @@ use crate::control::LAYOUT;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::key::{Key, Put, Table};
+use crate::queue;
+use crate::store::Store;
 use crate::tx::View;
 
 const MAGIC: [u8; 8] = *b"SKEPbak\0";
@@ -56,11 +60,22 @@ impl<W: Write> Sealed<W> {
     }
 }
 
-pub(crate) fn save(engine: &Engine, path: &Path, now: WallMs) -> Result<()> {
+/// Writes the stores' archives, one after the other; the file is complete or not there.
+pub(crate) fn save(stores: &[&Engine], path: &Path, now: WallMs) -> Result<()> {
     let failed = |e| Error::io("cannot write the backup", path, e);
     let temporary = path.with_extension("part");
-    let file = crate::files::create(&temporary, 0)?;
-    let mut out = Sealed { inner: BufWriter::new(file), hash: Sha256::new() };
+    let mut out = BufWriter::new(crate::files::create(&temporary, 0)?);
+    for engine in stores {
+        out = archive(engine, out, path, now)?;
+    }
+    let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
+    file.sync_all().map_err(failed)?;
+    rustix::fs::rename(&temporary, path).map_err(|e| Error::io("cannot rename to", path, e))
+}
+
+fn archive(engine: &Engine, out: BufWriter<File>, path: &Path, now: WallMs) -> Result<BufWriter<File>> {
+    let failed = |e| Error::io("cannot write the backup", path, e);
+    let mut out = Sealed { inner: out, hash: Sha256::new() };
     let last = engine.write(now, |tx| Ok(tx.before_tickets()))?;
     out.put(&MAGIC).map_err(failed)?;
     out.put(&LAYOUT.to_be_bytes()).map_err(failed)?;
@@ -82,9 +97,7 @@ pub(crate) fn save(engine: &Engine, path: &Path, now: WallMs) -> Result<()> {
     out.put(&[0; 4]).map_err(failed)?;
     let Sealed { mut inner, hash } = out;
     inner.write_all(&hash.finalize()).map_err(failed)?;
-    let file = inner.into_inner().map_err(|e| failed(e.into_error()))?;
-    file.sync_all().map_err(failed)?;
-    rustix::fs::rename(&temporary, path).map_err(|e| Error::io("cannot rename to", path, e))
+    Ok(inner)
 }
 
 /// A verified backup's rows.
@@ -93,10 +106,19 @@ struct Contents {
     rows: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-fn read(path: &Path, value_bytes_max: u64) -> Result<Contents> {
-    let bad = |why: &str| Error::BadBackup { path: path.to_path_buf(), why: why.to_owned() };
+/// The archives of a file, all of them verified.
+fn read(path: &Path, value_bytes_max: u64) -> Result<Vec<Contents>> {
     let file = File::open(path).map_err(|e| Error::io("cannot open", path, e))?;
     let mut input = BufReader::new(file);
+    let mut archives = vec![read_archive(&mut input, path, value_bytes_max)?];
+    while !input.fill_buf().map_err(|e| Error::io("cannot read", path, e))?.is_empty() {
+        archives.push(read_archive(&mut input, path, value_bytes_max)?);
+    }
+    Ok(archives)
+}
+
+fn read_archive(input: &mut impl Read, path: &Path, value_bytes_max: u64) -> Result<Contents> {
+    let bad = |why: &str| Error::BadBackup { path: path.to_path_buf(), why: why.to_owned() };
     let mut hash = Sha256::new();
     let mut take = |bytes: &mut [u8]| {
         input.read_exact(bytes).map_err(|_| bad("it is cut short"))?;
@@ -142,22 +164,45 @@ fn read(path: &Path, value_bytes_max: u64) -> Result<Contents> {
     Ok(Contents { last_ticket, rows })
 }
 
-pub(crate) fn load(engine: &Engine, path: &Path, now: WallMs) -> Result<()> {
-    let header = engine.control.header();
-    let contents = read(path, header.value_bytes_max.load(Acquire))?;
-    let lasting = |key: &[u8]| LASTING.into_iter().any(|table| key.first() == Some(&(table as u8)));
+/// Puts the archive of a file in place of everything in the store, and, if there is one of durable queues, that in the
+/// store which `durable` opens. All of the file was verified before anything is changed.
+pub(crate) fn load(
+    engine: &Engine,
+    durable: Option<&dyn Fn() -> Result<Store>>,
+    path: &Path,
+    now: WallMs,
+) -> Result<()> {
+    let mut archives = read(path, engine.control.header().value_bytes_max.load(Acquire))?.into_iter();
+    if let Some(contents) = archives.next() {
+        put_in_place(engine, &contents, path, now)?;
+    }
+    match (archives.next(), durable) {
+        (Some(contents), Some(durable)) => put_in_place(durable()?.engine(), &contents, path, now),
+        (Some(_), None) | (None, _) => Ok(()),
+    }
+}
+
+fn put_in_place(engine: &Engine, contents: &Contents, path: &Path, now: WallMs) -> Result<()> {
+    let lasting = |key: &[u8]| {
+        // Who waited for jobs was another process.
+        LASTING.into_iter().any(|table| key.first() == Some(&(table as u8))) && !queue::is_waiter(key)
+    };
     // Tickets given from now on must be above those in the backup.
-    header.ticket_base.fetch_max(contents.last_ticket + 1, Relaxed);
+    let base = engine.control.header().ticket_base.fetch_max(contents.last_ticket + 1, Relaxed);
+    let base = base.max(contents.last_ticket + 1);
     engine.write(now, |tx| {
-        if in_use(engine) && !numbers_agree(&tx.view(), &contents)? {
+        if in_use(engine) && !numbers_agree(&tx.view(), contents)? {
             return Err(Error::NamesInUse { path: path.to_path_buf() });
         }
+        // Whoever waits for jobs looks again afterwards, and takes a new place in line.
+        queue::tell_everybody(tx)?;
         for table in LASTING {
             tx.delete_range(&Key::new(table))?;
         }
         for (key, value) in contents.rows.iter().filter(|(key, _)| lasting(key)) {
             tx.put(&Key::copy(key), value)?;
         }
+        crate::durable::keep_base(tx, base)?;
         tx.due(now);
         Ok(())
     })?;

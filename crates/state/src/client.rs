@@ -94,7 +94,12 @@ impl Client {
             .map_err(|e| Error::io("cannot duplicate the FIFO in", self.store.engine().dir(), e))
     }
 
-    fn attached(&self) -> Result<()> {
+    /// Its place in the table.
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+
+    pub(crate) fn attached(&self) -> Result<()> {
         let place = &self.store.engine().control.slots()[self.slot];
         if place.owner.load(Acquire) == self.owner.number() {
             return Ok(());
@@ -106,6 +111,18 @@ impl Client {
     #[must_use]
     pub fn signalled(&self) -> bool {
         self.store.engine().control.slots()[self.slot].signalled.load(Relaxed) == 1
+    }
+
+    /// The same, and lowers the flag: whoever writes after the look that follows raises it again.
+    pub(crate) fn take_signal(&self) -> bool {
+        let flag = &self.store.engine().control.slots()[self.slot].signalled;
+        flag.load(Relaxed) == 1 && flag.swap(0, std::sync::atomic::Ordering::AcqRel) == 1
+    }
+
+    /// Makes [`Client::wake_fd`] readable: another thread of this process has something for the first.
+    pub(crate) fn wake_self(&self) {
+        // A FIFO without room is readable already.
+        let _ = rustix::io::write(&self.fifo, &[1]);
     }
 
     /// What happened. True: call again, there is more.

@@ -9,16 +9,18 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 
 use heed::types::Bytes;
-use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, MdbError, WithTls};
+use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, WithTls};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::WallMs;
 use crate::control::{Control, Header};
 use crate::error::{Error, Result};
 use crate::limits::{
-    GROW_BYTES_LEAST, GROW_BYTES_MIN, GROW_BYTES_STEP_MAX, READERS_MAX, RESERVE_BYTES, WRITE_SLICE_US,
-    WRITE_SPINS, WRITE_WAIT_US,
+    DISK_WAIT_US, GROW_BYTES_LEAST, GROW_BYTES_MIN, GROW_BYTES_STEP_MAX, READERS_MAX, RESERVE_BYTES,
+    WRITE_SLICE_US, WRITE_SPINS, WRITE_WAIT_US,
 };
+use crate::medium::Medium;
 use crate::mutex::Won;
 use crate::tx::{Tx, View};
 use crate::wake::{Urgency, Wakers};
@@ -66,21 +68,32 @@ impl Drop for WriterLock<'_> {
 }
 
 impl Engine {
-    /// Opens a store that [`crate::Supervisor::open`] made.
-    pub(crate) fn open(dir: &Path) -> Result<Self> {
+    /// Opens a store that [`crate::Supervisor::open`] or [`crate::durable::open`] made.
+    pub(crate) fn open(dir: &Path, medium: Medium) -> Result<Self> {
         crate::files::check_folder(dir)?;
-        let control = Control::open(&dir.join("control"))?;
+        let control = Control::open(&medium.control(dir)?)?;
         let pid = std::process::id();
         let data = dir.join("data.mdb");
+        let patience_us = match medium {
+            Medium::Memory => WRITE_WAIT_US,
+            Medium::Disk => DISK_WAIT_US,
+        };
         let (env, db) = {
-            let _lock = lock(control.header(), pid, WRITE_WAIT_US, control.path())?;
+            let _lock = lock(control.header(), pid, patience_us, control.path())?;
             let bytes = control.header().data_bytes.load(Relaxed);
             let (_file, length) = crate::files::open(&data)?;
             if length < bytes {
                 let why = format!("it has {length} bytes, {bytes} are mapped");
                 return Err(Error::Corrupt { path: data, why });
             }
-            open_lmdb(dir, bytes).map_err(|error| not_lmdb(&data, error))?
+            let (env, db) = open_lmdb(dir, bytes, medium).map_err(|error| not_lmdb(&data, error))?;
+            // A page beyond the end of a file that was cut short would be a SIGBUS.
+            let used = (env.info().last_page_number as u64 + 1) * 4096;
+            if length < used {
+                let why = format!("it has {length} bytes, {used} are in use");
+                return Err(Error::Corrupt { path: data, why });
+            }
+            (env, db)
         };
         Ok(Self {
             dir: dir.to_path_buf(),
@@ -89,7 +102,7 @@ impl Engine {
             db,
             env,
             remap: RwLock::new(()),
-            patience_us: AtomicU32::new(WRITE_WAIT_US),
+            patience_us: AtomicU32::new(patience_us),
             writes: AtomicU64::new(0),
             pid,
         })
@@ -189,8 +202,21 @@ impl Engine {
                     }
                     grown => grown?,
                 },
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.named(error)),
             }
+        }
+    }
+
+    /// A write that the file system had no room for, though the file was allocated (copy on write), under its name.
+    fn named(&self, error: Error) -> Error {
+        let Error::Engine(heed::Error::Io(errno)) = error else { return error };
+        let full =
+            [Errno::NOSPC, Errno::DQUOT].iter().any(|full| errno.raw_os_error() == Some(full.raw_os_error()));
+        if full {
+            let bytes = self.control.header().data_bytes.load(Relaxed);
+            Error::NoSpace { path: self.dir.clone(), bytes, errno }
+        } else {
+            Error::Io { what: "cannot write to", path: self.dir.join("data.mdb"), errno }
         }
     }
 
@@ -376,18 +402,17 @@ fn micros() -> u64 {
 }
 
 /// Makes an empty data file: the space first, then LMDB's first pages in it, then every byte allocated.
-pub(crate) fn make_lmdb(dir: &Path, data: &Path, bytes: u64) -> Result<()> {
+pub(crate) fn make_lmdb(dir: &Path, data: &Path, bytes: u64, medium: Medium) -> Result<()> {
     crate::files::reserve(data, bytes)?;
-    open_lmdb(dir, bytes).map_err(|error| not_lmdb(data, error))?;
+    open_lmdb(dir, bytes, medium).map_err(|error| not_lmdb(data, error))?;
     crate::files::fill(data, bytes)
 }
 
-fn open_lmdb(dir: &Path, bytes: u64) -> heed::Result<(Env<WithTls>, Db)> {
+fn open_lmdb(dir: &Path, bytes: u64, medium: Medium) -> heed::Result<(Env<WithTls>, Db)> {
     let mut options = EnvOpenOptions::new().read_txn_with_tls();
     options.map_size(usize::try_from(bytes).unwrap_or(usize::MAX)).max_readers(READERS_MAX);
-    // SAFETY: no sync, since what memory holds a crash of the machine loses anyway (durability is by backups), and a
-    // killed process loses nothing that it wrote to shared memory. The map is exactly the allocated file.
-    unsafe { options.flags(EnvFlags::WRITE_MAP | EnvFlags::NO_SYNC | EnvFlags::NO_META_SYNC) };
+    // SAFETY: only what lies in memory goes without syncing (`Medium`). The map is exactly the allocated file.
+    unsafe { options.flags(medium.flags()) };
     // SAFETY: only this library opens the folder's files, which are ours alone (`files`), all through this LMDB, and
     // resizing happens under the writer's lock.
     let env = unsafe { options.open(dir) }?;

@@ -72,7 +72,7 @@ pub enum Error {
     /// The file system has no room for the store to grow.
     #[error(
         "no space for the shared state to grow to {bytes} bytes in {path} ({errno}): \
-             free memory there (Docker gives /dev/shm 64 MB: --shm-size), or use a disk (`skep state config dir=/path`)"
+             make room there; in memory (Docker gives /dev/shm 64 MB: --shm-size) or use a disk (`skep state config dir=/path`)"
     )]
     NoSpace {
         /// The folder.
@@ -124,6 +124,14 @@ pub enum Error {
         pid: u32,
         /// How long this call waited.
         waited_ms: u32,
+    },
+    /// More is asked of a disk than it can write.
+    #[error(
+        "{pending} operations of durable queues wait for the disk: wait for the promise of a push before the next ones"
+    )]
+    Behind {
+        /// How many wait.
+        pending: usize,
     },
     /// The key holds another type.
     #[error("the key holds a {found}, not a {wanted}")]

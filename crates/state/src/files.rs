@@ -115,3 +115,18 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     check_owner(path, &stat, 0o600)?;
     Ok((File::from(fd), stat.st_size.unsigned_abs()))
 }
+
+/// Has the disk have a file, or a folder's names.
+pub(crate) fn sync(path: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| Error::io("cannot sync", path, e);
+    File::open(path).and_then(|file| file.sync_all()).map_err(failed)
+}
+
+/// Waits until nobody else is at work in a folder; until the answer is dropped.
+pub(crate) fn lock_folder(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io("cannot open", path, e))?;
+    rustix::fs::flock(&fd, rustix::fs::FlockOperation::LockExclusive)
+        .map_err(|e| Error::io("cannot lock", path, e))?;
+    Ok(fd)
+}

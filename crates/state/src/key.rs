@@ -45,6 +45,8 @@ pub(crate) enum Table {
     Jobs = b'j',
     /// Nothing -> nothing, for a moment: see `Engine::recycle`.
     Recycled = b'r',
+    /// Nothing -> layout(4), ticket base(8): of a store on a disk, which outlives its control file.
+    Format = b'f',
     /// `slot(4)` -> value: counters in a backup.
     SavedCounters = b'C',
 }

@@ -48,6 +48,20 @@ pub const READERS_MAX: u32 = 2048;
 /// the lock this long is frozen (SIGSTOP, or a spent CPU quota).
 pub const WRITE_WAIT_US: u32 = 5_000_000;
 
+/// The same for a durable store, whose transactions last until the disk has them: a disk that is busy with something
+/// else takes seconds, and who waits is a thread that has nothing else to do.
+pub const DISK_WAIT_US: u32 = 30_000_000;
+
+/// So many calls of one process go into one transaction of a durable store: one flush of the disk for all of them, and
+/// milliseconds of the writer's lock beside it.
+pub const TOGETHER_MAX: usize = 256;
+
+/// So many calls of one process may wait for the disk; then it is told that it goes too fast.
+pub const PENDING_MAX: usize = 65_536;
+
+/// And so many bytes of theirs.
+pub const PENDING_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// After so many microseconds a sleeping writer looks by itself whether the lock is free (a wake-up can die with a
 /// killed process); longer than any transaction, so that nearly nobody ever does.
 pub const WRITE_SLICE_US: u32 = 20_000;

@@ -8,6 +8,7 @@ use crate::counters::Counter;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::locks::LockView;
+use crate::medium::Medium;
 use crate::queue::{JobPart, JobView, QueueView};
 use crate::spaces::{Space, SpaceKind};
 use crate::tx::{Tx, View};
@@ -30,14 +31,18 @@ impl Store {
     /// [`crate::Error::NoStore`], [`crate::Error::NotOurs`], [`crate::Error::Foreign`], [`crate::Error::Version`],
     /// [`crate::Error::Corrupt`].
     pub fn open(dir: &Path) -> Result<Self> {
-        let identity = rustix::fs::stat(dir.join("control")).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+        Self::open_on(dir, Medium::Memory)
+    }
+
+    pub(crate) fn open_on(dir: &Path, medium: Medium) -> Result<Self> {
+        let identity = rustix::fs::stat(&medium.control(dir)?).map(|stat| (stat.st_dev, stat.st_ino)).ok();
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|(_, engine)| engine.strong_count() > 0);
         let same = open.iter().find(|(of, _)| Some(*of) == identity);
         if let Some(engine) = same.and_then(|(_, engine)| engine.upgrade()) {
             return Ok(Self(engine));
         }
-        let engine = Arc::new(Engine::open(dir)?);
+        let engine = Arc::new(Engine::open(dir, medium)?);
         if let Some(identity) = identity {
             open.push((identity, Arc::downgrade(&engine)));
         }
@@ -236,15 +241,33 @@ impl Store {
     /// # Errors
     /// When the store or the file fails.
     pub fn backup(&self, file: &Path, now: WallMs) -> Result<()> {
-        crate::backup::save(&self.0, file, now)
+        crate::backup::save(&[self.engine()], file, now)
     }
 
-    /// Puts a backup's contents in place of everything; see [`crate::Supervisor::restore`].
+    /// The same with a store of durable queues in the same file, each as it is at one moment of its own.
+    ///
+    /// # Errors
+    /// When a store or the file fails.
+    pub fn backup_with(&self, durable: &Self, file: &Path, now: WallMs) -> Result<()> {
+        crate::backup::save(&[self.engine(), durable.engine()], file, now)
+    }
+
+    /// Puts a backup's contents in place of everything, but for durable queues in it; see
+    /// [`crate::Supervisor::restore`].
     ///
     /// # Errors
     /// [`crate::Error::BadBackup`]; [`crate::Error::Full`] if it does not fit. Nothing is changed then.
     pub fn restore(&self, file: &Path, now: WallMs) -> Result<()> {
-        crate::backup::load(&self.0, file, now)
+        crate::backup::load(self.engine(), None, file, now)
+    }
+
+    /// The same with durable queues: they go to the store that `durable` opens, which is asked for one only if there are
+    /// any in the file. If there are none, those that exist stay.
+    ///
+    /// # Errors
+    /// As [`Store::restore`]; what fails for durable queues leaves them as they were, and the rest restored.
+    pub fn restore_with(&self, durable: &dyn Fn() -> Result<Self>, file: &Path, now: WallMs) -> Result<()> {
+        crate::backup::load(self.engine(), Some(durable), file, now)
     }
 
     /// How long writers of this process wait for a frozen one before [`crate::Error::Busy`], in microseconds.

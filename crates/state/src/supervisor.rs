@@ -12,6 +12,8 @@ use crate::{Options, Owner, Stats, WallMs, workers};
 
 /// Environment variable of a worker: the store's folder.
 pub const ENV_STATE: &str = "SKEP_STATE";
+/// Environment variable of a worker: the folder of durable queues.
+pub const ENV_QUEUES: &str = "SKEP_QUEUES";
 /// Environment variable of a worker: its id.
 pub const ENV_WORKER: &str = "SKEP_WORKER_ID";
 /// Environment variable of a worker: its generation.
@@ -48,6 +50,17 @@ impl Supervisor {
         let store = Store::open(dir)?;
         store.set_limits(options.data_bytes_max, options.value_bytes_max);
         store.engine().keep_reserve();
+        let (_, _, fifo) = workers::attach(store.engine(), Some(Owner::SUPERVISOR), now)?;
+        Ok(Self { store, fifo })
+    }
+
+    /// Opens the store of durable queues in `dir`, on a disk, or makes it there; see [`crate::durable::open`]. It has
+    /// nothing to maintain.
+    ///
+    /// # Errors
+    /// As [`Supervisor::open`].
+    pub fn open_durable(dir: &Path, options: &Options, now: WallMs) -> Result<Self> {
+        let store = crate::durable::open(dir, options, now)?;
         let (_, _, fifo) = workers::attach(store.engine(), Some(Owner::SUPERVISOR), now)?;
         Ok(Self { store, fifo })
     }
@@ -97,16 +110,24 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Attached workers that are not among `alive`: they have ended. Takes no time, so that nobody new is among them who
+    /// attaches while [`Supervisor::worker_ended`] waits for a disk.
+    #[must_use]
+    pub fn not_among(&self, alive: &[Owner]) -> Vec<Owner> {
+        let slots = self.store.engine().control.slots_used();
+        let attached = slots.iter().skip(1).map(|slot| slot.owner.load(Acquire));
+        let attached = attached.filter(|number| *number != 0).map(Owner::from_number);
+        attached.filter(|owner| !owner.is_unnumbered() && !alive.contains(owner)).collect()
+    }
+
     /// After a restart of the daemon: every attached worker that is not among `alive` has ended meanwhile.
     ///
     /// # Errors
     /// When the store itself fails.
     pub fn keep_only(&self, alive: &[Owner], now: WallMs) -> Result<usize> {
         let engine = self.store.engine();
-        let attached = engine.control.slots_used().iter().skip(1).map(|slot| slot.owner.load(Acquire));
-        let attached: Vec<Owner> = attached.filter(|number| *number != 0).map(Owner::from_number).collect();
         let mut released = 0;
-        for owner in attached.into_iter().filter(|o| !o.is_unnumbered() && !alive.contains(o)) {
+        for owner in self.not_among(alive) {
             released += self.worker_ended(owner, now)?;
         }
         for owner in workers::dead_unnumbered(&engine.control) {
@@ -187,7 +208,7 @@ impl Supervisor {
     }
 
     /// Puts a backup's contents in place of everything in the store, as one transaction. Locks and flights of attached
-    /// workers stay as they are.
+    /// workers stay as they are. Durable queues in it are left out: [`Store::restore_with`] has a place for them.
     ///
     /// # Errors
     /// [`Error::BadBackup`]; [`Error::Full`] if it does not fit. Nothing is changed then.
@@ -212,6 +233,6 @@ fn create(dir: &Path, control: &Path, options: &Options, now: WallMs) -> Result<
     }
     // The marker comes first and becomes the control file last: a creation that was cut short begins again.
     drop(crate::files::create(&dir.join("control.new"), 0)?);
-    crate::engine::make_lmdb(dir, &data, options.data_bytes)?;
+    crate::engine::make_lmdb(dir, &data, options.data_bytes, crate::medium::Medium::Memory)?;
     crate::control::Control::create(control, options, now)
 }

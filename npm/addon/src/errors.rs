@@ -14,7 +14,12 @@ impl AsRef<str> for Code {
 pub type Result<T> = napi::Result<T, Code>;
 
 pub fn to_js(error: Error) -> napi::Error<Code> {
-    let code = match &error {
+    napi::Error::new(Code(code(&error)), error.to_string())
+}
+
+/// The `code` of an error.
+pub fn code(error: &Error) -> &'static str {
+    match error {
         Error::NoStore { .. } => "ERR_SKEP_NO_STORE",
         Error::NotOurs { .. } => "ERR_SKEP_NOT_OURS",
         Error::Foreign { .. } => "ERR_SKEP_FOREIGN",
@@ -27,6 +32,7 @@ pub fn to_js(error: Error) -> napi::Error<Code> {
         Error::TooManyCounters { .. } => "ERR_SKEP_TOO_MANY_COUNTERS",
         Error::TooManyWorkers { .. } => "ERR_SKEP_TOO_MANY_WORKERS",
         Error::Busy { .. } => "ERR_SKEP_BUSY",
+        Error::Behind { .. } => "ERR_SKEP_BEHIND",
         Error::WrongType { .. } => "ERR_SKEP_WRONG_TYPE",
         Error::NotANumber(_) => "ERR_SKEP_NOT_A_NUMBER",
         Error::TooMuch { .. } => "ERR_SKEP_TOO_MUCH",
@@ -36,8 +42,7 @@ pub fn to_js(error: Error) -> napi::Error<Code> {
         Error::NamesInUse { .. } => "ERR_SKEP_NAMES_IN_USE",
         Error::Io { .. } => "ERR_SKEP_IO",
         Error::Engine(_) => "ERR_SKEP_ENGINE",
-    };
-    napi::Error::new(Code(code), error.to_string())
+    }
 }
 
 pub fn invalid(reason: impl Into<String>) -> napi::Error<Code> {

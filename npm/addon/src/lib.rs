@@ -1,11 +1,13 @@
 //! The native add-on: what `npm/skep` calls to work on the shared store. Thin: arguments in, one call of `skep-state`,
-//! answer out. It keeps no state of its own, starts no thread, and never calls JavaScript while a transaction is open.
+//! answer out. It keeps no state of its own and never calls JavaScript while a transaction is open. The only thread is
+//! that of durable queues, which waits for the disk.
 
 mod atomic;
 mod bytes;
 mod client;
 mod convert;
 mod counters;
+mod durable;
 mod errors;
 mod events;
 mod hot;

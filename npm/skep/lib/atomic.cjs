@@ -33,6 +33,8 @@ class Atomic {
   }
 
   push (queue, job) {
+    // Another store, hence another transaction.
+    if (queue.durable) throw new TypeError(`skep: queue('${queue.name}') is durable and cannot be part of atomic(): push to it alone`)
     this.#changes.push(PUSH, queue.name, encode(job))
     return this
   }

@@ -1,5 +1,6 @@
 'use strict'
 // Queues: at least once. A job is invisible while it is worked on; it comes back if its worker ends or is too slow.
+// Durable ones differ only in their hub (durable.cjs).
 
 const { durationOr } = require('./duration.cjs')
 const { decode, encode } = require('./values.cjs')
@@ -8,6 +9,8 @@ const RETRIES = 3
 const BACKOFF_MS = 1000
 const VISIBILITY_MS = 30_000
 const TIMER_MAX_MS = 2 ** 31 - 1
+/** So many jobs are taken at one time. */
+const TOGETHER_MAX = 64
 
 class Queue {
   #hub
@@ -15,6 +18,7 @@ class Queue {
 
   constructor (hub, name, options = {}) {
     this.name = name
+    this.durable = Boolean(options.durable)
     this.#hub = hub
     this.#defaults = options
   }
@@ -78,6 +82,9 @@ class Consumer {
   #timer
   #idle
   #filling = false
+  #filled
+  /** Word of a job has come since the last time that it asked for one. */
+  #told = false
 
   constructor (hub, queue, handler, options) {
     this.#hub = hub
@@ -87,7 +94,10 @@ class Consumer {
     const visibility = durationOr(options.visibility, VISIBILITY_MS, `queue('${queue.name}').visibility`)
     this.#options = { concurrency, visibility, onerror, retries: retries ?? -1, rest: rest(backoff) }
     this.#request = hub.request()
-    hub.on(this.#request, () => this.#fill())
+    hub.on(this.#request, () => {
+      this.#told = true
+      this.#fill()
+    })
     queueMicrotask(() => this.#fill())
   }
 
@@ -98,29 +108,56 @@ class Consumer {
       clearTimeout(this.#timer)
       this.#hub.off(this.#request)
       await this.#hub.run(client => client.queueLeave(this.#queue.name))
+      // What was on its way when it stopped is worked on.
+      await this.#filled
     }
     if (this.#running > 0) await new Promise(resolve => { this.#idle = resolve })
   }
 
-  async #fill () {
-    if (this.#filling) return
+  #fill () {
+    if (!this.#filling) this.#filled = this.#take()
+  }
+
+  async #take () {
     this.#filling = true
     try {
       while (!this.#stopped && this.#running < this.#options.concurrency) {
-        const { visibility } = this.#options
-        const [id, data, attempt] = await this.#hub.run(c => c.pop(this.#queue.name, this.#request, visibility))
-        if (typeof id === 'number') {
-          this.#sleepUntil(id)
-          break
-        }
-        this.#running++
-        this.#work(id, data, attempt)
+        this.#told = false
+        if (!await this.#takeSome() && !this.#told) break
       }
     } catch (error) {
       this.#report(error)
     } finally {
+      // Not a moment after the last look: a job that ends in between would find it busy.
       this.#filling = false
     }
+  }
+
+  /** Takes a job, or several together; false: there were no more. */
+  async #takeSome () {
+    const { concurrency, visibility } = this.#options
+    const pop = () => this.#hub.run(c => c.pop(this.#queue.name, this.#request, visibility))
+    // Where each call waits for a disk, those for all free places wait for one flush of it.
+    const many = this.#hub.client.together ? Math.min(concurrency - this.#running, TOGETHER_MAX) : 1
+    if (many === 1) return this.#given(await pop())
+    const answers = await Promise.allSettled(Array.from({ length: many }, pop))
+    let more = true
+    for (const { value } of answers.filter(one => one.status === 'fulfilled')) more = this.#given(value) && more
+    // One that failed loses no job that others got.
+    const failed = answers.find(one => one.status === 'rejected')
+    if (failed) throw failed.reason
+    return more
+  }
+
+  /** Works on what a call gave; false if that was nothing. */
+  #given ([id, data, attempt]) {
+    if (typeof id === 'number') {
+      this.#sleepUntil(id)
+      return false
+    }
+    this.#running++
+    this.#work(id, data, attempt)
+    return true
   }
 
   /** Nothing is ready: an event will tell of new jobs, the clock of resting and overdue ones. */

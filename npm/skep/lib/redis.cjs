@@ -101,6 +101,11 @@ class RedisClient {
   poll () { return [false, ...this.#events.splice(0)] }
   setPatience () {}
 
+  /** Whether the server keeps an append-only file. */
+  async keeps () {
+    return !/^aof_enabled:0/m.test(await this.#redis.info('persistence'))
+  }
+
   async close () {
     clearInterval(this.#renewal)
     this.#redis.disconnect()

@@ -1,5 +1,6 @@
 //! Which figures there are: names, units and labels, as the Prometheus conventions have them (base units, `_total`).
 
+use skep_api::StateQueue;
 use skep_core::{AppView, SlotView, Status};
 use skep_node_ipc::Measured;
 
@@ -42,8 +43,9 @@ const GC_KINDS: [&str; 4] = ["minor", "major", "incremental", "weak_callbacks"];
 const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Driver {
-    /// All figures as Prometheus's text. `loop_seconds` is how long the daemon's own event loop took for one round.
-    pub(crate) fn exposition(&mut self, loop_seconds: f64) -> String {
+    /// All figures as Prometheus's text. `loop_seconds` is how long the daemon's own event loop took for one round;
+    /// `durable` are the queues on the disk, which is read beside the loop.
+    pub(crate) fn exposition(&mut self, loop_seconds: f64, durable: Vec<StateQueue>) -> String {
         let apps = self.fleet.apps();
         let places: Vec<(&AppView, &SlotView)> =
             apps.iter().flat_map(|app| app.slots.iter().map(move |slot| (app, slot))).collect();
@@ -57,7 +59,7 @@ impl Driver {
         about_custom(&mut out, &rows);
         self.about_listeners(&mut out);
         about_jobs(&mut out, &self.job_views());
-        self.about_queues(&mut out);
+        self.about_queues(durable, &mut out);
         self.about_hosts(&mut out);
         out.finish()
     }

@@ -1,12 +1,21 @@
 //! Figures of queues, and of apps of which there may be only one.
 
+use skep_api::StateQueue;
+
 use super::exposition::{Exposition, Kind};
 use crate::driver::Driver;
 
+/// Two queues may have one name: one in memory, one on the disk.
+fn labels(queue: &StateQueue) -> Vec<(&str, &str)> {
+    let durable = if queue.durable { "true" } else { "false" };
+    vec![("queue", queue.name.as_str()), ("durable", durable)]
+}
+
 impl Driver {
-    /// Of the store as it is; one that nobody has opened is not opened for this.
-    pub(super) fn about_queues(&self, out: &mut Exposition) {
-        let queues = self.queue_figures();
+    /// Of the stores as they are; one that nobody has made is not made for this.
+    pub(super) fn about_queues(&self, durable: Vec<StateQueue>, out: &mut Exposition) {
+        let mut queues = self.queue_figures();
+        queues.extend(durable);
         let jobs = queues.iter().flat_map(|queue| {
             let parts = [
                 ("ready", queue.ready),
@@ -14,12 +23,14 @@ impl Driver {
                 ("active", queue.active),
                 ("dead", queue.dead),
             ];
-            parts.map(|(part, count)| (vec![("queue", queue.name.as_str()), ("part", part)], count as f64))
+            parts.map(|(part, count)| {
+                let mut labels = labels(queue);
+                labels.push(("part", part));
+                (labels, count as f64)
+            })
         });
         out.family("skep_queue_jobs", Kind::Gauge, "Jobs in each part of a queue.", jobs);
-        let paused = queues
-            .iter()
-            .map(|queue| (vec![("queue", queue.name.as_str())], f64::from(u8::from(queue.paused))));
+        let paused = queues.iter().map(|queue| (labels(queue), f64::from(u8::from(queue.paused))));
         out.family("skep_queue_paused", Kind::Gauge, "1 for a queue that is paused.", paused);
     }
 

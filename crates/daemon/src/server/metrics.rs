@@ -30,5 +30,6 @@ pub(super) async fn text(driver: &Shared) -> String {
     tokio::task::yield_now().await;
     let round = now().since(before).0 as f64 / 1e9;
     refresh(driver, PATIENCE).await;
-    driver.borrow_mut().exposition(round)
+    let durable = crate::shared_state::durable::queues(driver).await;
+    driver.borrow_mut().exposition(round, durable)
 }

@@ -11,7 +11,7 @@ use skep_state::{Store, WallMs};
 use super::answer::{Answer, json};
 use super::body::{query, read};
 use crate::driver::{Shared, unix_ms};
-use crate::shared_state::{entries, failure, figures, queues};
+use crate::shared_state::{Stores, durable, entries, failure, figures, queues};
 
 /// Tries while a frozen worker is in the way of all writing, some 5 s in all.
 const TRIES: u32 = 100;
@@ -25,7 +25,7 @@ fn now() -> WallMs {
 /// Answers a route of the shared state.
 pub(super) async fn answer(driver: Shared, route: Route, text: &str, body: Incoming) -> Answer {
     match route {
-        Route::StateNames => json(&beside(&driver, |store| entries::names(store, now())).await?),
+        Route::StateNames => json(&beside_both(&driver, |stores| entries::names(stores, now())).await?),
         Route::ShowState => {
             let wanted: skep_api::StateQuery = query(text)?;
             json(&beside(&driver, move |store| entries::show(store, &wanted, now())).await?)
@@ -38,18 +38,23 @@ pub(super) async fn answer(driver: Shared, route: Route, text: &str, body: Incom
             let names = driver.borrow().worker_names();
             json(&beside(&driver, move |store| figures::locks(store, &names, now())).await?)
         }
-        Route::StateQueues => json(&beside(&driver, |store| figures::queues(store, now())).await?),
-        Route::StateStats => json(&beside(&driver, |store| Ok(figures::stats(store))).await?),
+        Route::StateQueues => json(&beside_both(&driver, |stores| queues::all(stores, now())).await?),
+        Route::StateStats => json(&beside_both(&driver, |stores| Ok(figures::stats(stores))).await?),
         Route::BackupState => {
             let file: StateFile = read(body).await?;
             let path = absolute(file)?;
-            beside(&driver, move |store| store.backup(Path::new(&path), now()).map_err(failure)).await?;
+            beside_both(&driver, move |stores| back_up(stores, Path::new(&path))).await?;
             json(&serde_json::json!({}))
         }
         Route::RestoreState => {
             let file: StateFile = read(body).await?;
             let path = absolute(file)?;
-            beside(&driver, move |store| store.restore(Path::new(&path), now()).map_err(failure)).await?;
+            let home = driver.borrow().site.home.clone();
+            beside(&driver, move |store| {
+                let durable = || durable::make(&home);
+                store.restore_with(&durable, Path::new(&path), now()).map_err(failure)
+            })
+            .await?;
             json(&serde_json::json!({}))
         }
         Route::ShowStateConfig => json(&driver.borrow().state_config()?),
@@ -73,13 +78,16 @@ pub(super) async fn answer_queue(
     match route {
         Route::QueueJobs => {
             let (wanted, names) = (query(text)?, driver.borrow().worker_names());
-            json(&beside(&driver, move |store| queues::jobs(store, &name, &wanted, &names, now())).await?)
+            json(
+                &beside_both(&driver, move |stores| queues::jobs(stores, &name, &wanted, &names, now()))
+                    .await?,
+            )
         }
         Route::ActOnQueue => {
             let act: skep_api::QueueAct = read(body).await?;
-            json(&beside(&driver, move |store| queues::act(store, &name, &act, now())).await?)
+            json(&beside_both(&driver, move |stores| queues::act(stores, &name, &act, now())).await?)
         }
-        _ => json(&beside(&driver, move |store| queues::one(store, &name, now())).await?),
+        _ => json(&beside_both(&driver, move |stores| queues::one(stores, &name, now())).await?),
     }
 }
 
@@ -89,6 +97,23 @@ fn absolute(file: StateFile) -> Result<String, ErrorBody> {
     }
     Err(ErrorBody::new(ErrorCode::BadRequest, format!("path: {:?} is not absolute", file.path))
         .with_hint("the daemon has another working directory than you"))
+}
+
+fn back_up(stores: &Stores, path: &Path) -> Result<(), ErrorBody> {
+    match &stores.durable {
+        Some(durable) => stores.memory.backup_with(durable, path, now()),
+        None => stores.memory.backup(path, now()),
+    }
+    .map_err(failure)
+}
+
+/// The same as [`beside`] with durable queues, too.
+async fn beside_both<T: Send + 'static>(
+    driver: &Shared,
+    work: impl Fn(&Stores) -> Result<T, ErrorBody> + Send + Sync + 'static,
+) -> Result<T, ErrorBody> {
+    let durable = durable::opened(driver).await?.map(|open| open.store().clone());
+    beside(driver, move |memory| work(&Stores { memory: memory.clone(), durable: durable.clone() })).await
 }
 
 /// Does something with the store on another thread, patient with a frozen writer.

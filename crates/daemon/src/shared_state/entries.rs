@@ -11,7 +11,7 @@ use skep_api::{
 use skep_state::strings::{Expiry, If};
 use skep_state::{Space, SpaceKind, Store, WallMs, keys, strings, zsets};
 
-use super::failure;
+use super::{Stores, failure, queues};
 
 /// The first byte of a stored value says how to read it (npm/skep/lib/values.cjs).
 const TAG_JSON: u8 = 1;
@@ -31,12 +31,13 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// All names, by kind and name.
-pub(crate) fn names(store: &Store, now: WallMs) -> Answer<Vec<StateName>> {
+/// All names, by kind and name; durable queues last.
+pub(crate) fn names(stores: &Stores, now: WallMs) -> Answer<Vec<StateName>> {
+    let store = &stores.memory;
     let mut names: Vec<StateName> = Vec::new();
     for counter in store.counters(now).map_err(failure)? {
         let (name, value) = (text(&counter.name), Some(counter.value));
-        names.push(StateName { kind: StateKind::Counter, name, value, entries: None });
+        names.push(StateName { kind: StateKind::Counter, name, value, entries: None, durable: false });
     }
     for (kind, space_kind) in [(StateKind::Map, SpaceKind::Map), (StateKind::Leaderboard, SpaceKind::Board)] {
         for (name, space) in store.spaces(space_kind, now).map_err(failure)? {
@@ -45,12 +46,13 @@ pub(crate) fn names(store: &Store, now: WallMs) -> Answer<Vec<StateName>> {
                 StateKind::Map | StateKind::Counter | StateKind::Queue => keys::count(view, space),
             });
             let entries = Some(count.map_err(failure)?);
-            names.push(StateName { kind, name: text(&name), value: None, entries });
+            names.push(StateName { kind, name: text(&name), value: None, entries, durable: false });
         }
     }
-    for queue in store.queues(now).map_err(failure)? {
+    for queue in queues::all(stores, now)? {
         let entries = Some(queue.ready + queue.delayed + queue.active + queue.dead);
-        names.push(StateName { kind: StateKind::Queue, name: text(&queue.name), value: None, entries });
+        let (kind, durable) = (StateKind::Queue, queue.durable);
+        names.push(StateName { kind, name: queue.name, value: None, entries, durable });
     }
     Ok(names)
 }
@@ -129,7 +131,7 @@ pub(crate) fn show(store: &Store, query: &StateQuery, now: WallMs) -> Answer<Sta
         }
         StateKind::Queue => {
             return Err(ErrorBody::new(ErrorCode::BadRequest, format!("{} is a queue", query.name))
-                .with_hint("`skep state queues` shows its figures; its jobs are its consumers' alone"));
+                .with_hint("`skep queues` shows its figures and jobs"));
         }
     }
     Ok(view)

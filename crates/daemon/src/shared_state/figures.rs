@@ -6,7 +6,7 @@ use skep_api::{ErrorBody, StateHolder, StateLock, StateQueue, StateStats};
 use skep_core::WorkerId;
 use skep_state::{LockMode, Owner, Store, WallMs};
 
-use super::failure;
+use super::{Stores, failure};
 use crate::driver::Driver;
 
 /// What workers are called: `web:0`, by their numbers.
@@ -61,12 +61,18 @@ pub(crate) fn queues(store: &Store, now: WallMs) -> Result<Vec<StateQueue>, Erro
         active: queue.active,
         dead: queue.dead,
         paused: queue.paused,
+        durable: false,
     };
     Ok(queues.iter().map(view).collect())
 }
 
-/// Figures.
-pub(crate) fn stats(store: &Store) -> StateStats {
+/// Figures of both stores.
+pub(crate) fn stats(stores: &Stores) -> StateStats {
+    let durable = stores.durable.as_ref().map(|store| Box::new(stats_of(store)));
+    StateStats { durable, ..stats_of(&stores.memory) }
+}
+
+fn stats_of(store: &Store) -> StateStats {
     let stats = store.stats();
     StateStats {
         dir: store.dir().display().to_string(),
@@ -85,5 +91,6 @@ pub(crate) fn stats(store: &Store) -> StateStats {
         messages: stats.messages,
         wakes: stats.wakes,
         attached: u32::try_from(stats.workers.len()).unwrap_or(u32::MAX),
+        durable: None,
     }
 }

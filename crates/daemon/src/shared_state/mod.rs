@@ -5,6 +5,7 @@
 //! open (no memory, a foreign folder): then apps run all the same, and whoever asks for the state is told why.
 
 mod config;
+pub(crate) mod durable;
 pub(crate) mod entries;
 pub(crate) mod figures;
 mod place;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use skep_api::{ErrorBody, ErrorCode, EventKind, StateConfig};
 use skep_core::WorkerId;
 use skep_spec::AppSpec;
-use skep_state::{Owner, Supervisor, WallMs};
+use skep_state::{Owner, Store, Supervisor, WallMs};
 use tokio::io::Interest;
 use tokio::sync::Notify;
 
@@ -46,6 +47,16 @@ pub(crate) struct SharedState {
     /// A copy is written so often; 0: never.
     save_ms: u64,
     save_wake: Rc<Notify>,
+    durable: Rc<durable::Durable>,
+}
+
+/// The stores that people look at.
+#[derive(Debug, Clone)]
+pub(crate) struct Stores {
+    /// What lies in memory.
+    pub(crate) memory: Store,
+    /// Durable queues, if there are any.
+    pub(crate) durable: Option<Store>,
 }
 
 impl SharedState {
@@ -74,6 +85,7 @@ pub(crate) fn failure(error: skep_state::Error) -> ErrorBody {
         | Error::TooMuch { .. }
         | Error::NotANumber(_)
         | Error::Overflow
+        | Error::Behind { .. }
         | Error::BadBackup { .. } => ErrorCode::BadRequest,
         // Files that a person named.
         Error::Io { .. } => ErrorCode::StorageFailed,
@@ -134,7 +146,7 @@ impl Driver {
         }
     }
 
-    /// Queues of the store, if anybody has opened it.
+    /// Queues in memory, if anybody has opened the store.
     pub(crate) fn queue_figures(&self) -> Vec<skep_api::StateQueue> {
         let open = self.shared_state.open.as_ref();
         open.and_then(|open| figures::queues(open.store(), wall()).ok()).unwrap_or_default()
@@ -167,6 +179,7 @@ impl Driver {
             // Why it is refused was told already.
             let _ = self.open_shared_state();
         }
+        self.resume_durable();
     }
 
     /// Tells a worker where the state is, or why it has none.
@@ -178,6 +191,7 @@ impl Driver {
     ) {
         // A skep that was itself started by a worker of another skep has inherited that one's.
         env.remove(skep_state::ENV_STATE);
+        env.remove(skep_state::ENV_QUEUES);
         env.remove(ENV_REFUSAL);
         let opened = if spec.uid.is_some() || spec.gid.is_some() {
             Err("it belongs to the user that runs skep, and this app runs as another (uid, gid)".to_owned())
@@ -188,6 +202,8 @@ impl Driver {
             Ok(supervisor) => {
                 let told = supervisor.worker_env(owner(worker));
                 env.extend(told.into_iter().map(|(name, value)| (name.to_owned(), value)));
+                let queues = durable::folder(&self.site.home).display().to_string();
+                env.insert(skep_state::ENV_QUEUES.to_owned(), queues);
                 self.tell_door(env);
             }
             Err(reason) => drop(env.insert(ENV_REFUSAL.to_owned(), reason)),
@@ -196,6 +212,7 @@ impl Driver {
 
     /// A worker's process has ended: what it held goes to the next in line, before anything else is done.
     pub(crate) fn release_shared_state(&mut self, worker: WorkerId) {
+        self.release_durable(worker);
         let Some(supervisor) = &self.shared_state.open else { return };
         if let Err(error) = supervisor.worker_ended(owner(worker), wall()) {
             self.shared_state_is_behind(&error);

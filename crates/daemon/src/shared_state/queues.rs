@@ -5,9 +5,10 @@ use skep_api::{
 };
 use skep_state::{JobPart, JobView, Store, WallMs};
 
+use super::durable::as_durable;
 use super::entries::decode;
-use super::failure;
 use super::figures::{Names, queues};
+use super::{Stores, failure};
 
 /// So many jobs in one answer at most.
 const JOBS_MAX: u32 = 1_000;
@@ -23,13 +24,42 @@ fn part(part: QueuePart) -> JobPart {
     }
 }
 
-/// One queue.
-pub(crate) fn one(store: &Store, name: &str, now: WallMs) -> Result<StateQueue, ErrorBody> {
-    let all = queues(store, now)?;
-    match all.iter().find(|queue| queue.name == name) {
-        Some(queue) => Ok(queue.clone()),
-        None => Err(unknown(name, &all)),
+/// In front of a name that two queues have: which of them is meant.
+const IN_MEMORY: &str = "memory:";
+const ON_DISK: &str = "durable:";
+
+/// All queues, durable ones last.
+pub(crate) fn all(stores: &Stores, now: WallMs) -> Result<Vec<StateQueue>, ErrorBody> {
+    let mut all = queues(&stores.memory, now)?;
+    if let Some(durable) = &stores.durable {
+        all.extend(queues(durable, now)?.into_iter().map(as_durable));
     }
+    Ok(all)
+}
+
+/// One queue.
+pub(crate) fn one(stores: &Stores, name: &str, now: WallMs) -> Result<StateQueue, ErrorBody> {
+    let all = all(stores, now)?;
+    let mut found = all.iter().filter(|queue| queue.name == name);
+    match (found.next(), found.next()) {
+        (Some(queue), None) => return Ok(queue.clone()),
+        (Some(_), Some(_)) => {
+            let message = format!("two queues are called {name}: one in memory, one durable");
+            let hint = format!("say {IN_MEMORY}{name} or {ON_DISK}{name}");
+            return Err(ErrorBody::new(ErrorCode::BadRequest, message).with_hint(hint));
+        }
+        (None, _) => {}
+    }
+    let chosen = [(IN_MEMORY, false), (ON_DISK, true)].into_iter().find_map(|(prefix, durable)| {
+        let name = name.strip_prefix(prefix)?;
+        all.iter().find(|queue| queue.name == name && queue.durable == durable)
+    });
+    chosen.cloned().ok_or_else(|| unknown(name, &all))
+}
+
+/// The store that a queue lies in.
+fn store_of<'a>(stores: &'a Stores, queue: &StateQueue) -> &'a Store {
+    stores.durable.as_ref().filter(|_| queue.durable).unwrap_or(&stores.memory)
 }
 
 fn unknown(name: &str, all: &[StateQueue]) -> ErrorBody {
@@ -45,15 +75,17 @@ fn unknown(name: &str, all: &[StateQueue]) -> ErrorBody {
 
 /// The first jobs of a part.
 pub(crate) fn jobs(
-    store: &Store,
+    stores: &Stores,
     name: &str,
     wanted: &QueueJobsQuery,
     names: &Names,
     now: WallMs,
 ) -> Result<Vec<QueueJob>, ErrorBody> {
+    let queue = one(stores, name, now)?;
     let most = wanted.limit.min(JOBS_MAX) as usize;
-    let found = store.queue_peek(name.as_bytes(), part(wanted.part), most, now).map_err(failure)?;
-    let Some(found) = found else { return Err(unknown(name, &queues(store, now)?)) };
+    let found = store_of(stores, &queue).queue_peek(queue.name.as_bytes(), part(wanted.part), most, now);
+    // Whoever purges removes no queue.
+    let found = found.map_err(failure)?.unwrap_or_default();
     Ok(found.into_iter().map(|job| view(job, names)).collect())
 }
 
@@ -74,9 +106,14 @@ fn view(job: JobView, names: &Names) -> QueueJob {
 }
 
 /// Changes a queue.
-pub(crate) fn act(store: &Store, name: &str, act: &QueueAct, now: WallMs) -> Result<QueueChanged, ErrorBody> {
-    one(store, name, now)?;
-    let queue = name.as_bytes();
+pub(crate) fn act(
+    stores: &Stores,
+    name: &str,
+    act: &QueueAct,
+    now: WallMs,
+) -> Result<QueueChanged, ErrorBody> {
+    let found = one(stores, name, now)?;
+    let (store, queue) = (store_of(stores, &found), found.name.as_bytes());
     let jobs = match act {
         QueueAct::Pause | QueueAct::Resume => {
             store.queue_pause(queue, *act == QueueAct::Pause, now).map_err(failure)?;
@@ -85,7 +122,7 @@ pub(crate) fn act(store: &Store, name: &str, act: &QueueAct, now: WallMs) -> Res
         QueueAct::Retry(ids) if ids.is_empty() => {
             in_portions(|| store.queue_revive(queue, AT_ONCE, now).map_err(failure))?
         }
-        QueueAct::Retry(ids) => retry(store, name, ids, now)?,
+        QueueAct::Retry(ids) => retry(store, &found.name, ids, now)?,
         QueueAct::Purge(QueuePart::Active) => {
             return Err(ErrorBody::new(
                 ErrorCode::BadRequest,

@@ -27,7 +27,7 @@ fn env(name: &str) -> Option<u64> {
 
 fn play(first: u64, end: u64, step: u64) -> Result<witness::Sights, String> {
     let mut sights = witness::Sights::default();
-    for seed in (first..end).step_by(usize::try_from(step).unwrap()) {
+    for seed in (first..end).step_by(usize::try_from(step).expect("a few")) {
         if seed >= step && (seed / step).is_multiple_of(TOLD_EVERY) {
             println!("seeds up to {seed} hold");
         }

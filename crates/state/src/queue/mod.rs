@@ -325,6 +325,21 @@ fn tell_all(tx: &mut Tx<'_>, queue: u64) -> Result<()> {
     Ok(())
 }
 
+/// Whoever waits for anything looks again.
+pub(crate) fn tell_everybody(tx: &mut Tx<'_>) -> Result<()> {
+    let queues: Vec<u64> = tx
+        .view()
+        .rows(&Key::new(Table::Queues))?
+        .map(|row| row.map(|(_, value)| Take(value).u64()))
+        .collect::<Result<_>>()?;
+    queues.into_iter().try_for_each(|queue| tell_all(tx, queue))
+}
+
+/// Whether a row stands for somebody who waits for a job.
+pub(crate) fn is_waiter(key: &[u8]) -> bool {
+    key.first() == Some(&(Table::Jobs as u8)) && key.get(9) == Some(&WAITING)
+}
+
 /// How many jobs each part of a queue has.
 pub(crate) fn view(view: &View<'_>, name: &[u8]) -> Result<QueueView> {
     let id = find(view, name)?;

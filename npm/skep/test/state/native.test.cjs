@@ -8,7 +8,8 @@ const { Supervisor } = require('../../supervisor.cjs')
 
 const dir = fs.mkdtempSync('/dev/shm/skep-test-')
 const supervisor = new Supervisor(`${dir}/store`)
-Object.assign(process.env, supervisor.env(1))
-after(() => fs.rmSync(dir, { recursive: true }))
+const queues = fs.mkdtempSync('/tmp/skep-queues-')
+Object.assign(process.env, supervisor.env(1), { SKEP_QUEUES: queues })
+after(() => [dir, queues].forEach(folder => fs.rmSync(folder, { recursive: true })))
 
 require('./conformance.cjs')(require('../../index.cjs'))

@@ -5,7 +5,10 @@ delete process.env.SKEP_STATE
 const assert = require('node:assert/strict')
 const fs = require('node:fs')
 const path = require('node:path')
-const { test } = require('node:test')
+const { after, test } = require('node:test')
+
+process.env.SKEP_QUEUES = fs.mkdtempSync('/tmp/skep-queues-')
+after(() => fs.rmSync(process.env.SKEP_QUEUES, { recursive: true }))
 
 const ROOT = path.join(__dirname, '..', '..', '..', '..')
 const PAGES = path.join(ROOT, 'docs', 'state')

@@ -33,6 +33,23 @@ if (spawnSync('redis-server', ['--version']).error) {
   })
   require('./conformance.cjs')(require('../../index.cjs'), { remote: true })
 
+  test('a Redis that keeps no append-only file is warned of when a queue should be durable', async t => {
+    const assert = require('node:assert/strict')
+    const forgetful = path.join(dir, 'forgetful.sock')
+    const other = spawn('redis-server', ['--port', '0', '--unixsocket', forgetful, '--save', '', '--dir', dir],
+      { stdio: 'ignore' })
+    t.after(() => other.kill('SIGKILL'))
+    const script = `const { queue } = require(${JSON.stringify(require.resolve('../../index.cjs'))})
+      const { theHub } = require(${JSON.stringify(require.resolve('../../lib/hub.cjs'))})
+      process.on('warning', warning => console.log(warning.code))
+      queue('kept', { durable: true }).push(1)
+        .then(() => theHub().client.keeps()).then(kept => { console.log(kept); setImmediate(process.exit) })`
+    const told = at => spawnSync(process.execPath, ['-e', script],
+      { encoding: 'utf8', env: { ...process.env, SKEP_REDIS: `unix://${at}` } }).stdout.trim().split('\n')
+    assert.deepEqual(told(socket), ['true'])
+    assert.deepEqual(told(forgetful), ['SKEP_DURABLE', 'false'])
+  })
+
   test('what is asked while the server is away is done when it is back, and what it acknowledged is there', async () => {
     const assert = require('node:assert/strict')
     const { channel, map } = require('../../index.cjs')

@@ -34,7 +34,7 @@ pub(crate) enum QueuesVerb {
 /// One queue.
 #[derive(Debug, Args)]
 pub(crate) struct QueueCommand {
-    /// A queue's name
+    /// A queue's name; `memory:NAME` or `durable:NAME` where two have it
     #[arg(value_name = "QUEUE")]
     pub(crate) queue: String,
 }

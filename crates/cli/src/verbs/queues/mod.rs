@@ -53,7 +53,8 @@ async fn describe(queue: &str, context: &Context) -> Result<(), Failure> {
         return context.output.print_json(&all);
     }
     let state = if view.paused { "paused" } else { "open" };
-    let mut text = format!("queue    {}\nstate    {state}\n", printable(&view.name));
+    let place = if view.durable { "the disk: durable" } else { "memory" };
+    let mut text = format!("queue    {}\nstate    {state}\nin       {place}\n", printable(&view.name));
     for (title, count) in
         [("ready", view.ready), ("delayed", view.delayed), ("active", view.active), ("dead", view.dead)]
     {

@@ -84,7 +84,9 @@ pub(crate) async fn queues(client: &mut Client, context: &Context) -> Result<(),
     }
     let row = |queue: &StateQueue| -> Vec<Cell> {
         let numbers = [queue.ready, queue.delayed, queue.active, queue.dead];
-        let state = queue.paused.then_some("paused");
+        let state = [(queue.durable, "durable"), (queue.paused, "paused")];
+        let state: Vec<&str> = state.into_iter().filter_map(|(is, word)| is.then_some(word)).collect();
+        let state = Some(state.join(", ")).filter(|state| !state.is_empty());
         let name = std::iter::once(queue.name.as_str().into());
         name.chain(numbers.map(|n| Some(n).into())).chain([state.into()]).collect()
     };
@@ -98,19 +100,14 @@ pub(super) async fn stats(client: &mut Client, context: &Context) -> Result<(), 
     if context.output.json {
         return context.output.print_json(&stats);
     }
-    let size = format!(
-        "{} used of {}, {} at most",
-        human::memory(stats.used_bytes),
-        human::memory(stats.data_bytes),
-        human::memory(stats.data_bytes_max)
-    );
+    let size = size(&stats);
     let waits = format!(
         "{} in all, {} us added up, {} us the longest",
         stats.waits, stats.wait_us, stats.wait_us_max
     );
     let deaths = format!("{} writers killed in the middle; nothing was lost by it", stats.owner_deaths);
     let fields = [
-        ("in", stats.dir),
+        ("in", stats.dir.clone()),
         ("size", size),
         ("rows", stats.rows.to_string()),
         ("counters", stats.counters.to_string()),
@@ -122,6 +119,26 @@ pub(super) async fn stats(client: &mut Client, context: &Context) -> Result<(), 
         ("grants", format!("{} locks", stats.grants)),
         ("messages", format!("{}, {} wake-ups", stats.messages, stats.wakes)),
     ];
-    let lines = fields.iter().map(|(title, value)| format!("{title:<10}{value}\n"));
-    context.output.print(&lines.collect::<String>())
+    let mut text: String = fields.iter().map(|(title, value)| format!("{title:<10}{value}\n")).collect();
+    if let Some(durable) = &stats.durable {
+        let fields = [
+            ("in", durable.dir.clone()),
+            ("size", self::size(durable)),
+            ("rows", durable.rows.to_string()),
+            ("attached", durable.attached.to_string()),
+            ("writes", format!("{}, each flushed to the disk", durable.writes)),
+        ];
+        text += "\ndurable queues\n";
+        text.extend(fields.iter().map(|(title, value)| format!("{title:<10}{value}\n")));
+    }
+    context.output.print(&text)
+}
+
+fn size(stats: &StateStats) -> String {
+    format!(
+        "{} used of {}, {} at most",
+        human::memory(stats.used_bytes),
+        human::memory(stats.data_bytes),
+        human::memory(stats.data_bytes_max)
+    )
 }

@@ -63,7 +63,8 @@ async fn ls(args: &LsArgs, client: &mut Client, context: &Context) -> Result<(),
         return Ok(());
     }
     let row = |name: &StateName| {
-        vec![name.kind.as_str().into(), name.name.as_str().into(), name.value.into(), name.entries.into()]
+        let kind = if name.durable { "durable queue" } else { name.kind.as_str() };
+        vec![kind.into(), name.name.as_str().into(), name.value.into(), name.entries.into()]
     };
     let rows: Vec<Vec<Cell>> = names.iter().map(row).collect();
     context.output.print(&draw(NAME_COLUMNS, &rows, context.output.width, context.output.color))
