@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
-use skep_tests::strict::{self, Mode, Plan, Running, Think};
-use skep_tests::{LIMIT, Port, Skep, Start, process};
+use skep_tests::strict::{self, Failure, Mode, Plan, Running, Think};
+use skep_tests::{Deadline, LIMIT, Port, Skep, Start, process};
 
 const THINKING: Mode = Mode::KeepAlive(Think { min: Duration::ZERO, max: Duration::from_millis(10) });
 const SHORT: Mode = Mode::Short(Think { min: Duration::ZERO, max: Duration::from_millis(10) });
@@ -116,9 +117,16 @@ fn upgrades_again_and_again_drop_nothing_and_workers_keep_their_pids() {
 #[test]
 fn releases_that_speak_other_protocols_follow_each_other() {
     let stage = Stage::new();
-    // To the next one, which still speaks our protocol, to the one after that, which does not, and back at once; far
-    // away in the end, where the old daemon and the new keeper have no word in common.
-    for name in ["skep-speaks-2-1", "skep-speaks-3-2", "skep-old", "skep-speaks-9-8"] {
+    // To the next one, which still speaks our protocol, back and there again, to the one after that, which does not, and
+    // back at once; far away in the end, where the old daemon and the new keeper have no word in common.
+    for name in [
+        "skep-speaks-2-1",
+        "skep-older",
+        "skep-again-speaks-2-1",
+        "skep-speaks-3-2",
+        "skep-old",
+        "skep-speaks-9-8",
+    ] {
         stage.check_upgrade(&stage.release(name));
     }
     stage.finish();
@@ -151,10 +159,25 @@ fn an_upgrade_whose_daemon_dies_is_undone() {
     stage.finish();
 }
 
+/// The keeper is the next release's by then, and goes back to ours with what happened meanwhile.
 #[test]
-fn an_upgrade_whose_daemon_hangs_is_undone() {
+fn an_upgrade_whose_daemon_hangs_is_undone_and_a_worker_that_died_meanwhile_is_replaced() {
     let stage = Stage::new();
-    let broken = stage.release("skep-fault-daemon:start:1:hang");
-    stage.check_refused(&broken, "could not start");
-    stage.finish();
+    let broken = stage.release("skep-speaks-2-1-fault-daemon:start:1:hang");
+    let (keeper, program) = (stage.skep.daemon().keeper_pid, stage.program());
+    let before = stage.skep.app("app").pids();
+    let upgrade = stage.skep.command(["upgrade", &broken.to_string_lossy()]).stderr(Stdio::null()).spawn();
+    let mut upgrade = upgrade.expect("skep runs");
+    let of_keeper = || fs::read_link(format!("/proc/{keeper}/exe")).ok();
+    Deadline::until("the next keeper is there", || (of_keeper()? == broken).then_some(()));
+    process::kill(before[0]);
+    assert!(upgrade.wait().is_ok_and(|status| !status.success()), "it was given up");
+    assert_eq!((stage.program(), of_keeper()), (program.clone(), Some(PathBuf::from(program))));
+    let after = stage.skep.wait("app", "a successor", |app| app.is_settled(2) && app.pids() != before);
+    assert_eq!(after.pids()[1], before[1]);
+    stage.wait();
+    for report in stage.load.into_iter().map(Running::stop) {
+        println!("{report}");
+        assert_eq!(report.failures_of(Failure::Refused), 0, "only what was inside the dead worker: {report}");
+    }
 }

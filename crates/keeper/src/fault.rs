@@ -5,7 +5,8 @@
 //! Each process counts for itself, so the next daemon crashes too; with `SKEP_FAULT_ONCE=<file>` only the one that can
 //! make that file does. A program file named `…-fault-<process>:<point>:<n>` orders the same without the variable: a
 //! release that is broken. `SKEP_FAULT_CLOCK_MS=1500` lets jobs see a clock that is ahead (or, with a minus, behind).
-//! One named `…-speaks-<newest>-<oldest>` pretends to speak these protocol versions.
+//! One named `…-speaks-<newest>-<oldest>` pretends to speak these protocol versions; both together in this order:
+//! `…-speaks-2-1-fault-daemon:start:1:hang`.
 //!
 //! The keeper's points: `after-request` (a request was carried out, nothing answered yet), `after-fork` (a child
 //! exists and is not in the table), `after-spawn` (it is in the table), `before-reap` (a child has ended and is not reaped),
@@ -96,6 +97,7 @@ fn program_name() -> Option<String> {
 }
 
 fn speaks_by_name(name: &str) -> Option<(u32, u32)> {
+    let name = name.split_once("-fault-").map_or(name, |(name, _)| name);
     let (newest, oldest) = name.rsplit_once("-speaks-")?.1.split_once('-')?;
     Some((newest.parse().ok()?, oldest.parse().ok()?))
 }
@@ -119,6 +121,7 @@ mod tests {
     #[test]
     fn a_file_name_can_pretend_other_versions() {
         assert_eq!(speaks_by_name("skep-speaks-2-1"), Some((2, 1)));
+        assert_eq!(speaks_by_name("skep-speaks-2-1-fault-daemon:start:1:hang"), Some((2, 1)));
         assert_eq!(speaks_by_name("skep"), None);
     }
 
