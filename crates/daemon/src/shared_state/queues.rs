@@ -170,3 +170,64 @@ fn in_portions(mut portion: impl FnMut() -> Result<usize, ErrorBody>) -> Result<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use skep_state::{Options, PushOptions, Supervisor, push_job};
+
+    use super::*;
+
+    const NOW: WallMs = WallMs(1_700_000_000_000);
+
+    /// Jobs of these queues in memory, and of those on the disk.
+    fn stores(folder: &std::path::Path, memory: &[&str], durable: &[&str]) -> Stores {
+        let options = Options::default();
+        let one = Supervisor::open(&folder.join("memory"), &options, NOW).expect("a store");
+        let two = Supervisor::open_durable(&folder.join("disk"), &options, NOW).expect("a store");
+        let stores = Stores { memory: one.store().clone(), durable: Some(two.store().clone()) };
+        let push = |store: &Store, name: &str| {
+            store.write(NOW, |tx| push_job(tx, name.as_bytes(), b"\x011", &PushOptions::default()))
+        };
+        for name in memory {
+            push(&stores.memory, name).expect("pushed");
+        }
+        for name in durable {
+            push(stores.durable.as_ref().expect("it is there"), name).expect("pushed");
+        }
+        stores
+    }
+
+    #[test]
+    fn a_queue_is_found_in_either_store_and_of_two_that_share_a_name_one_must_be_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stores = stores(folder.path(), &["mail", "both"], &["bills", "both", "durable:odd"]);
+        let found = |name: &str| one(&stores, name, NOW).map(|queue| (queue.name, queue.durable));
+        assert_eq!(found("mail"), Ok(("mail".to_owned(), false)));
+        assert_eq!(found("bills"), Ok(("bills".to_owned(), true)));
+        assert_eq!(found("memory:both"), Ok(("both".to_owned(), false)));
+        assert_eq!(found("durable:both"), Ok(("both".to_owned(), true)));
+        assert_eq!(
+            found("durable:odd"),
+            Ok(("durable:odd".to_owned(), true)),
+            "a name that is one comes first"
+        );
+        let error = found("both").expect_err("which?");
+        assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("durable:both")), "{error:?}");
+        assert!(found("memory:bills").is_err() && found("none").is_err());
+    }
+
+    #[test]
+    fn what_is_done_to_a_queue_is_done_in_its_own_store() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stores = stores(folder.path(), &["both"], &["both"]);
+        let purge = QueueAct::Purge(QueuePart::Ready);
+        let changed = act(&stores, "durable:both", &purge, NOW).expect("purged");
+        assert_eq!((changed.jobs, all(&stores, NOW).expect("read").len()), (1, 2));
+        let ready = |name: &str| one(&stores, name, NOW).expect("it is there").ready;
+        assert_eq!((ready("memory:both"), ready("durable:both")), (1, 0));
+        let jobs = |name: &str| {
+            jobs(&stores, name, &QueueJobsQuery::default(), &Names::new(), NOW).expect("read").len()
+        };
+        assert_eq!((jobs("memory:both"), jobs("durable:both")), (1, 0));
+    }
+}

@@ -12,7 +12,7 @@ mod world;
 use std::panic::catch_unwind;
 
 /// As many as fit into some seconds of one core.
-const HISTORIES: u64 = 20_000;
+const HISTORIES: u64 = 25_000;
 /// So many histories come across everything that there is to see.
 const ENOUGH: u64 = 2_000;
 /// After so many of one thread it is told how far it is: a million take half an hour.

@@ -9,6 +9,7 @@ const path = require('node:path')
 const { test } = require('node:test')
 
 const { connect } = require('../../lib/durable.cjs')
+const { onSmallDisk } = require('./small-disk.cjs')
 
 const WORKER = path.join(__dirname, 'durable-worker.cjs')
 
@@ -65,4 +66,37 @@ test('a folder that others may enter, a file that is none of ours, and no folder
   assert.throws(() => connect({ SKEP_QUEUES: '/dev/null/queues' }), { code: 'ERR_SKEP_IO' })
   assert.throws(() => connect({ SKEP_STATE: '/dev/shm/x' }), { code: 'ERR_SKEP_STATE', message: /SKEP_QUEUES/ })
   assert.throws(() => connect({ SKEP_STATE_REFUSED: 'no room' }), { code: 'ERR_SKEP_STATE', message: /no room/ })
+})
+
+test('a full disk is an error that loses nothing, and jobs can still be settled', t => {
+  const ended = onSmallDisk(`
+    process.env.SKEP_QUEUES = '/mnt/queues'
+    const { queue } = require(${JSON.stringify(require.resolve('../../index.cjs'))})
+    const jobs = queue('jobs', { durable: true })
+    const fill = async () => {
+      for (let pushed = 0; ; pushed++) {
+        try { await jobs.push('x'.repeat(50_000)) } catch (error) { return [pushed, error.code, error.message] }
+      }
+    }
+    ;(async () => {
+      const [pushed, code, message] = await fill()
+      const { ready } = await jobs.counts()
+      let worked = 0
+      await new Promise(resolve => {
+        const consumer = jobs.process(() => { if (++worked === ready) consumer.stop().then(resolve) }, { concurrency: 8 })
+      })
+      const after = await jobs.counts()
+      await jobs.push('there is room again')
+      console.log(JSON.stringify({ pushed, code, message, ready, worked, after }))
+      process.exit()
+    })()`)
+  if (!ended) return t.skip('this machine lets nobody make namespaces')
+  const { stdout, stderr, signal } = ended
+  assert.equal(signal, null, stderr)
+  assert.notEqual(stdout, '', stderr)
+  const said = JSON.parse(stdout)
+  assert.equal(said.code, 'ERR_SKEP_NO_SPACE', said.message)
+  assert.match(said.message, /\/mnt\/queues/)
+  assert.ok(said.pushed > 20 && said.ready === said.pushed && said.worked === said.ready, stdout)
+  assert.deepEqual(said.after, { ready: 0, delayed: 0, active: 0, dead: 0 })
 })
