@@ -73,54 +73,39 @@ fn set(rotation: &mut Rotation, name: &str, text: &str) -> Result<LogrotateSetti
             rotation.compress = text.parse::<Compress>().map_err(|_| "write true, false, gzip or zstd")?;
         }
         "rotateInterval" => {
-            let seconds = interval_seconds(text);
-            rotation.every_seconds = Some(seconds.ok_or(
-                "write a cron pattern that fires evenly through the day: `0 0 * * *` (at midnight), `0 * * * *` (each \
-                 hour), `*/30 * * * *`",
+            rotation.cron = Some(text.parse().map_err(|_| {
+                "write a cron pattern: `0 0 * * *` (at midnight), `*/30 * * * *`, `0 3 * * 1` (Mondays at three)"
+            })?);
+        }
+        "dateFormat" => {
+            let asked = Rotation { date_format: Some(text.to_owned()), ..Rotation::default() };
+            asked.check().map_err(|_| {
+                "write the year, the month and the day in day.js tokens, without / and __: YYYY-MM-DD_HH-mm-ss"
+            })?;
+            rotation.date_format = asked.date_format;
+        }
+        "TZ" => {
+            rotation.time_zone = Some(text.parse().map_err(
+                |_| "write a time zone's name (Europe/Berlin, UTC), or unset it for the machine's own",
             )?);
         }
         "workerInterval" => {
             return Ok(LogrotateSetting::WithoutEffect(
-                "sizes are looked at with each line, not now and then",
+                "sizes are looked at with each line, not now and then; `max_size` says when a file is put aside",
             ));
         }
         "rotateModule" => {
-            return Ok(LogrotateSetting::WithoutEffect("there are no modules whose logs could be rotated"));
-        }
-        "dateFormat" => {
             return Ok(LogrotateSetting::WithoutEffect(
-                "old files are named by pm2-logrotate's usual YYYY-MM-DD_HH-mm-ss",
+                "there are no modules; what runs as an app has its logs rotated as an app's",
             ));
         }
-        "TZ" => return Ok(LogrotateSetting::WithoutEffect("the machine's time zone counts")),
         _ => {
-            return Err("known are max_size, retain, total_size, compress and rotateInterval");
+            return Err(
+                "known are max_size, retain, total_size, compress, dateFormat, rotateInterval and TZ",
+            );
         }
     }
     Ok(LogrotateSetting::Understood)
-}
-
-/// The interval of a cron pattern that fires evenly through the day: each minute, every so many minutes, each hour,
-/// every so many hours, each day at midnight.
-fn interval_seconds(pattern: &str) -> Option<u32> {
-    let fields: Vec<&str> = pattern.split_whitespace().collect();
-    // pm2-logrotate takes patterns with seconds too.
-    let [minute, hour, "*", "*", "*"] = fields[fields.len().checked_sub(5)?..] else { return None };
-    if fields.len() == 6 && fields[0] != "0" {
-        return None;
-    }
-    let step = |field: &str, of: u32| -> Option<u32> {
-        let step: u32 = field.strip_prefix("*/")?.parse().ok()?;
-        (step > 0 && of.is_multiple_of(step)).then_some(step)
-    };
-    match (minute, hour) {
-        ("*", "*") => Some(60),
-        ("0", "*") => Some(3_600),
-        ("0", "0") => Some(86_400),
-        (minute, "*") => step(minute, 60).map(|step| step * 60),
-        ("0", hour) => step(hour, 24).map(|step| step * 3_600),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -136,13 +121,15 @@ mod tests {
     fn pm2_logrotates_settings_are_the_defaults() {
         let asked = json!({
             "max_size": "1K", "retain": "7", "compress": "false", "rotateInterval": "0 0 * * *",
-            "workerInterval": "30", "dateFormat": "YYYY",
+            "workerInterval": "30", "dateFormat": "YYYY-MM-DD", "TZ": "Europe/Berlin", "rotateModule": "true",
         });
         let expected = Rotation {
             max_size: Bytes(1024),
             retain: 7,
             compress: Compress::Switch(false),
-            every_seconds: Some(86_400),
+            cron: Some("0 0 * * *".parse().expect("a pattern")),
+            date_format: Some("YYYY-MM-DD".to_owned()),
+            time_zone: Some("Europe/Berlin".parse().expect("a zone")),
             ..Rotation::default()
         };
         assert_eq!(check(asked), expected);
@@ -152,28 +139,14 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_passed_over() {
-        let asked = json!({ "max_size": "banana", "retain": "-1", "compress": "maybe", "frobs": "1" });
+        let asked = json!({
+            "max_size": "banana", "retain": "-1", "compress": "maybe", "frobs": "1", "dateFormat": "HH-mm",
+            "TZ": "Mars/Olympus", "rotateInterval": "often",
+        });
         assert_eq!(check(asked), Rotation::default());
         assert_eq!(read(&Map::new()), Rotation::default());
         assert_eq!(logrotate_setting("max_size", "1G"), Ok(LogrotateSetting::Understood));
         assert!(matches!(logrotate_setting("workerInterval", "30"), Ok(LogrotateSetting::WithoutEffect(_))));
         assert!(logrotate_setting("max_size", "banana").is_err_and(|remedy| remedy.contains("10M")));
-    }
-
-    #[test]
-    fn even_cron_patterns_are_intervals() {
-        for (pattern, seconds) in [
-            ("0 0 * * *", Some(86_400)),
-            ("0 0 0 * * *", Some(86_400)),
-            ("0 * * * *", Some(3_600)),
-            ("*/15 * * * *", Some(900)),
-            ("0 */6 * * *", Some(21_600)),
-            ("* * * * *", Some(60)),
-            ("*/7 * * * *", None),
-            ("0 3 * * 1", None),
-            ("banana", None),
-        ] {
-            assert_eq!(interval_seconds(pattern), seconds, "{pattern}");
-        }
     }
 }

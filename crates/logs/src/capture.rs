@@ -123,7 +123,7 @@ impl Capture {
             if !stream.files.contains(&file) {
                 stream.files.push(file);
             }
-            if spec.rotation.as_ref().is_some_and(|r| r.every_seconds.is_some()) {
+            if spec.rotation.as_ref().is_some_and(|r| r.every.is_some()) {
                 self.kit.housekeeping.period_ns = Some(0);
             }
         }

@@ -107,7 +107,8 @@ impl DateFormat {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(first) = rest.chars().next() {
-            if let Some((escaped, after)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+            let escaped = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+            if let Some((escaped, after)) = escaped.filter(|(escaped, _)| !escaped.is_empty()) {
                 push_literal(&mut parts, escaped);
                 rest = after;
             } else if let Some((name, token)) = TOKENS.iter().find(|(name, _)| rest.starts_with(name)) {

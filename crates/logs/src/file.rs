@@ -92,7 +92,7 @@ pub(crate) struct LogFile {
     pub(crate) rotate_asked: bool,
     /// No rotation before this, after one failed (CLOCK_BOOTTIME).
     pub(crate) rotate_not_before_ns: u64,
-    /// The period (of `Rotation::every_seconds`) that the file's content belongs to.
+    /// The period (of `Rotation::every`) that the file's content belongs to.
     pub(crate) period: Option<i64>,
 }
 

@@ -14,7 +14,7 @@ use crate::compression::Compression;
 use crate::file::{FileId, LogFile};
 use crate::kit::Kit;
 use crate::rotated::{self, Age, Plan};
-use crate::{Format, Moment, Notice, Rotation, crash};
+use crate::{DateFormat, Every, Format, Moment, Notice, Rotation, crash};
 
 /// Between steps of a compression, which take about a millisecond: a fifth of one core, and pauses nobody notices.
 const STEP_EVERY_NS: u64 = 4_000_000;
@@ -37,7 +37,7 @@ pub(crate) struct Housekeeping {
     /// Originals of compressed files, with the time when they may go.
     settling: VecDeque<(u64, PathBuf)>,
     next_step_ns: u64,
-    /// When a file with `Rotation::every_seconds` wants a look; 0: at once.
+    /// When a file with `Rotation::every` wants a look; 0: at once.
     pub(crate) period_ns: Option<u64>,
 }
 
@@ -98,11 +98,12 @@ impl Kit {
             .filter(|(_, file)| &*file.spec.group == group)
             .filter_map(|(_, file)| Some((file.spec.path.clone(), file.spec.rotation.clone()?)))
             .collect();
-        let paths: Vec<&Path> = logs.iter().map(|(path, _)| path.as_path()).collect();
+        let paths: Vec<(&Path, Option<&DateFormat>)> =
+            logs.iter().map(|(path, rotation)| (path.as_path(), rotation.date.as_deref())).collect();
         let found = match rotated::find(&paths) {
             Ok(found) => found,
             Err(e) => {
-                if let Some(path) = paths.first() {
+                if let Some((path, _)) = paths.first() {
                     self.housekeeping_notice(path, &e);
                 }
                 return;
@@ -187,9 +188,10 @@ impl Kit {
         let mut next = None;
         let mut due = Vec::new();
         for (id, file) in self.files() {
-            let Some(every) = file.spec.rotation.as_ref().and_then(|r| r.every_seconds) else { continue };
+            let Some(rotation) = &file.spec.rotation else { continue };
+            let Some(every) = &rotation.every else { continue };
             due.push(id);
-            let left = seconds_left(now, &zone, every).saturating_mul(1_000_000_000).min(PERIOD_CHECK_NS);
+            let left = left_ns(now, rotation.zone.as_ref().unwrap_or(&zone), every).min(PERIOD_CHECK_NS);
             next = Some(next.unwrap_or(u64::MAX).min(now.boot_ns + left));
         }
         self.housekeeping.period_ns = next;
@@ -216,16 +218,40 @@ impl Kit {
     }
 }
 
-/// The number of the period of `every` seconds, in local time, that an instant belongs to; and where in it.
-fn period(unix_ns: i64, zone: &TimeZone, every: u32) -> (i64, i64) {
-    let at = Moment { boot_ns: 0, unix_ns }.zoned(zone);
-    let local = at.timestamp().as_second() + i64::from(at.offset().seconds());
-    let every = i64::from(every.max(1));
-    (local.div_euclid(every), local.rem_euclid(every))
+/// The period that an instant belongs to, as a number that grows; a schedule that never comes again has one period.
+fn period(unix_ns: i64, zone: &TimeZone, every: &Every) -> i64 {
+    match every {
+        Every::Seconds(every) => {
+            let (local, every) = local_seconds(unix_ns, zone, *every);
+            local.div_euclid(every)
+        }
+        // Its end.
+        Every::Times(times) => times.next_after(unix_ns).unwrap_or(i64::MAX),
+    }
 }
 
-fn seconds_left(now: Moment, zone: &TimeZone, every: u32) -> u64 {
-    (i64::from(every.max(1)) - period(now.unix_ns, zone, every).1).unsigned_abs()
+/// The period of now, when that of a moment ago is known: a schedule is not worked out for each line.
+fn current_period(now: Moment, zone: &TimeZone, every: &Every, known: Option<i64>) -> i64 {
+    match (every, known) {
+        (Every::Times(_), Some(end)) if now.unix_ns < end => end,
+        (Every::Times(_) | Every::Seconds(_), _) => period(now.unix_ns, zone, every),
+    }
+}
+
+/// Until the next period begins.
+fn left_ns(now: Moment, zone: &TimeZone, every: &Every) -> u64 {
+    match every {
+        Every::Seconds(every) => {
+            let (local, every) = local_seconds(now.unix_ns, zone, *every);
+            (every - local.rem_euclid(every)).unsigned_abs().saturating_mul(1_000_000_000)
+        }
+        Every::Times(_) => period(now.unix_ns, zone, every).saturating_sub(now.unix_ns).max(0).unsigned_abs(),
+    }
+}
+
+fn local_seconds(unix_ns: i64, zone: &TimeZone, every: u32) -> (i64, i64) {
+    let at = Moment { boot_ns: 0, unix_ns }.zoned(zone);
+    (at.timestamp().as_second() + i64::from(at.offset().seconds()), i64::from(every.max(1)))
 }
 
 // === impl LogFile (rotation) ===
@@ -238,9 +264,11 @@ impl LogFile {
             None if self.rotate_asked => &default,
             None => return false,
         };
-        let (max_bytes, every) = (rotation.max_bytes, rotation.every_seconds);
+        let max_bytes = rotation.max_bytes;
+        let zone = rotation.zone.as_ref().unwrap_or(zone);
+        let every = rotation.every.as_ref();
         let Some(open) = self.open.as_mut().filter(|open| open.regular) else { return false };
-        let current = every.map(|every| period(now.unix_ns, zone, every).0);
+        let current = every.map(|every| current_period(now, zone, every, self.period));
         if open.end == 0 {
             self.period = current;
             self.rotate_asked = false;
@@ -249,7 +277,7 @@ impl LogFile {
         if self.period.is_none()
             && let Some(every) = every
         {
-            self.period = open.modified_unix_ns().map(|ns| period(ns, zone, every).0);
+            self.period = open.modified_unix_ns().map(|ns| period(ns, zone, every));
         }
         let due = self.rotate_asked || open.end >= max_bytes || self.period < current;
         if !due || self.rotate_not_before_ns > now.boot_ns {
@@ -262,9 +290,11 @@ impl LogFile {
     /// Renames the file; the next refresh makes a new one.
     fn set_aside(&mut self, now: Moment, zone: &TimeZone) -> io::Result<PathBuf> {
         let live = &self.spec.path;
-        let found = rotated::find(&[live])?;
+        let date = self.spec.rotation.as_ref().and_then(|rotation| rotation.date.as_deref());
+        let zone = self.spec.rotation.as_ref().and_then(|rotation| rotation.zone.as_ref()).unwrap_or(zone);
+        let found = rotated::find(&[(live, date)])?;
         let newest = found.first().and_then(|files| files.last()).map(|file| &file.age);
-        let to = Age::after(newest, &now.zoned(zone)).path(live);
+        let to = Age::after(newest, date, &now.zoned(zone)).path(live);
         crash::point();
         match rustix::fs::renameat_with(CWD, live, CWD, &to, RenameFlags::NOREPLACE) {
             // A filesystem that cannot promise it; we have just seen that the name is free.

@@ -97,7 +97,11 @@ impl Kit {
     pub(crate) fn acquire(&mut self, spec: &FileSpec, source: &Arc<Source>) -> Result<FileId, LogsError> {
         let id = match self.by_path.get(&spec.path) {
             Some(&id) => {
-                self.file(id).spec = spec.clone();
+                let file = self.file(id);
+                if file.spec.rotation != spec.rotation {
+                    file.period = None;
+                }
+                file.spec = spec.clone();
                 id
             }
             None => self.add(spec)?,

@@ -64,7 +64,7 @@ pub use format::{DateFormat, Format};
 pub use line::Line;
 pub use moment::Moment;
 pub use safe::Safe;
+pub use spec::{Every, FileSpec, Framing, Rotation, Times, WhenFull};
 pub use spec::{FILE_MODE, FULL_PATIENCE_NS, ROTATE_BYTES, ROTATED_COUNT, ROTATED_TOTAL_BYTES};
-pub use spec::{FileSpec, Framing, Rotation, WhenFull};
 pub use stream::{Chunk, Keep, Source, Stream, StreamId, SubscriptionId};
 pub use tail::{Tail, TailSource, merge};

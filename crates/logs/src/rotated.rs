@@ -2,24 +2,29 @@
 //!
 //! `app-out.log` becomes `app-out__2026-11-23_00-00-00.log`, as pm2-logrotate names it, then `….log.gz` (or
 //! `….log.zst`); while that is being made it is `….log.gz.part`. A second file of the same second is `…_00-00-00_1.log`.
+//! Who asked for another date in the names (`dateFormat`) has it; files with the usual one are still known then.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-use crate::{Codec, Rotation};
+use jiff::tz::TimeZone;
 
-/// pm2-logrotate's `dateFormat`, in jiff's notation. Sorts as time does.
-const DATE: &str = "%Y-%m-%d_%H-%M-%S";
-const DATE_BYTES: usize = "2026-11-23_00-00-00".len();
+use crate::{Codec, DateFormat, Rotation};
+
+/// pm2-logrotate's `dateFormat`, when nothing else was asked for.
+static USUAL: LazyLock<DateFormat> = LazyLock::new(|| DateFormat::new("YYYY-MM-DD_HH-mm-ss"));
 
 /// When a file was set aside: sorts from old to new.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Age {
-    date: String,
+    /// What `date` says, as if its clock were UTC's: comparable, though no real time.
+    read_ns: i64,
     number: u32,
+    date: String,
 }
 
 /// How far a rotated file has come.
@@ -45,15 +50,29 @@ pub(crate) struct Rotated {
 // === impl Age ===
 
 impl Age {
-    /// The age of a file set aside at `at`: always younger than `newest`, even if the clock was set back.
-    pub(crate) fn after(newest: Option<&Self>, at: &jiff::ZonedDateTime) -> Self {
-        let date = at.strftime(DATE).to_string();
+    /// The age of a file set aside at `at`, named by `date`: always younger than `newest`, even if the clock was set back.
+    pub(crate) fn after(newest: Option<&Self>, date: Option<&DateFormat>, at: &jiff::ZonedDateTime) -> Self {
+        let asked = date.and_then(|date| Self::of(date, at));
+        // The usual date can be read back at any time that jiff can name.
+        let next = asked.or_else(|| Self::of(&USUAL, at)).unwrap_or_else(|| Self {
+            read_ns: i64::MIN,
+            number: 0,
+            date: String::new(),
+        });
         match newest {
-            Some(newest) if newest.date >= date => {
-                Self { date: newest.date.clone(), number: newest.number + 1 }
+            Some(newest) if newest.read_ns >= next.read_ns => {
+                Self { number: newest.number + 1, ..newest.clone() }
             }
-            _ => Self { date, number: 0 },
+            _ => next,
         }
+    }
+
+    fn of(format: &DateFormat, at: &jiff::ZonedDateTime) -> Option<Self> {
+        let mut text = Vec::new();
+        format.write(at, &mut text);
+        let date = String::from_utf8(text).ok().filter(|date| !date.contains(['/', '\0']))?;
+        let (read_ns, read) = format.read(date.as_bytes(), &TimeZone::UTC)?;
+        (read == date.len() && !date.contains("__")).then_some(Self { read_ns, number: 0, date })
     }
 
     /// The plain file's path.
@@ -69,19 +88,17 @@ impl Age {
         live.with_file_name(OsString::from_vec(name))
     }
 
-    fn read(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let (date, rest) = text.split_at_checked(DATE_BYTES)?;
-        let shape = date.bytes().enumerate().all(|(at, byte)| match at {
-            4 | 7 | 13 | 16 => byte == b'-',
-            10 => byte == b'_',
-            _ => byte.is_ascii_digit(),
-        });
-        let number = match rest {
-            "" => 0,
-            rest => rest.strip_prefix('_')?.parse().ok()?,
-        };
-        shape.then(|| Self { date: date.to_owned(), number })
+    /// Read as the date that was asked for, else as the usual one.
+    fn read(text: &[u8], date: Option<&DateFormat>) -> Option<Self> {
+        date.into_iter().chain([&*USUAL]).find_map(|format| {
+            let (read_ns, read) = format.read(text, &TimeZone::UTC)?;
+            let number = match std::str::from_utf8(&text[read..]).ok()? {
+                "" => 0,
+                rest => rest.strip_prefix('_')?.parse().ok()?,
+            };
+            let date = std::str::from_utf8(&text[..read]).ok()?.to_owned();
+            Some(Self { read_ns, number, date })
+        })
     }
 }
 
@@ -94,11 +111,12 @@ fn parts(live: &Path) -> (&[u8], &[u8]) {
     }
 }
 
-/// The rotated files of each of `lives`, from one reading of each directory; each list from old to new.
-pub(crate) fn find(lives: &[&Path]) -> io::Result<Vec<Vec<Rotated>>> {
+/// The rotated files of each of `lives`, each with the date in its names if that is not the usual one, from one reading
+/// of each directory; each list from old to new.
+pub(crate) fn find(lives: &[(&Path, Option<&DateFormat>)]) -> io::Result<Vec<Vec<Rotated>>> {
     let mut found: Vec<Vec<Rotated>> = lives.iter().map(|_| Vec::new()).collect();
     let mut by_directory: HashMap<&Path, HashMap<&[u8], Vec<usize>>> = HashMap::new();
-    for (at, live) in lives.iter().enumerate() {
+    for (at, (live, _)) in lives.iter().enumerate() {
         let directory = live.parent().unwrap_or(Path::new("/"));
         by_directory.entry(directory).or_default().entry(parts(live).0).or_default().push(at);
     }
@@ -113,7 +131,8 @@ pub(crate) fn find(lives: &[&Path]) -> io::Result<Vec<Vec<Rotated>>> {
             // The date has no `__`, a stem may.
             let Some(at) = memchr::memmem::rfind(name.as_bytes(), b"__") else { continue };
             for &live in stems.get(&name.as_bytes()[..at]).into_iter().flatten() {
-                let Some((age, state)) = read_name(&name.as_bytes()[at + 2..], parts(lives[live]).1) else {
+                let (path, date) = lives[live];
+                let Some((age, state)) = read_name(&name.as_bytes()[at + 2..], parts(path).1, date) else {
                     continue;
                 };
                 let bytes = match entry.metadata() {
@@ -131,7 +150,7 @@ pub(crate) fn find(lives: &[&Path]) -> io::Result<Vec<Vec<Rotated>>> {
     Ok(found)
 }
 
-fn read_name(after_stem: &[u8], extension: &[u8]) -> Option<(Age, State)> {
+fn read_name(after_stem: &[u8], extension: &[u8], date: Option<&DateFormat>) -> Option<(Age, State)> {
     let whole = after_stem.strip_suffix(b".part").unwrap_or(after_stem);
     let compressed = Codec::ALL.into_iter().find_map(|codec| {
         let rest = whole.strip_suffix(codec.ending().as_bytes())?.strip_suffix(b".")?;
@@ -142,7 +161,7 @@ fn read_name(after_stem: &[u8], extension: &[u8]) -> Option<(Age, State)> {
         Some((rest, codec)) => (rest, State::Compressed(codec)),
         None => (after_stem, State::Plain),
     };
-    Some((Age::read(rest.strip_suffix(extension)?)?, state))
+    Some((Age::read(rest.strip_suffix(extension)?, date)?, state))
 }
 
 /// What to do with a group's rotated files.
@@ -206,7 +225,7 @@ mod tests {
     }
 
     fn file(name: &str, bytes: u64) -> Rotated {
-        let (age, state) = read_name(name.as_bytes(), b".log").expect("a rotated name");
+        let (age, state) = read_name(name.as_bytes(), b".log", None).expect("a rotated name");
         Rotated { path: PathBuf::from(name), age, state, bytes }
     }
 
@@ -220,23 +239,56 @@ mod tests {
     #[test]
     fn names_are_pm2_logrotates() {
         let live = Path::new("/logs/app-out.log");
-        let first = Age::after(None, &at("2026-11-23T00:00:00Z"));
+        let first = Age::after(None, None, &at("2026-11-23T00:00:00Z"));
         assert_eq!(first.path(live), Path::new("/logs/app-out__2026-11-23_00-00-00.log"));
-        let second = Age::after(Some(&first), &at("2026-11-23T00:00:00Z"));
+        let second = Age::after(Some(&first), None, &at("2026-11-23T00:00:00Z"));
         assert_eq!(second.path(live), Path::new("/logs/app-out__2026-11-23_00-00-00_1.log"));
-        let set_back = Age::after(Some(&second), &at("2026-11-22T23:00:00Z"));
+        let set_back = Age::after(Some(&second), None, &at("2026-11-22T23:00:00Z"));
         assert!(set_back > second && second > first);
         assert_eq!(
-            read_name(b"2026-11-23_00-00-00_2.log.gz", b".log"),
+            read_name(b"2026-11-23_00-00-00_2.log.gz", b".log", None),
             Some((set_back.clone(), State::Compressed(Codec::Gzip)))
         );
-        let zstd = read_name(b"2026-11-23_00-00-00_2.log.zst", b".log");
+        let zstd = read_name(b"2026-11-23_00-00-00_2.log.zst", b".log", None);
         assert_eq!(zstd, Some((set_back.clone(), State::Compressed(Codec::Zstd))));
-        assert_eq!(read_name(b"2026-11-23_00-00-00_2.log.zst.part", b".log"), Some((set_back, State::Part)));
         assert_eq!(
-            Age::after(None, &at("2026-11-23T00:00:00Z")).path(Path::new("/l/plain")),
+            read_name(b"2026-11-23_00-00-00_2.log.zst.part", b".log", None),
+            Some((set_back, State::Part))
+        );
+        assert_eq!(
+            Age::after(None, None, &at("2026-11-23T00:00:00Z")).path(Path::new("/l/plain")),
             Path::new("/l/plain__2026-11-23_00-00-00")
         );
+    }
+
+    #[test]
+    fn names_have_the_date_that_was_asked_for_and_others_still_count() {
+        let live = Path::new("/logs/app.log");
+        let day = DateFormat::new("YYYY.MM.DD");
+        let first = Age::after(None, Some(&day), &at("2026-11-23T07:00:00Z"));
+        assert_eq!(first.path(live), Path::new("/logs/app__2026.11.23.log"));
+        let second = Age::after(Some(&first), Some(&day), &at("2026-11-23T19:00:00Z"));
+        assert_eq!(second.path(live), Path::new("/logs/app__2026.11.23_1.log"));
+        let usual = read_name(b"2026-11-23_00-00-00.log", b".log", Some(&day)).expect("known").0;
+        let after = Age::after(Some(&usual), Some(&day), &at("2026-11-24T00:00:00Z"));
+        assert!(usual < after && first <= second && second < after);
+        assert_eq!(
+            read_name(b"2026.11.23_1.log.gz", b".log", Some(&day)),
+            Some((second, State::Compressed(Codec::Gzip)))
+        );
+        assert_eq!(read_name(b"2026.11.23_1.log.gz", b".log", None), None);
+    }
+
+    #[test]
+    fn a_date_that_cannot_be_read_back_names_no_file() {
+        for format in ["HH-mm", "YYYY/MM/DD", "YYYY__MM__DD", "[never]"] {
+            let age = Age::after(None, Some(&DateFormat::new(format)), &at("2026-11-23T01:02:03Z"));
+            assert_eq!(
+                age.path(Path::new("/l/a.log")),
+                Path::new("/l/a__2026-11-23_01-02-03.log"),
+                "{format}"
+            );
+        }
     }
 
     #[test]
@@ -248,7 +300,7 @@ mod tests {
             "2026-11-23_00-00-00_.log",
             "",
         ] {
-            assert_eq!(read_name(name.as_bytes(), b".log"), None, "{name}");
+            assert_eq!(read_name(name.as_bytes(), b".log", None), None, "{name}");
         }
     }
 
@@ -270,7 +322,7 @@ mod tests {
             directory.path().join("a-out-1.log"),
             "/nowhere/x.log".into(),
         ];
-        let found = find(&lives.each_ref().map(PathBuf::as_path)).expect("find");
+        let found = find(&lives.each_ref().map(|path| (path.as_path(), None))).expect("find");
         let names: Vec<Vec<String>> = found
             .iter()
             .map(|list| {

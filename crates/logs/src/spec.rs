@@ -1,9 +1,12 @@
 //! What the user asked for, a file at a time.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Codec, Format};
+use jiff::tz::TimeZone;
+
+use crate::{Codec, DateFormat, Format};
 
 /// Rotated by default at this size, as pm2-logrotate's `max_size`.
 pub const ROTATE_BYTES: u64 = 10 << 20;
@@ -50,6 +53,20 @@ impl FileSpec {
             group,
         }
     }
+
+    /// Makes an empty file where there is nothing, so that whoever follows it by its path finds it before the first line
+    /// (PM2's users do). That it cannot be made is told when there is a line for it.
+    pub fn make(&self) {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        if self.path.exists() {
+            return;
+        }
+        if let Some(parent) = self.path.parent() {
+            drop(std::fs::create_dir_all(parent));
+        }
+        let mut options = std::fs::OpenOptions::new();
+        drop(options.append(true).create(true).mode(self.mode).open(&self.path));
+    }
 }
 
 /// What happens where one stream ends and another goes on in the same file.
@@ -67,8 +84,13 @@ pub enum Framing {
 pub struct Rotation {
     /// Rotate at the first line end at or after this size.
     pub max_bytes: u64,
-    /// Also rotate when this much local time has begun anew (86 400: at midnight). Seconds, aligned to local midnight.
-    pub every_seconds: Option<u32>,
+    /// Also rotate by time.
+    pub every: Option<Every>,
+    /// The date in the names of rotated files, instead of pm2-logrotate's. One that cannot be read back is not used:
+    /// the files could not be told apart by age.
+    pub date: Option<Arc<DateFormat>>,
+    /// Whose clocks name the files and tell when a day begins; the machine's without it.
+    pub zone: Option<TimeZone>,
     /// Rotated files kept of one log.
     pub count: u32,
     /// Bytes (as on disk, compressed or not) kept of all rotated files of the group.
@@ -81,11 +103,65 @@ impl Default for Rotation {
     fn default() -> Self {
         Self {
             max_bytes: ROTATE_BYTES,
-            every_seconds: None,
+            every: None,
+            date: None,
+            zone: None,
             count: ROTATED_COUNT,
             total_bytes: ROTATED_TOTAL_BYTES,
             compress: Some(Codec::Gzip),
         }
+    }
+}
+
+/// When a file is set aside because of the time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Every {
+    /// When so many seconds of local time have begun anew (86 400: at midnight), aligned to midnight.
+    Seconds(u32),
+    /// At the times of a schedule.
+    Times(Times),
+}
+
+/// The times of a schedule that somebody else knows.
+#[derive(Clone)]
+pub struct Times(Arc<Schedule>);
+
+struct Schedule {
+    name: String,
+    next_after: Box<NextAfter>,
+}
+
+type NextAfter = dyn Fn(i64) -> Option<i64> + Send + Sync;
+
+// === impl Times ===
+
+impl Times {
+    /// `next_after` answers with the first time after a moment, both in nanoseconds since the epoch. Two schedules of
+    /// one `name` are taken to be the same.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        next_after: impl Fn(i64) -> Option<i64> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Schedule { name: name.into(), next_after: Box::new(next_after) }))
+    }
+
+    pub(crate) fn next_after(&self, unix_ns: i64) -> Option<i64> {
+        (self.0.next_after)(unix_ns)
+    }
+}
+
+impl PartialEq for Times {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Times {}
+
+impl fmt::Debug for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Times").field(&self.0.name).finish()
     }
 }
 

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 
 use crate::line::Line;
 use crate::rotated::{self, Rotated, State};
-use crate::{Codec, Format, Stream};
+use crate::{Codec, DateFormat, Format, Stream};
 
 /// Read at a time.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -28,6 +28,8 @@ pub struct TailSource {
     pub path: PathBuf,
     /// How its lines were written, so that dates can be read back.
     pub format: Format,
+    /// The date in the names of its rotated files, if it is not the usual one.
+    pub rotated: Option<Arc<DateFormat>>,
     /// Whose log.
     pub app: Arc<str>,
     /// Whose slot, when the file belongs to one.
@@ -80,7 +82,7 @@ impl Tail {
         {
             tail.add_plain(file, &mut left)?;
         }
-        let rotated = rotated::find(&[&tail.source.path])?.remove(0);
+        let rotated = rotated::find(&[(&tail.source.path, tail.source.rotated.as_deref())])?.remove(0);
         for (at, Rotated { path, age, state, .. }) in rotated.iter().enumerate().rev() {
             if left == 0 {
                 break;
@@ -261,7 +263,14 @@ mod tests {
     use crate::DateFormat;
 
     fn source(path: PathBuf, format: Format) -> TailSource {
-        TailSource { path, format, app: Arc::from("app"), slot: Some(4), stream: Some(Stream::Out) }
+        TailSource {
+            path,
+            format,
+            rotated: None,
+            app: Arc::from("app"),
+            slot: Some(4),
+            stream: Some(Stream::Out),
+        }
     }
 
     fn texts(tail: impl Iterator<Item = io::Result<Line>>) -> Vec<String> {

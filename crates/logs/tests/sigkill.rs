@@ -42,7 +42,7 @@ fn files(case: &str, directory: &Path, worker: u32) -> Vec<FileSpec> {
         count: u32::MAX,
         total_bytes: u64::MAX,
         compress: None,
-        every_seconds: None,
+        ..Rotation::default()
     };
     let file = |name: &str, format, framing, rotation| FileSpec {
         format,
@@ -254,6 +254,7 @@ fn verify(case: &str, spec: &FileSpec, counts: &[u64]) -> u64 {
     let source = TailSource {
         path: spec.path.clone(),
         format: spec.format.clone(),
+        rotated: None,
         app: "app".into(),
         slot: None,
         stream: None,

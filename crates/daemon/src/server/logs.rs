@@ -254,19 +254,22 @@ impl Driver {
         let mut sources = BTreeMap::new();
         for app in self.fleet.apps() {
             let Some(spec) = self.specs.get(&(app.id, app.revision)) else { continue };
+            let spec = &*self.with_rotation(spec);
             for slot in app.slots.iter().filter(|slot| slots.contains(&slot.id)) {
                 for stream in [Stream::Out, Stream::Err] {
                     if wanted.is_some_and(|wanted| wanted != stream) {
                         continue;
                     }
                     let files = crate::logging::files(spec, &self.site.home, slot.id, stream);
-                    let Some(FileSpec { path, format, framing, .. }) = files.into_iter().next() else {
+                    let Some(FileSpec { path, format, framing, rotation, .. }) = files.into_iter().next()
+                    else {
                         continue;
                     };
                     let own = framing == skep_logs::Framing::Exact || app.slots.len() == 1;
                     let source = TailSource {
                         path: path.clone(),
                         format,
+                        rotated: rotation.and_then(|rotation| rotation.date),
                         app: Arc::from(app.name.as_str()),
                         slot: own.then_some(slot.id.0),
                         stream: Some(stream),
@@ -282,10 +285,12 @@ impl Driver {
     pub(crate) fn last_words(&self, app: AppId, slot: SlotId, lines: u64) -> Option<String> {
         let revision = self.fleet.app(app)?.revision;
         let spec = self.specs.get(&(app, revision))?;
+        let spec = &*self.with_rotation(spec);
         let file = crate::logging::files(spec, &self.site.home, slot, Stream::Err).into_iter().next()?;
         let source = TailSource {
             path: file.path,
             format: file.format,
+            rotated: file.rotation.and_then(|rotation| rotation.date),
             app: Arc::from(spec.name.as_str()),
             slot: Some(slot.0),
             stream: Some(Stream::Err),

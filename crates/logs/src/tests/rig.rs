@@ -175,7 +175,7 @@ impl Rig {
     pub(crate) fn read_all(&self, name: &str) -> Vec<u8> {
         use std::io::Read as _;
         let live = self.path(name);
-        let rotated = crate::rotated::find(&[&live]).expect("find").remove(0);
+        let rotated = crate::rotated::find(&[(&live, None)]).expect("find").remove(0);
         let mut bytes = Vec::new();
         for file in &rotated {
             let twice = rotated.iter().filter(|other| other.age == file.age).count() > 1;

@@ -1,7 +1,7 @@
 //! Rotation, compression and retention.
 
 use super::rig::Rig;
-use crate::{Notice, Rotation};
+use crate::{DateFormat, Every, Notice, Rotation, Times};
 
 const MINUTE_NS: u64 = 60_000_000_000;
 const DAY_NS: u64 = 24 * 60 * MINUTE_NS;
@@ -107,7 +107,8 @@ fn an_apps_rotated_files_are_kept_within_their_count_and_bytes() {
 fn a_new_day_begins_a_new_file_even_if_nothing_is_written() {
     let mut rig = Rig::new();
     let mut spec = rig.spec("a.log");
-    spec.rotation = Some(Rotation { every_seconds: Some(86_400), compress: None, ..Rotation::default() });
+    spec.rotation =
+        Some(Rotation { every: Some(Every::Seconds(86_400)), compress: None, ..Rotation::default() });
     std::fs::write(rig.path("a.log"), "old\n").expect("write");
     let stamp = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(rig.now.unix_ns.unsigned_abs() + 1);
     std::fs::File::options()
@@ -130,6 +131,38 @@ fn a_new_day_begins_a_new_file_even_if_nothing_is_written() {
     assert_eq!(rig.now.unix_ns, super::rig::START_UNIX_NS + i64::try_from(DAY_NS).expect("fits"));
     assert_eq!(names(&rig), ["a.log", "a__2026-01-02_00-00-00.log"]);
     assert_eq!(rig.read("a__2026-01-02_00-00-00.log"), b"old\n");
+}
+
+#[test]
+fn the_times_of_a_schedule_and_the_clocks_of_a_zone_count() {
+    let mut rig = Rig::new();
+    let mut spec = rig.spec("a.log");
+    let start = super::rig::START_UNIX_NS;
+    let third_hour = start + 3 * 60 * i64::try_from(MINUTE_NS).expect("fits");
+    let times = Times::new("at three", move |at| (at < third_hour).then_some(third_hour));
+    spec.rotation = Some(Rotation {
+        every: Some(Every::Times(times)),
+        date: Some(DateFormat::new("YYYYMMDD-HHmm").into()),
+        zone: Some(jiff::tz::TimeZone::fixed(jiff::tz::offset(5))),
+        compress: None,
+        ..Rotation::default()
+    });
+    let worker = rig.worker(&[spec]);
+    rig.write(worker, b"one\n");
+    rig.pump(worker);
+    rig.pass(2 * 60 * MINUTE_NS);
+    rig.write(worker, b"two\n");
+    rig.pump(worker);
+    assert_eq!(names(&rig), ["a.log"], "not yet");
+    rig.pass(60 * MINUTE_NS);
+    rig.write(worker, b"three\n");
+    rig.pump(worker);
+    rig.pass(600 * MINUTE_NS);
+    rig.write(worker, b"four\n");
+    rig.pump(worker);
+    assert_eq!(names(&rig), ["a.log", "a__20260101-0800.log"]);
+    assert_eq!(rig.read("a__20260101-0800.log"), b"one\ntwo\n");
+    assert_eq!(rig.read("a.log"), b"three\nfour\n");
 }
 
 #[test]
