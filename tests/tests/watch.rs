@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use skep_tests::{Deadline, Event, Events, Port, Skep, Start, fixture, http};
+use skep_tests::{Deadline, Event, Events, Port, Skep, Start, finish, fixture, http};
 
 /// An app in a project folder of its own that is watched.
 struct Project {
@@ -89,6 +89,43 @@ fn only_what_is_named_is_watched_and_a_folder_that_comes_back_is_watched_again()
     project.write("src/again.js");
     project.renewal();
     project.skep.settled("app", 1);
+}
+
+#[test]
+fn a_regular_expression_of_a_javascript_file_is_one() {
+    let skep = Skep::new();
+    let project = skep.root().join("project");
+    fs::create_dir_all(&project).expect("made");
+    fs::copy(fixture("leak.js"), project.join("app.js")).expect("copied");
+    let file = |ignore: &str| {
+        let app =
+            format!("{{ name: 'app', script: 'app.js', port: 0, watch: true, ignore_watch: {ignore} }}");
+        fs::write(project.join("ecosystem.config.js"), format!("module.exports = {{ apps: [{app}] }}"))
+            .expect("written");
+        skep.command(["start", "ecosystem.config.js"])
+    };
+    let run = |ignore: &str| {
+        let mut command = file(ignore);
+        command.current_dir(&project);
+        finish(command)
+    };
+    let refused = run("[/gen(?!us)/]").err();
+    assert!(refused.contains("ignore_watch") && refused.contains("look-ahead"), "{refused}");
+    skep.boot();
+    let mut events = skep.events();
+    run("[/[\\/]gen[\\/]/, /\\.(PNG|tmp)$/i, 'other']").ok();
+    for ignored in ["gen/a.js", "a.png", "b.TMP", "other/c.js"] {
+        let path = project.join(ignored);
+        fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+        fs::write(path, "changed").expect("written");
+    }
+    fs::write(project.join("genius.js"), "changed").expect("written");
+    let event = events.wait("the one that counts", |event| event.kind == "triggered");
+    assert!(
+        event.message.contains("genius.js changed") && !event.message.contains("files"),
+        "{}",
+        event.message
+    );
 }
 
 #[test]

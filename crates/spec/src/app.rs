@@ -108,7 +108,8 @@ pub struct AppSpec {
     /// (`src/**/*.js`). Default: false.
     #[serde(skip_serializing_if = "Watch::is_off")]
     pub watch: Watch,
-    /// What is not watched, as in a `.gitignore` in `cwd`: `client/img`, `*.tmp`, `!node_modules`. Added to `node_modules`,
+    /// What is not watched, as in a `.gitignore` in `cwd`: `client/img`, `*.tmp`, `!node_modules`, or a regular
+    /// expression for the path after `regex:` (a `RegExp` in a JavaScript file): `regex:\.(png|jpg)$`. Added to `node_modules`,
     /// hidden files, `*.log` and what editors leave. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "crate::watch::one_or_many")]
     pub ignore_watch: Vec<String>,

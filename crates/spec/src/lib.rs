@@ -58,4 +58,4 @@ pub use resolve::{RawStart, Resolved, resolve};
 pub use runtime::RuntimeChoice;
 pub use schedule::{MissedChoice, OnLostChoice, OnUnreachableChoice, OverlapChoice, Schedule};
 pub use signal::{Signal, Umask};
-pub use watch::{Watch, WatchAction};
+pub use watch::{Ignored, Watch, WatchAction};

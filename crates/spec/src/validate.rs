@@ -1,7 +1,8 @@
 //! Refuses an app that could not work, before anything is started.
 
 use crate::{
-    AppSpec, Balance, Bytes, Drain, DrainWebSockets, ExecMode, Instances, Runtime, Share, SpecError, name,
+    AppSpec, Balance, Bytes, Drain, DrainWebSockets, ExecMode, Ignored, Instances, Runtime, Share, SpecError,
+    name,
 };
 
 /// Scheduling priorities that Linux knows (`setpriority(2)`).
@@ -23,6 +24,9 @@ impl AppSpec {
         self.validate_probes()?;
         self.validate_schedules()?;
         self.validate_renewals()?;
+        self.rotate.check()?;
+        self.watch.check()?;
+        self.ignore_watch.iter().try_for_each(|entry| Ignored::read(entry).map(drop))?;
         self.validate_limits()
     }
 

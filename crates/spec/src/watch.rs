@@ -36,6 +36,39 @@ pub enum WatchAction {
     Restart,
 }
 
+/// An entry of `ignore_watch` that begins so is a regular expression. A `RegExp` in a JavaScript file becomes one.
+const REGEX: &str = "regex:";
+
+/// An entry of `ignore_watch`.
+#[derive(Debug, Clone)]
+pub enum Ignored<'a> {
+    /// A line of a `.gitignore`.
+    Pattern(&'a str),
+    /// A regular expression for the whole path.
+    Regex(regex_lite::Regex),
+}
+
+// === impl Ignored ===
+
+impl<'a> Ignored<'a> {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// When it is a regular expression that cannot be understood.
+    pub fn read(text: &'a str) -> Result<Self, SpecError> {
+        let Some(expression) = text.strip_prefix(REGEX) else { return Ok(Self::Pattern(text)) };
+        regex_lite::Regex::new(expression).map(Self::Regex).map_err(|error| {
+            SpecError::field(
+                "ignore_watch",
+                text,
+                format!("is no regular expression that skep understands: {error}"),
+                "there is no look-ahead, no look-behind and no back-reference; a pattern as in a .gitignore says most \
+                 things: *.tmp, client/img, !keep.js",
+            )
+        })
+    }
+}
+
 // === impl Watch ===
 
 impl Watch {
@@ -47,6 +80,19 @@ impl Watch {
             Self::All(true) => vec!["."],
             Self::Path(path) => vec![path],
             Self::Paths(paths) => paths.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// What is wrong with it, if something is.
+    pub(crate) fn check(&self) -> Result<(), SpecError> {
+        match self.paths().into_iter().find(|path| path.starts_with(REGEX)) {
+            None => Ok(()),
+            Some(path) => Err(SpecError::field(
+                "watch",
+                path,
+                "is a regular expression",
+                "name directories, files or patterns such as src/**/*.js; ignore_watch takes regular expressions",
+            )),
         }
     }
 
@@ -110,6 +156,22 @@ pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn regular_expressions_are_for_what_is_ignored_and_are_understood_or_refused() {
+        let regex = |text| match Ignored::read(text) {
+            Ok(Ignored::Regex(regex)) => regex,
+            other => panic!("{text}: {other:?}"),
+        };
+        // As `String(/…/)` writes them.
+        assert!(regex(r"regex:[\/\\]\.|node_modules").is_match("/srv/.git/HEAD"));
+        assert!(regex(r"regex:(?i)\.(?:png|JPG)$").is_match("/srv/a.jpg"));
+        assert!(matches!(Ignored::read("/tmp/"), Ok(Ignored::Pattern("/tmp/"))));
+        let refused = Ignored::read("regex:a(?!b)").expect_err("look-ahead").to_string();
+        assert!(refused.contains("ignore_watch") && refused.contains("look-around"), "{refused}");
+        assert!(Watch::Path("regex:src".into()).check().is_err());
+        assert!(Watch::Paths(vec!["src".into(), "lib/*.js".into()]).check().is_ok());
+    }
 
     #[test]
     fn it_is_read_as_pm2_writes_it() {

@@ -27,7 +27,10 @@ const [file, ...typed] = process.argv.slice(1);
 process.argv = [process.argv[0], 'skep', ...typed];
 console.log = console.info = console.debug = console.error;
 const plain = (key, value) => {
-  if (value instanceof RegExp) return String(value);
+  if (value instanceof RegExp) {
+    const flags = value.flags.replace(/[^ims]/g, '');
+    return 'regex:' + (flags && `(?${flags})`) + value.source;
+  }
   if (typeof value === 'bigint') return String(value);
   return value;
 };

@@ -5,7 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use skep_spec::AppSpec;
+use regex_lite::Regex;
+use skep_spec::{AppSpec, Ignored};
 
 /// What never renews an app unless `ignore_watch` brings it back (`!node_modules`): other people's code, what is hidden,
 /// what programs and editors write as they go. `4913` is vim's test whether it may write here.
@@ -29,6 +30,8 @@ struct Root {
     /// For a pattern: what below the directory.
     only: Option<GlobMatcher>,
     ignore: Gitignore,
+    /// Regular expressions, for the whole path.
+    ignore_by_text: Vec<Regex>,
 }
 
 impl Rules {
@@ -80,9 +83,16 @@ impl Root {
 
     /// It or a directory between the root and it is ignored. The root itself was named, so it is not.
     fn ignores(&self, path: &Path, is_directory: bool) -> bool {
-        path.ancestors()
-            .take_while(|part| *part != self.path)
-            .any(|part| self.ignore.matched(part, is_directory || part != path).is_ignore())
+        path.ancestors().take_while(|part| *part != self.path).any(|part| {
+            self.ignore.matched(part, is_directory || part != path).is_ignore() || self.ignores_text(part)
+        })
+    }
+
+    /// A match that lies above the root does not count: where a project lies does not matter.
+    fn ignores_text(&self, path: &Path) -> bool {
+        let above = self.path.as_os_str().len();
+        let text = path.to_string_lossy();
+        self.ignore_by_text.iter().any(|regex| regex.find_iter(&text).any(|found| found.end() > above))
     }
 }
 
@@ -97,14 +107,21 @@ fn root(cwd: &Path, text: &str, ignored: &[String]) -> Result<Root, String> {
         .map(|glob| glob.compile_matcher());
     // Patterns with a slash count from the working directory, as in a .gitignore there.
     let mut builder = GitignoreBuilder::new(if path.starts_with(cwd) { cwd } else { &path });
-    for line in IGNORED.into_iter().chain(ignored.iter().map(String::as_str)) {
-        let line = line.strip_prefix("./").unwrap_or(line);
+    let mut ignore_by_text = Vec::new();
+    for entry in IGNORED.into_iter().chain(ignored.iter().map(String::as_str)) {
+        let line = match Ignored::read(entry).map_err(|error| error.to_string())? {
+            Ignored::Pattern(line) => line.strip_prefix("./").unwrap_or(line),
+            Ignored::Regex(regex) => {
+                ignore_by_text.push(regex);
+                continue;
+            }
+        };
         builder
             .add_line(None, line)
             .map_err(|error| format!("ignore_watch: {line:?} is no pattern: {error}"))?;
     }
     let ignore = builder.build().map_err(|error| format!("ignore_watch: {error}"))?;
-    Ok(Root { path, only, ignore })
+    Ok(Root { path, only, ignore, ignore_by_text })
 }
 
 /// Without `.` and `..`, which no path of an event has.
@@ -172,6 +189,18 @@ mod tests {
             &["/srv/app/client/img/y", "/srv/app/x/y.tmp", "/srv/app/x/dist/z.js", "/srv/app/gen/a"],
         );
         assert!(!rules.enters(Path::new("/srv/app/x/dist")) && rules.enters(Path::new("/srv/app/x")));
+    }
+
+    #[test]
+    fn ignore_watch_takes_regular_expressions_for_what_lies_below() {
+        let rules =
+            rules(&["."], &[r"regex:\/srv\/", r"regex:(?i)\.(png|jpe?g)$", r"regex:^/srv/app/gen/"], &[]);
+        check(
+            &rules,
+            &["/srv/app/a.js", "/srv/app/img/x.css", "/srv/app/x/gen/a"],
+            &["/srv/app/img/x.PNG", "/srv/app/gen/a", "/srv/app/srv/b.js"],
+        );
+        assert!(!rules.enters(Path::new("/srv/app/gen/deep")) && rules.enters(Path::new("/srv/app/img")));
     }
 
     #[test]
