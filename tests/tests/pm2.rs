@@ -71,6 +71,8 @@ fn a_worker_reads_what_it_is_sent_and_logs_are_chosen_by_word_and_age() {
     let shown = |args: &[&str]| skep.ok([&["logs", "app"], args].concat());
     // Before it listens to signals, one would end it.
     Deadline::until("the worker is up", || shown(&[]).contains("up").then_some(()));
+    let error_log = std::fs::read(skep.home().join("logs/app-error.log"));
+    assert_eq!(error_log.expect("it is there before its first line, for who follows it"), b"");
     skep.ok(["send", "app", "first"]);
     skep.ok(["sendSignal", "SIGUSR2", "app"]);
     Deadline::until("the worker has answered", || {
@@ -114,6 +116,76 @@ fn log_files_that_were_moved_are_opened_anew_and_settings_rotate_them() {
         skep.ok(["send", "app", &"x".repeat(80)]);
         (rotated() > 0).then_some(())
     });
+}
+
+#[test]
+fn old_files_are_named_as_pm2_logrotate_was_told_and_their_lines_are_still_found() {
+    let skep = Skep::new();
+    let set = |name: &str, value: &str| ["set".to_owned(), format!("pm2-logrotate:{name}"), value.to_owned()];
+    for (name, value) in [
+        ("max_size", "100"),
+        ("compress", "false"),
+        ("dateFormat", "[of] DD.MM.YYYY"),
+        ("TZ", "Asia/Tokyo"),
+        ("rotateInterval", "30 3 * * 1"),
+    ] {
+        skep.ok(set(name, value));
+    }
+    for (name, value, part) in [
+        ("dateFormat", "HH-mm", "the year, the month and the day"),
+        ("rotateInterval", "often", "cron pattern"),
+        ("TZ", "Mars/Olympus", "Europe/Berlin"),
+        ("frobs", "1", "known are"),
+    ] {
+        let said = skep.err(set(name, value));
+        assert!(said.contains(part), "{said}");
+    }
+    for (name, part) in [("workerInterval", "max_size"), ("rotateModule", "as an app's")] {
+        let outcome = skep.run(set(name, "30"));
+        assert!(outcome.code == Some(0) && outcome.stderr.contains(part), "{}", outcome.stderr);
+    }
+    skep.start(
+        &Start::fixture("app", "pm2-worker.js").env("FACTS", skep.root()).flags(["--listen-timeout", "100"]),
+    );
+    let rotated = || {
+        let entries = std::fs::read_dir(skep.home().join("logs")).expect("there are logs");
+        let names = entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("app-out__of ")).collect::<Vec<_>>()
+    };
+    Deadline::until("two files were set aside", || {
+        skep.ok(["send", "app", &"x".repeat(80)]);
+        (rotated().len() > 1).then_some(())
+    });
+    let dotted = |name: &str| name.matches('.').count() == 3 && name.ends_with(".log");
+    assert!(rotated().iter().all(|name| dotted(name)), "{:?}", rotated());
+    let shown = skep.ok(["logs", "app", "--lines", "1000", "--raw"]);
+    assert!(shown.contains("up\n"), "the first line is in a file that was set aside: {shown}");
+}
+
+#[test]
+fn flush_empties_all_logs_and_skeps_own_and_that_of_one_app_leaves_it() {
+    let skep = Skep::new();
+    skep.boot();
+    let own = skep.home().join("daemon.log");
+    let mark = || std::fs::write(&own, "from before\n").expect("the folder is the test's own");
+    let is_marked = || std::fs::read_to_string(&own).expect("it is there").contains("from before");
+    mark();
+    skep.ok(["flush"]);
+    assert!(!is_marked(), "without an app, too");
+    skep.start(
+        &Start::fixture("app", "pm2-worker.js").env("FACTS", skep.root()).flags(["--listen-timeout", "100"]),
+    );
+    mark();
+    skep.ok(["flush", "app"]);
+    assert!(is_marked(), "only the app's were meant");
+    let program = skep.root().join("pm2");
+    std::os::unix::fs::symlink(skep_binary(), &program).expect("the folder is the test's own");
+    let said = finish(skep.program(&program, ["flush"])).ok();
+    assert!(
+        said.contains(&format!("[PM2] Flushing {}", own.display())) && said.contains("[PM2] Logs flushed"),
+        "{said}"
+    );
+    assert!(!is_marked());
 }
 
 #[test]

@@ -178,7 +178,11 @@ pub const ROUTES: &[RouteSpec] = &[
     ),
     post(Route::WriteStdin, "/v1/apps/{target}/stdin", "Writes text to the standard input of workers."),
     get(Route::Pm2Processes, "/v1/pm2/processes", "All slots, as PM2's jlist shows them."),
-    post(Route::FlushLogs, "/v1/logs/{target}/flush", "Empties the log files; older, rotated ones stay."),
+    post(
+        Route::FlushLogs,
+        "/v1/logs/{target}/flush",
+        "Empties the log files, with `all` skep's own too; older, rotated ones stay.",
+    ),
     post(
         Route::ReopenLogs,
         "/v1/daemon/reopen-logs",

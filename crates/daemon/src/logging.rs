@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use skep_api::{ErrorBody, ErrorCode};
 use skep_core::SlotId;
-use skep_logs::{DateFormat, FileSpec, Format, Framing, Rotation, Stream, StreamId, WhenFull};
+use skep_jobs::UnixMs;
+use skep_logs::{DateFormat, Every, FileSpec, Format, Framing, Rotation, Stream, StreamId, Times, WhenFull};
 use skep_spec::{AppSpec, Instances, LogType};
 
 use crate::driver::Driver;
@@ -27,7 +29,8 @@ pub(crate) fn files(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) -
 }
 
 impl Driver {
-    /// Empties the log files of the apps that the targets mean, those that nobody writes to just now included.
+    /// Empties the log files of the apps that the targets mean, those that nobody writes to just now included; for all
+    /// apps skep's own log too.
     pub(crate) fn flush_logs(&mut self, targets: &[skep_api::Target]) -> Result<(), ErrorBody> {
         let mut paths = BTreeSet::new();
         for app in self.fleet.apps() {
@@ -43,16 +46,21 @@ impl Driver {
         for name in &names {
             self.capture.flush(Some(name)).map_err(cannot_flush)?;
         }
-        for (_, path) in paths.iter().filter(|(name, _)| names.contains(name)) {
-            // Devices cannot be emptied, and what does not exist is empty.
-            if path.is_file() {
-                let file = std::fs::OpenOptions::new().write(true).open(path);
-                file.and_then(|file| file.set_len(0))
-                    .map_err(|error| cannot_flush(format_args!("{}: {error}", path.display())))?;
-            }
-        }
-        Ok(())
+        let own = skep_keeper::home::Home::at(&self.site.home).log();
+        let own = targets.iter().any(|target| matches!(target, skep_api::Target::All)).then_some(own);
+        let named = paths.iter().filter(|(name, _)| names.contains(name)).map(|(_, path)| path);
+        named.chain(&own).try_for_each(|path| empty(path))
     }
+}
+
+/// Devices cannot be emptied, and what does not exist is empty. Whoever writes there appends.
+fn empty(path: &Path) -> Result<(), ErrorBody> {
+    if !path.is_file() {
+        return Ok(());
+    }
+    let file = std::fs::OpenOptions::new().write(true).open(path);
+    file.and_then(|file| file.set_len(0))
+        .map_err(|error| cannot_flush(format_args!("{}: {error}", path.display())))
 }
 
 fn cannot_flush(why: impl std::fmt::Display) -> ErrorBody {
@@ -63,13 +71,16 @@ fn cannot_flush(why: impl std::fmt::Display) -> ErrorBody {
 impl Driver {
     /// The files of a worker's stream, with the home's rotation where its app says nothing of it.
     pub(crate) fn log_files(&self, worker: &Worker, stream: Stream) -> Vec<FileSpec> {
-        let usual = worker.spec.rotate == skep_spec::Rotation::default();
-        let spec = if usual {
-            Cow::Owned(AppSpec { rotate: self.log_rotation.clone(), ..AppSpec::clone(&worker.spec) })
+        files(&self.with_rotation(&worker.spec), &self.site.home, worker.slot, stream)
+    }
+
+    /// A spec with the home's rotation if it says nothing of it itself.
+    pub(crate) fn with_rotation<'a>(&self, spec: &'a AppSpec) -> Cow<'a, AppSpec> {
+        if spec.rotate == skep_spec::Rotation::default() {
+            Cow::Owned(AppSpec { rotate: self.log_rotation.clone(), ..spec.clone() })
         } else {
-            Cow::Borrowed(&*worker.spec)
-        };
-        files(&spec, &self.site.home, worker.slot, stream)
+            Cow::Borrowed(spec)
+        }
     }
 
     /// Reads the home's settings anew and opens every log file by its path, after somebody has moved them.
@@ -141,9 +152,12 @@ fn file(spec: &AppSpec, path: PathBuf, shared: bool) -> FileSpec {
 
 fn rotation(spec: &AppSpec) -> Option<Rotation> {
     let asked = &spec.rotate;
-    (asked.max_size.0 > 0 || asked.every_seconds.is_some()).then_some(Rotation {
+    let every = every(asked);
+    (asked.max_size.0 > 0 || every.is_some()).then(|| Rotation {
         max_bytes: if asked.max_size.0 > 0 { asked.max_size.0 } else { u64::MAX },
-        every_seconds: asked.every_seconds,
+        every,
+        date: asked.date_format.as_deref().map(|text| Arc::new(DateFormat::new(text))),
+        zone: asked.time_zone.as_ref().and_then(|zone| skep_jobs::Cron::zone(zone.as_str()).ok()),
         count: asked.retain,
         total_bytes: asked.total_size.0,
         compress: asked.compress.compressor().map(|how| match how {
@@ -151,6 +165,19 @@ fn rotation(spec: &AppSpec) -> Option<Rotation> {
             skep_spec::Compressor::Zstd => skep_logs::Codec::Zstd,
         }),
     })
+}
+
+/// A cron pattern says more than an interval.
+fn every(asked: &skep_spec::Rotation) -> Option<Every> {
+    let Some(cron) = &asked.cron else { return asked.every_seconds.map(Every::Seconds) };
+    let zone = asked.time_zone.as_ref();
+    let name = format!("{cron} {}", zone.map_or("", |zone| zone.as_str()));
+    let zone = zone.and_then(|zone| skep_jobs::Cron::zone(zone.as_str()).ok());
+    let cron = skep_jobs::Cron::parse(cron.as_str(), zone.unwrap_or_else(TimeZone::system)).ok()?;
+    Some(Every::Times(Times::new(name, move |unix_ns| {
+        let next = cron.next_after(UnixMs(unix_ns.div_euclid(1_000_000)))?;
+        next.0.checked_mul(1_000_000)
+    })))
 }
 
 /// A relative path is meant from where the app runs.
