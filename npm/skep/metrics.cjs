@@ -2,10 +2,11 @@
 // What a worker tells of itself when the supervisor asks: event loop, heap, garbage collection, HTTP. Node 18 to 26.
 //
 // Loaded by preload.cjs. Until the first question it costs nothing at all. From then on requests are counted
-// (diagnostics_channel, no wrapping); a latency is taken of each request, of fewer when there are many. The histogram of
-// the event loop's delay needs a timer, so it ends half a minute after the last question; the counters, whose gaps would
-// show in a scraper's rates, end ten minutes after it. Nothing here keeps the event loop alive.
-module.exports = () => {
+// (diagnostics_channel for HTTP/1.1, a listener a server for HTTP/2, of whose streams not every Node tells on channels; no
+// wrapping); a latency is taken of each request, of fewer when there are many. The histogram of the event loop's delay
+// needs a timer, so it ends half a minute after the last question; the counters, whose gaps would show in a scraper's
+// rates, end ten minutes after it. Nothing here keeps the event loop alive.
+module.exports = ({ liveServers }) => {
   const { setTimeout, clearTimeout } = globalThis
   const { performance, PerformanceObserver, monitorEventLoopDelay, constants } = require('perf_hooks')
   const { channel } = require('diagnostics_channel')
@@ -50,9 +51,25 @@ module.exports = () => {
   }
 
   function finishes({ response }) {
-    const kind = Math.trunc(response.statusCode / 100) - 1
+    answered(response, response.statusCode)
+  }
+
+  /** A stream of HTTP/2: a request, and its answer. */
+  function opens(stream) {
+    starts({ response: stream })
+    stream.once('close', closes)
+  }
+
+  /** One that was cut off has no answer, as in HTTP/1.1. */
+  function closes() {
+    const headers = this.sentHeaders
+    if (this.rstCode === 0 && headers) answered(this, headers[':status'])
+  }
+
+  function answered(exchange, status) {
+    const kind = Math.trunc(status / 100) - 1
     if (kind >= 0 && kind < 5) codes[kind]++
-    const began = begun.get(response)
+    const began = begun.get(exchange)
     if (began === undefined) return
     const took = now() - began
     let at = 0
@@ -74,6 +91,13 @@ module.exports = () => {
     }
   }
 
+  /** A server that listens: of interest if it is one of HTTP/2. */
+  function watch(server) {
+    if (!counting || typeof server.updateSettings !== 'function') return
+    // First, before the app's own listener has answered.
+    if (!server.listeners('stream').includes(opens)) server.prependListener('stream', opens)
+  }
+
   function count() {
     clearTimeout(countingEnd)
     countingEnd = setTimeout(stopCounting, COUNTED_MS)
@@ -83,6 +107,7 @@ module.exports = () => {
     channel('http.server.request.start').subscribe(starts)
     channel('http.server.response.finish').subscribe(finishes)
     channel('net.server.socket').subscribe(accepts)
+    liveServers().forEach(watch)
     observer = new PerformanceObserver(collected)
     observer.observe({ entryTypes: ['gc'] })
   }
@@ -92,6 +117,7 @@ module.exports = () => {
     channel('http.server.request.start').unsubscribe(starts)
     channel('http.server.response.finish').unsubscribe(finishes)
     channel('net.server.socket').unsubscribe(accepts)
+    for (const server of liveServers()) server.removeListener('stream', opens)
     observer.disconnect()
     begun = new WeakMap()
   }
@@ -125,7 +151,7 @@ module.exports = () => {
   }
 
   /** The answer to one question. */
-  return function measure() {
+  function measure() {
     count()
     const { idle, active } = performance.eventLoopUtilization()
     const memory = process.memoryUsage()
@@ -142,4 +168,6 @@ module.exports = () => {
       accepted,
     }
   }
+
+  return { measure, watch }
 }

@@ -34,7 +34,7 @@
   let draining = null
   const beginDrain = loadDrain()
   /** Answers how this worker is; made with the first question. */
-  let measure = null
+  let metrics = null
   const beginMetrics = loadMetrics()
 
   watchServers()
@@ -139,6 +139,7 @@
         if (server.listenerCount('upgrade') > 0 || !symbolOf(server, 'http.server.connections')) remember(socket)
       })
     }
+    if (metrics !== null) metrics.watch(server)
     // A cluster worker says `listening` in Node's own words.
     if (cluster === null) say({ act: 'listening', server: nameOf(server) })
   }
@@ -170,8 +171,8 @@
       else if (draining === null) drainOrDisconnect(message)
       else if (message.keep === true) draining.stop(message)
     } else if (message.cmd === CMD && message.act === 'measure') {
-      if (measure === null && beginMetrics !== null) measure = beginMetrics()
-      if (measure !== null) say({ act: 'measured', figures: measure() })
+      if (metrics === null && beginMetrics !== null) metrics = beginMetrics({ liveServers })
+      if (metrics !== null) say({ act: 'measured', figures: metrics.measure() })
     } else if (message.cmd === CMD && message.act === 'newconn' && handle) {
       const accepted = take(message.server, handle)
       say({ act: 'accepted', ack: message.seq, accepted })
