@@ -129,14 +129,15 @@ fn deny() -> Result<()> {
     }
 }
 
-/// The npm package's own tests: what depends on Node's inside (the preload) on each Node, the rest on the oldest and
+/// The npm package's own tests: what depends on Node's inside (the preload, its metrics) on each Node, the rest on the oldest and
 /// on the newest.
 fn node() -> Result<()> {
     let tests = node_tests()?;
     addon()?;
     let ends = [npm::NODE_MAJORS[0], npm::NODE_MAJORS[npm::NODE_MAJORS.len() - 1]];
     for major in npm::NODE_MAJORS {
-        let mine = |test: &&String| ends.contains(&major) || test.contains("preload");
+        let inside = |test: &str| ["preload", "metrics"].iter().any(|name| test.contains(name));
+        let mine = |test: &&String| ends.contains(&major) || inside(test);
         let node = paths::tools().join(format!("node/{major}/bin/node"));
         eprintln!("node: npm/ on Node {major}");
         sh::output(

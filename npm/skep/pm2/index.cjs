@@ -30,6 +30,13 @@ function brief (process) {
   return { name, namespace, pm_id: id, status, restart_time: restarts, pid: process.pid, pm2_env: process.pm2_env }
 }
 
+/** What a file of apps is read as, too: a regular expression as the text that skep takes for one. */
+function plain (key, value) {
+  if (!(value instanceof RegExp)) return value
+  const flags = value.flags.replace(/[^ims]/g, '')
+  return 'regex:' + (flags && `(?${flags})`) + value.source
+}
+
 /** Runs `work`, and gives what comes of it to the callback if there is one. */
 function answer (callback, work) {
   const promise = Promise.resolve().then(work)
@@ -366,7 +373,7 @@ class PM2 extends EventEmitter {
   /** Apps that are described here go through the program, which reads and checks them as it does a file's. */
   #describe (verb, what, options) {
     const apps = Array.isArray(what) ? what : Array.isArray(what.apps) ? what.apps : [what]
-    return this.#command([verb, '-', ...flags(options)], JSON.stringify({ apps }))
+    return this.#command([verb, '-', ...flags(options)], JSON.stringify({ apps }, plain))
   }
 
   /** A command in PM2's words; answers with the processes that it has started anew. */

@@ -94,7 +94,8 @@ declare namespace pm2 {
     max_memory_restart?: number | string
     cron_restart?: string
     watch?: boolean | string | string[]
-    ignore_watch?: string | string[]
+    /** As in a `.gitignore`; a `RegExp` counts for the whole path. */
+    ignore_watch?: string | RegExp | Array<string | RegExp>
     kill_timeout?: number
     kill_signal?: string
     listen_timeout?: number
