@@ -63,6 +63,8 @@ pub enum Key {
     BackTab,
     /// Enter.
     Enter,
+    /// Backspace.
+    Backspace,
     /// Escape.
     Esc,
     /// Ctrl-C, which ends it from wherever one is.

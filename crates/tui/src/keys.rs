@@ -3,6 +3,7 @@
 use skep_api::{JobAct, JobState};
 
 use crate::event::{Command, Effect, Key, Verb};
+use crate::filter::Filter;
 use crate::state::{Dialog, Link, Pane, State, question};
 
 /// So many rows or lines a page.
@@ -17,6 +18,7 @@ impl State {
             return;
         }
         match std::mem::take(&mut self.dialog) {
+            Dialog::None if self.filter.is_typed => self.key_in_filter(key, effects),
             Dialog::None => self.key_in_front(key, effects),
             // Any key closes it.
             Dialog::Help => {}
@@ -42,6 +44,9 @@ impl State {
             Key::Char('1') => self.pane = Pane::Log,
             Key::Char('2') => self.pane = Pane::Worker,
             Key::Char('3') => self.pane = Pane::Jobs,
+            Key::Char('4') => self.pane = Pane::Graphs,
+            Key::Char('/') => self.filter.is_typed = true,
+            Key::Esc => self.show_all(effects),
             Key::Char('[') => self.step_in_pane(-1),
             Key::Char(']') => self.step_in_pane(1),
             Key::Enter => self.act_in_pane(),
@@ -51,14 +56,35 @@ impl State {
             Key::Char('s') => self.ask_stop_or_start(),
             Key::Char('+' | '=') => self.ask_scale(1),
             Key::Char('-') => self.ask_scale(-1),
-            Key::Char(_) | Key::Esc | Key::Interrupt => {}
+            Key::Char(_) | Key::Backspace | Key::Interrupt => {}
         }
+    }
+
+    /// What is typed is looked for at once.
+    fn key_in_filter(&mut self, key: Key, effects: &mut Vec<Effect>) {
+        self.message = None;
+        match key {
+            Key::Char(c) => self.filter.push(c),
+            Key::Backspace => self.filter.pop(),
+            Key::Enter => self.filter.is_typed = false,
+            Key::Esc => self.filter = Filter::default(),
+            Key::Up => return self.select(self.cursor.saturating_sub(1), effects),
+            Key::Down => return self.select(self.cursor + 1, effects),
+            Key::PageUp | Key::PageDown | Key::Home | Key::End | Key::Tab | Key::BackTab | Key::Interrupt => {
+            }
+        }
+        self.select_again(effects);
+    }
+
+    fn show_all(&mut self, effects: &mut Vec<Effect>) {
+        self.filter = Filter::default();
+        self.select_again(effects);
     }
 
     fn page(&mut self, lines: isize) {
         match self.pane {
             Pane::Log => self.log.scroll(lines),
-            Pane::Worker | Pane::Jobs => self.step_in_pane(-lines),
+            Pane::Worker | Pane::Jobs | Pane::Graphs => self.step_in_pane(-lines),
         }
     }
 
@@ -69,13 +95,14 @@ impl State {
             Pane::Log => self.log.scroll(-by),
             Pane::Worker => self.action = step(self.action, actions),
             Pane::Jobs => self.job = step(self.job, self.jobs.len()),
+            Pane::Graphs => {}
         }
     }
 
     /// Enter: calls the selected action, or runs the selected job.
     fn act_in_pane(&mut self) {
         let asked = match self.pane {
-            Pane::Log => return,
+            Pane::Log | Pane::Graphs => return,
             Pane::Worker => self.row().and_then(|(app, slot)| {
                 let action = slot.actions.get(self.action)?;
                 let slot = self.target_of(slot.id)?;

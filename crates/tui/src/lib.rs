@@ -10,6 +10,8 @@
 
 mod edge;
 mod event;
+mod filter;
+mod history;
 pub mod human;
 mod keys;
 mod log;

@@ -3,6 +3,8 @@
 use skep_api::{AppView, DaemonView, JobView, SlotView, Status};
 
 use crate::event::{Command, Verb};
+use crate::filter::Filter;
+use crate::history::History;
 use crate::log::Log;
 
 /// What is shown below the workers.
@@ -15,10 +17,12 @@ pub(crate) enum Pane {
     Worker,
     /// All jobs.
     Jobs,
+    /// How the figures of the selected worker went.
+    Graphs,
 }
 
 impl Pane {
-    pub(crate) const ALL: [Self; 3] = [Self::Log, Self::Worker, Self::Jobs];
+    pub(crate) const ALL: [Self; 4] = [Self::Log, Self::Worker, Self::Jobs, Self::Graphs];
 
     /// The next one, or the one before.
     pub(crate) fn step(self, by: isize) -> Self {
@@ -72,6 +76,8 @@ pub struct State {
     pub(crate) selected: Option<u32>,
     pub(crate) cursor: usize,
     pub(crate) pane: Pane,
+    pub(crate) filter: Filter,
+    pub(crate) history: History,
     pub(crate) log: Log,
     /// The selected action of the selected worker, and the selected job.
     pub(crate) action: usize,
@@ -84,8 +90,13 @@ pub struct State {
 
 impl State {
     /// All workers' places, app by app.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = (&AppView, &SlotView)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&AppView, &SlotView)> {
         self.apps.iter().flat_map(|app| app.slots.iter().map(move |slot| (app, slot)))
+    }
+
+    /// Those that are shown.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&AppView, &SlotView)> {
+        self.all().filter(|(app, slot)| self.filter.shows(app, slot))
     }
 
     /// The selected one.

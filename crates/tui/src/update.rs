@@ -35,16 +35,22 @@ impl State {
         self.link = Link::Up;
         self.unix_ms = seen.unix_ms;
         self.apps = seen.apps;
+        self.history.note(&self.apps);
         self.jobs = seen.jobs;
         self.daemon = Some(seen.daemon);
         self.job = self.job.min(self.jobs.len().saturating_sub(1));
+        self.select_again(effects);
+        let actions = self.row().map_or(0, |(_, slot)| slot.actions.len());
+        self.action = self.action.min(actions.saturating_sub(1));
+    }
+
+    /// The rows have changed: the selected one stays selected, wherever it is now, or its neighbour is.
+    pub(crate) fn select_again(&mut self, effects: &mut Vec<Effect>) {
         let place = self.rows().position(|(_, slot)| Some(slot.id) == self.selected);
         match place {
             Some(at) => self.cursor = at,
             None => self.select(self.cursor, effects),
         }
-        let actions = self.row().map_or(0, |(_, slot)| slot.actions.len());
-        self.action = self.action.min(actions.saturating_sub(1));
     }
 
     /// Selects the row at `at`, or the last one.

@@ -68,6 +68,7 @@ fn meaning(key: KeyEvent) -> Option<Key> {
         KeyCode::Tab => Some(Key::Tab),
         KeyCode::BackTab => Some(Key::BackTab),
         KeyCode::Enter => Some(Key::Enter),
+        KeyCode::Backspace => Some(Key::Backspace),
         KeyCode::Esc => Some(Key::Esc),
         _ => None,
     }

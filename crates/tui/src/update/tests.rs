@@ -138,8 +138,28 @@ fn it_ends_by_q_by_ctrl_c_by_a_signal_and_without_a_keyboard() {
 #[test]
 fn panes_are_turned_and_help_is_closed_by_any_key() {
     assert_eq!(after(&[Tab]).0.pane, Pane::Worker);
-    assert_eq!(after(&[Key::BackTab]).0.pane, Pane::Jobs);
+    assert_eq!(after(&[Key::BackTab]).0.pane, Pane::Graphs);
+    assert_eq!(after(&[Char('3')]).0.pane, Pane::Jobs);
     assert_eq!(after(&[Char('?')]).0.dialog, Dialog::Help);
     let (state, effects) = after(&[Char('?'), Char('q')]);
     assert!(state.dialog == Dialog::None && effects.is_empty());
+}
+
+#[test]
+fn a_filter_chooses_among_what_it_shows_and_keys_are_letters_while_it_is_typed() {
+    let typed = |keys: &[Key]| after(&[&[Char('/')], keys].concat());
+    let (state, effects) = typed(&[Char('o'), Char('l'), Char('d'), Char('q'), Key::Backspace]);
+    assert_eq!(state.rows().map(|(_, slot)| slot.id).collect::<Vec<_>>(), [3]);
+    assert_eq!(effects, [Some(3), None, Some(3)].map(Effect::Follow), "and q did not end it");
+    let (state, _) = typed(&[Char('o'), Char('l'), Char('d'), Enter, Char('r')]);
+    assert!(
+        matches!(&state.dialog, Dialog::Confirm { all: Command::Act(Verb::Restart, app), .. } if app == "old")
+    );
+    for keys in [&[Char('x'), Esc][..], &[Char('o'), Enter, Esc]] {
+        let (state, _) = typed(keys);
+        assert_eq!((state.rows().count(), state.filter.is_typed), (4, false));
+    }
+    let (state, effects) = typed(&[Char('x')]);
+    assert_eq!((state.selected, effects.last()), (None, Some(&Effect::Follow(None))), "nothing is shown");
+    assert_eq!(typed(&[Key::Interrupt]).1, [Effect::Quit]);
 }

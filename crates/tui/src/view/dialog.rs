@@ -15,7 +15,8 @@ const KEYS: &[(&str, &str)] = &[
     ("l", "reload: replace one after the other, without a pause"),
     ("s", "stop; start when the app is stopped"),
     ("+ -", "more or fewer workers"),
-    ("Tab  1 2 3", "log, worker, jobs"),
+    ("Tab  1 2 3 4", "log, worker, jobs, graphs"),
+    ("/", "show only what matches; Esc shows all"),
     ("PgUp PgDn", "scroll the log; f follows it again"),
     ("[ ]", "choose an action of the worker, or a job"),
     ("Enter", "call the action, run the job"),
@@ -23,7 +24,7 @@ const KEYS: &[(&str, &str)] = &[
     ("q  Ctrl-C", "quit; nothing stops"),
 ];
 /// The widest key and a gap.
-const KEY_WIDTH: usize = 12;
+const KEY_WIDTH: usize = 14;
 
 pub(super) fn draw(state: &State, theme: &Theme, area: Rect, buffer: &mut Buffer) {
     match &state.dialog {

@@ -23,7 +23,7 @@ pub(super) fn draw(state: &State, theme: &Theme, area: Rect, buffer: &mut Buffer
 
 /// The fleet in one line, what matters most first: a narrow terminal cuts the end.
 fn sums(state: &State, daemon: &skep_api::DaemonView) -> String {
-    let slots: Vec<_> = state.rows().map(|(_, slot)| slot).collect();
+    let slots: Vec<_> = state.all().map(|(_, slot)| slot).collect();
     let online = slots.iter().filter(|slot| slot.status == Status::Online).count();
     let cpu: f32 = slots.iter().filter_map(|slot| slot.cpu_percent).sum();
     let memory: u64 = slots.iter().filter_map(|slot| slot.memory_bytes).sum();
@@ -49,13 +49,21 @@ pub(super) fn draw_foot(state: &State, theme: &Theme, area: Rect, buffer: &mut B
             Line::from(Span::styled(format!("! {}", message.text), theme.trouble()))
         }
         Some(message) => Line::from(Span::styled(message.text.clone(), theme.strong())),
+        None if state.filter.is_typed => Line::from(vec![
+            Span::styled(format!("/{}█", state.filter.text()), theme.strong()),
+            Span::styled(
+                "  a name, a namespace, a status or an id; Enter keeps it, Esc shows all",
+                theme.faint(),
+            ),
+        ]),
         None => {
             let more = match state.pane {
                 Pane::Log => "PgUp scroll",
                 Pane::Worker => "[ ] Enter action",
                 Pane::Jobs => "[ ] Enter run  p pause",
+                Pane::Graphs => "",
             };
-            let keys = format!("r restart  l reload  s stop  + - scale  ? help  q quit  {more}");
+            let keys = format!("r restart  l reload  s stop  + - scale  / filter  ? help  q quit  {more}");
             Line::from(Span::styled(keys, theme.faint()))
         }
     };

@@ -1,6 +1,7 @@
 //! The picture of a state. Everything is readable without colour: signs and words say the same as colours do.
 
 mod dialog;
+mod graphs;
 mod head;
 mod jobs;
 mod log;
@@ -46,6 +47,7 @@ pub fn draw(state: &State, theme: &Theme, frame: &mut Frame<'_>) {
         Pane::Log => log::draw(&state.log, theme, pane, buffer),
         Pane::Worker => worker::draw(state, theme, pane, buffer),
         Pane::Jobs => jobs::draw(state, theme, pane, buffer),
+        Pane::Graphs => graphs::draw(state, theme, pane, buffer),
     }
     head::draw_foot(state, theme, foot, buffer);
     dialog::draw(state, theme, area, buffer);
@@ -62,6 +64,7 @@ fn draw_tabs(state: &State, hidden: usize, theme: &Theme, area: Rect, buffer: &m
             Pane::Log => "log",
             Pane::Worker => "worker",
             Pane::Jobs => "jobs",
+            Pane::Graphs => "graphs",
         };
         let number = at + 1;
         spans.push(if pane == state.pane {
@@ -72,6 +75,9 @@ fn draw_tabs(state: &State, hidden: usize, theme: &Theme, area: Rect, buffer: &m
     }
     spans.push(Span::raw("──"));
     spans.push(Span::styled(of, theme.strong()));
+    if !state.filter.text().is_empty() {
+        spans.push(Span::styled(format!("── only /{} ", state.filter.text()), theme.warning()));
+    }
     if state.pane == Pane::Log && state.log.back > 0 {
         spans.push(Span::raw(format!("── {} lines below, f follows ", state.log.back)));
     }

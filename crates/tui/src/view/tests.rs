@@ -79,6 +79,34 @@ fn a_worker_tells_of_itself() {
 }
 
 #[test]
+fn graphs_show_how_figures_went() {
+    let mut state = fleet(&[Key::Char('4')]);
+    for look in 0..50_u32 {
+        let mut seen = seen();
+        let slot = &mut seen.apps[0].slots[0];
+        slot.cpu_percent = Some((look % 25) as f32);
+        slot.memory_bytes = Some(40_000_000 + u64::from(look) * 1_000_000);
+        // A worker that was replaced did not answer once.
+        slot.vitals = slot.vitals.take().filter(|_| look != 30);
+        state.handle(Event::Seen(Box::new(seen)));
+    }
+    check("graphs", &state, 80, 24);
+    check("graphs-small", &state, 40, 10);
+}
+
+#[test]
+fn a_filter_shows_what_matches() {
+    let typed = |text: &str, last: Key| {
+        let keys: Vec<Key> =
+            [Key::Char('/')].into_iter().chain(text.chars().map(Key::Char)).chain([last]).collect();
+        fleet(&keys)
+    };
+    check("filter", &typed("mailer", Key::Backspace), 80, 24);
+    check("filtered", &typed("shop:1", Key::Enter), 80, 24);
+    check("nothing", &typed("nobody", Key::Enter), 80, 12);
+}
+
+#[test]
 fn jobs_show_their_next_and_last_run() {
     check("jobs", &fleet(&[Key::Char('3'), Key::Char(']')]), 80, 24);
 }
@@ -120,8 +148,16 @@ fn colours_are_used_only_where_they_are_wanted() {
 
 #[test]
 fn every_size_can_be_drawn_in_every_state() {
-    let states =
-        [&[][..], &[Key::Tab], &[Key::Char('3')], &[Key::Char('?')], &[Key::Char('r')], &[Key::Char('-')]];
+    let states = [
+        &[][..],
+        &[Key::Tab],
+        &[Key::Char('3')],
+        &[Key::Char('?')],
+        &[Key::Char('r')],
+        &[Key::Char('-')],
+        &[Key::Char('4')],
+        &[Key::Char('/')],
+    ];
     for keys in states {
         let state = fleet(keys);
         for width in (1..=130).step_by(13) {

@@ -34,9 +34,13 @@ pub(super) fn draw(state: &State, theme: &Theme, area: Rect, buffer: &mut Buffer
     let rows: Vec<Vec<Cell>> =
         state.rows().map(|(app, slot)| row(app, slot, Some(slot.id) == state.selected, theme)).collect();
     if rows.is_empty() {
-        let text = match state.link {
-            Link::Up => "there is no app yet: `skep start app.js` adds one",
-            Link::Waiting | Link::Lost(_) => "",
+        let text = if state.filter.text().is_empty() {
+            match state.link {
+                Link::Up => "there is no app yet: `skep start app.js` adds one",
+                Link::Waiting | Link::Lost(_) => "",
+            }
+        } else {
+            "nothing is called so; Esc shows all"
         };
         write(buffer, area, 0, &Line::raw(text));
         return 0;
