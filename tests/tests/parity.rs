@@ -239,12 +239,17 @@ fn scripts_see_the_same_under_the_name_pm2() {
         "scale duo 2",
         "scale nosuch 2",
         "attach web",
+        "id",
+        "env",
+        "describe",
+        "sendSignal SIGUSR2 nosuch",
     ] {
         same(&pm2, &skep, line);
     }
     same(&pm2, &skep, "restart web");
     same(&pm2, &skep, "reload duo");
     same(&pm2, &skep, "stop web");
+    same(&pm2, &skep, "send 0 line");
     same(&pm2, &skep, "start web");
     same(&pm2, &skep, "stop back");
     same(&pm2, &skep, "restart /du./");
@@ -261,6 +266,51 @@ fn scripts_see_the_same_under_the_name_pm2() {
     same(&pm2, &skep, "delete duo");
     compare_dumps(&pm2, &skep);
     same_code(&pm2, &skep, "kill");
+    files_of_apps(&pm2, &skep);
+    bad_values(&pm2, &skep);
+    same(&pm2, &skep, "delete all");
+    same(&pm2, &skep, "save");
+    same(&pm2, &skep, "kill");
+}
+
+/// A file in each place; what is done with it is told in the same words.
+fn files_of_apps(pm2: &Side, skep: &Side) {
+    for side in [pm2, skep] {
+        let script = fixture("pm2-worker.js").display().to_string();
+        let app = |name: &str| serde_json::json!({ "name": name, "script": script, "env": { "FACTS": side.facts() } });
+        let (one, mut two) = (app("one"), app("two"));
+        two["env_blue"] = serde_json::json!({ "COLOR": "blue" });
+        let file = serde_json::json!({ "apps": [one, two] }).to_string();
+        std::fs::write(side.place.root().join("eco.json"), file).expect("the folder is the test's own");
+    }
+    for line in [
+        "start eco.json --only one",
+        "start eco.json --env blue",
+        "restart eco.json",
+        "stop eco.json",
+        "restart eco.json --only two",
+        "delete eco.json",
+    ] {
+        same(pm2, skep, line);
+    }
+}
+
+/// What scripts look for stands in both complaints, and the exit codes are the same.
+fn bad_values(pm2: &Side, skep: &Side) {
+    for (line, part) in [
+        ("start @pm2-worker.js --max-memory-restart 10X", "Verify \"max_memory_restart\" with regex failed"),
+        ("start @pm2-worker.js --kill-timeout abc", "Expect \"kill_timeout\" to be a typeof [object Number]"),
+        ("start @pm2-worker.js --max-restarts abc", "Expect \"max_restarts\" to be a typeof [object Number]"),
+        ("start @pm2-worker.js --cron-restart banana", "Cron pattern error: CronPattern: "),
+        ("start @pm2-worker.js --uid nosuchuser", "User nosuchuser cannot be found"),
+        ("start @pm2-worker.js --interpreter nosuch", "Interpreter nosuch is NOT AVAILABLE in PATH."),
+    ] {
+        let (theirs, ours) = same_code(pm2, skep, line);
+        for (side, outcome) in [(pm2, theirs), (skep, ours)] {
+            let said = side.plain(&outcome.stderr).join("\n");
+            assert!(said.contains(part), "`pm2 {line}`: {said}");
+        }
+    }
 }
 
 /// What PM2 saved, skep brings back.

@@ -77,7 +77,7 @@ pub(crate) struct ServeCommand {
     #[arg(long, hide = true)]
     pub(crate) ftp: bool,
     /// PM2's monitoring of browsers: not here
-    #[arg(long, hide = true, value_name = "APP")]
+    #[arg(long, hide = true, value_name = "APP", num_args = 0..=1, default_missing_value = "")]
     pub(crate) monitor: Option<String>,
 
     #[command(flatten)]

@@ -213,6 +213,17 @@ impl AppFile {
         }
     }
 
+    /// The apps, of those in `only` if it names any, that have no `env_ENVIRONMENT`.
+    pub(crate) fn without_environment<'a>(
+        &'a self,
+        environment: &'a str,
+        only: &'a [String],
+    ) -> impl Iterator<Item = &'a FileApp> {
+        let wanted = |app: &FileApp| only.is_empty() || app.name().is_some_and(|name| only.contains(&name));
+        let apps = self.document.apps.iter().filter(move |app| wanted(app));
+        apps.filter(move |app| !app.environments().any(|name| name == environment))
+    }
+
     /// PM2 warns and goes on when no app has the environment.
     fn check_environment(&self, selection: &Selection, notes: &mut Vec<String>) {
         let Some(environment) = &selection.environment else { return };
@@ -235,7 +246,15 @@ impl AppFile {
         let raw = app.to_raw(selection)?;
         let first = self.bases(machine).into_iter().map(|from| {
             let seen = Seen { facts: machine, from };
-            resolve(serve::clothe_if_named(raw.clone(), &seen)?, &seen)
+            let clothed = serve::clothe_if_named(raw.clone(), &seen)?;
+            let is_site = clothed.what != raw.what;
+            let mut resolved = resolve(clothed, &seen)?;
+            if is_site {
+                resolved
+                    .notes
+                    .extend(serve::without_effect(&raw.spec).map(|note| format!("{}: {note}", app.label)));
+            }
+            Ok(resolved)
         });
         let mut refusal: Option<SpecError> = None;
         for attempt in first {

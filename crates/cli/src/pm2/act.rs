@@ -110,8 +110,23 @@ pub(super) async fn carry_out(
     client: &mut Client,
     front: &Front,
 ) -> Result<(), Trouble> {
-    let Selected { word, slots, targets, .. } = selected;
-    front.say.info(&format!("Applying action {} on app [{word}](ids: {})", action.name, selected.ids()));
+    front.say.info(&format!(
+        "Applying action {} on app [{}](ids: {})",
+        action.name,
+        selected.word,
+        selected.ids()
+    ));
+    carry_out_untold(action, selected, client, front).await
+}
+
+/// The same, of which PM2 tells only the end.
+pub(super) async fn carry_out_untold(
+    action: &Action,
+    selected: &Selected,
+    client: &mut Client,
+    front: &Front,
+) -> Result<(), Trouble> {
+    let Selected { slots, targets, .. } = selected;
     let by_name = !selected.by_id;
     let outcome = if action.renews && by_name && front.line.changes_apps() {
         files::renew(targets, action.mode(), client, front).await

@@ -5,12 +5,13 @@ use super::act::all;
 use super::list::{is_watched, processes, uptime, word};
 use super::say::Trouble;
 use super::select::select;
+use super::talk::operand;
 use crate::table::printable;
 use serde_json::{Map, Value};
 use unicode_width::UnicodeWidthStr;
 
 pub(super) async fn run(front: &Front) -> Result<(), Trouble> {
-    let name = front.line.operand(0).unwrap_or_default();
+    let name = operand(front, 0, "describe <name|id>")?;
     let mut client = front.context.connect_or_start().await?;
     let apps = all(&mut client).await?;
     let Some(selected) = select(name, &apps, &front.cwd()?) else {

@@ -10,8 +10,8 @@ pub(super) async fn save(front: &Front) -> Result<(), Trouble> {
     front.say.info("Saving current process list...");
     let mut client = front.context.connect_or_start().await?;
     if all(&mut client).await?.is_empty() && !front.line.has("force") {
-        front.say.warn("PM2 is not managing any process, skipping save...");
-        front.say.warn("To force saving use: pm2 save --force");
+        front.say.warn_out("PM2 is not managing any process, skipping save...");
+        front.say.warn_out("To force saving use: pm2 save --force");
         return Ok(());
     }
     let path = dump::write(&front.context).await?;

@@ -1,7 +1,7 @@
 //! Commands on a file of apps, and known apps that get other settings: the same request to the daemon, which compares
 //! what shall be with what is.
 
-use super::act::{Action, DELETE, STOP, all, carry_out};
+use super::act::{Action, DELETE, STOP, all, carry_out_untold};
 use super::say::Trouble;
 use super::select::{ids, select};
 use super::{Front, list, patience};
@@ -43,6 +43,11 @@ fn read(word: &str, front: &Front) -> Result<Apps, Trouble> {
         only.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     let file = app_file::open(word, &machine).map_err(crate::failure::Failure::from)?;
     let mut apps = file.resolve(&selection, &only, &machine).map_err(crate::failure::Failure::from)?;
+    if let Some(environment) = &selection.environment {
+        for _ in file.without_environment(environment, &only) {
+            front.say.warn_out(&format!("Environment [{environment}] is not defined in process file"));
+        }
+    }
     for spec in &mut apps.specs {
         // PM2 does not share a port unless it is told a number of instances.
         if spec.exec_mode.is_none() && spec.is_node() && spec.instances == Instances::Count(1) {
@@ -79,7 +84,7 @@ pub(super) async fn act(action: &Action, word: &str, front: &Front) -> Result<()
     for spec in apps.specs {
         let known = all(&mut client).await?;
         match select(&spec.name, &known, &front.cwd()?) {
-            Some(selected) => carry_out(action, &selected, &mut client, front).await?,
+            Some(selected) => carry_out_untold(action, &selected, &mut client, front).await?,
             None => front.say.warn_out(&format!("{} is not running", spec.name)),
         }
     }
@@ -99,7 +104,11 @@ pub(super) async fn renew(
     front: &Front,
 ) -> Result<(), Trouble> {
     let mut args = front.line.app()?;
-    args.name = None;
+    if args.name.take().is_some() {
+        front.say.warn(
+            "--name has no effect: an app that is there keeps its name; delete it and start it again under another",
+        );
+    }
     let selection = args.selection(&front.line.own_args)?;
     let environment = if front.line.has("update-env") { inherited()? } else { BTreeMap::new() };
     let mut specs = Vec::new();

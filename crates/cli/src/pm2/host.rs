@@ -76,7 +76,7 @@ pub(super) async fn serve(front: &Front) -> Result<(), Trouble> {
         basic_auth_username: text("basic-auth-username"),
         basic_auth_password: text("basic-auth-password"),
         ftp: line.has("ftp"),
-        monitor: text("monitor"),
+        monitor: line.has("monitor").then(|| text("monitor").unwrap_or_default()),
         app: line.app()?,
         wait: WaitArgs { no_wait: false, timeout: None },
     };

@@ -5,6 +5,7 @@ use super::act::all;
 use super::list::{processes, word};
 use super::say::Trouble;
 use super::select::{ids, select};
+use super::talk::operand;
 use crate::verbs::inspect::inspect;
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ async fn every(front: &Front) -> Result<Vec<Value>, Trouble> {
 
 /// `env <id>`: the environment of one process.
 pub(super) async fn env(front: &Front) -> Result<(), Trouble> {
-    let id = front.line.operand(0).unwrap_or_default();
+    let id = operand(front, 0, "env <id>")?;
     let number = id.parse::<u64>().ok();
     let all = every(front).await?;
     let Some(process) = all.iter().find(|process| number.is_some() && process["pm_id"].as_u64() == number)
@@ -44,7 +45,7 @@ pub(super) async fn env(front: &Front) -> Result<(), Trouble> {
 }
 
 pub(super) async fn id(front: &Front) -> Result<(), Trouble> {
-    let name = front.line.operand(0).unwrap_or_default();
+    let name = operand(front, 0, "id <name>")?;
     let mut client = front.context.connect_or_start().await?;
     let apps = all(&mut client).await?;
     let found = apps.iter().filter(|app| app.name == name).flat_map(|app| &app.slots).map(|slot| slot.id);

@@ -14,6 +14,7 @@ mod list;
 mod look;
 mod options;
 mod patience;
+mod refusal;
 mod runtime;
 mod say;
 mod scale;

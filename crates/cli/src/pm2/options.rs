@@ -2,6 +2,7 @@
 //! that may have a value takes the next word unless that begins with a dash.
 
 use super::command::Command;
+use super::refusal;
 use crate::start_args::StartArgs;
 use clap::{Args, Parser};
 
@@ -121,12 +122,12 @@ const OPTIONS: &[Known] = &[
     of(LOGS, maybe(None, "highlight", "")),
     of(LOGS, with(None, "since", "")),
     of(LOGS, with(None, "grep", "")),
-    of(SERVE, with(None, "port", "")),
+    of(SERVE, maybe(None, "port", "")),
     of(SERVE, flag(None, "spa", "")),
     of(SERVE, flag(None, "ftp", "")),
-    of(SERVE, with(None, "basic-auth-username", "")),
-    of(SERVE, with(None, "basic-auth-password", "")),
-    of(SERVE, with(None, "monitor", "")),
+    of(SERVE, maybe(None, "basic-auth-username", "")),
+    of(SERVE, maybe(None, "basic-auth-password", "")),
+    of(SERVE, maybe(None, "monitor", "")),
     of(&[Command::Sysinfos], flag(Some('t'), "tree", "")),
     of(&[Command::Start], flag(None, "fresh", "")),
     of(&[Command::Start], flag(None, "daemon", "")),
@@ -217,7 +218,8 @@ impl Line {
         let flags = Flags::try_parse_from(&self.app_words).map_err(|error| {
             let text = error.to_string();
             let text = text.split("\n\n").next().unwrap_or_default();
-            Misread(text.trim_start_matches("error: ").trim_end().to_owned())
+            let text = text.trim_start_matches("error: ").trim_end();
+            Misread(refusal::of_option(text).unwrap_or_else(|| text.to_owned()))
         })?;
         Ok(flags.start)
     }
@@ -384,6 +386,8 @@ mod tests {
     fn an_option_with_an_optional_value_takes_the_next_word_unless_it_is_an_option() {
         let line = check("logs --highlight error web").unwrap();
         assert_eq!((line.value("highlight"), line.operands.len()), (Some("error"), 1));
+        let line = check("serve . 8080 --monitor --port").unwrap();
+        assert!(line.has("monitor") && line.has("port") && line.value("port").is_none());
         let line = check("logs web --highlight --raw").unwrap();
         assert!(line.has("highlight") && line.value("highlight").is_none() && line.has("raw"));
     }

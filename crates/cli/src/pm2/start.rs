@@ -4,7 +4,7 @@ use super::act::{RESTART, all, carry_out, told};
 use super::options::WITHOUT_MEANING;
 use super::say::Trouble;
 use super::select::{Selected, select};
-use super::{Front, files, list, patience, write};
+use super::{Front, files, list, patience, refusal, write};
 use crate::machine::Machine;
 use crate::settle::Goal;
 use crate::start_args::StartArgs;
@@ -107,6 +107,9 @@ fn new_app(word: &str, args: &StartArgs, front: &Front) -> Result<AppSpec, Troub
     let machine =
         Machine::here().map_err(|error| Trouble::doing("the current directory cannot be used", &error))?;
     let mut raw = args.to_raw(word, &front.line.own_args).map_err(refused)?;
+    if args.name.is_none() && is_command_line(word) && !front.cwd()?.join(word).exists() {
+        raw.spec.name = word.to_owned();
+    }
     // PM2 does not share a port unless it is told a number of instances.
     if args.instances.is_none() && raw.spec.exec_mode.is_none() {
         raw.spec.exec_mode = Some(ExecMode::Fork);
@@ -120,15 +123,19 @@ fn new_app(word: &str, args: &StartArgs, front: &Front) -> Result<AppSpec, Troub
     Ok(spec)
 }
 
+/// PM2 calls a command line by its text, which has to be one that can be a name here.
+fn is_command_line(word: &str) -> bool {
+    const NAME_BYTES_MAX: usize = 128;
+    let cannot_be = |c: char| c == '/' || c == ',' || c.is_control();
+    word.contains(' ') && word.len() <= NAME_BYTES_MAX && !word.starts_with('-') && !word.contains(cannot_be)
+}
+
 fn source_maps(front: &Front) -> Option<String> {
     front.line.has("source-map-support").then(|| "--enable-source-maps".to_owned())
 }
 
 pub(super) fn refused(error: SpecError) -> Trouble {
-    match &error {
-        SpecError::ScriptNotFound { path, .. } => Trouble::Error(format!("Script not found: {path}")),
-        _ => Trouble::Error(format!("{error}; {}", error.remedy())),
-    }
+    refusal::of_spec(&error)
 }
 
 pub(super) async fn create(spec: AppSpec, client: &mut Client, front: &Front) -> Result<(), Trouble> {

@@ -43,12 +43,17 @@ pub(super) async fn reset(front: &Front) -> Result<(), Trouble> {
 
 /// All apps are deleted, then the daemon ends; it always succeeds.
 pub(super) async fn kill(front: &Front) -> Result<(), Trouble> {
-    if let Some(mut client) = front.context.connect_if_running().await? {
-        match selected("all", &mut client, front).await? {
-            Some(found) => carry_out(&DELETE, &found, &mut client, front).await?,
-            None => front.say.warn("No process found"),
-        }
-        front.say.info("[v] All Applications Stopped");
+    let mut client = front.context.connect_if_running().await?;
+    let found = match &mut client {
+        Some(client) => selected("all", client, front).await?,
+        None => None,
+    };
+    match (&found, &mut client) {
+        (Some(found), Some(client)) => carry_out(&DELETE, found, client, front).await?,
+        (None, _) | (_, None) => front.say.warn("No process found"),
+    }
+    front.say.info("[v] All Applications Stopped");
+    if client.is_some() {
         verbs::daemon::stop(&WaitArgs { no_wait: false, timeout: None }, &front.context).await?;
     }
     front.say.info("[v] PM2 Daemon Stopped");
@@ -62,11 +67,12 @@ pub(super) async fn signal(front: &Front) -> Result<(), Trouble> {
         .parse()
         .map_err(|error: skep_spec::SpecError| Trouble::Error(format!("{error}; {}", error.remedy())))?;
     let mut client = front.context.connect_or_start().await?;
-    let Some(found) = selected(word, &mut client, front).await? else {
+    let found = selected(word, &mut client, front).await?;
+    let what = if found.as_ref().is_some_and(|found| found.by_id) { "id" } else { "name" };
+    front.say.info(&format!("Sending signal to process {what} {word}"));
+    let Some(found) = found else {
         return Err(Trouble::Plain("Unknown process name".to_owned()));
     };
-    let what = if found.by_id { "id" } else { "name" };
-    front.say.info(&format!("Sending signal to process {what} {word}"));
     client.signal(&found.targets, &SendSignal { signal }).await?;
     front.say.line(&format!("successfully sent signal {name} to process {what} {word}"));
     list::show(front).await
@@ -78,8 +84,15 @@ pub(super) async fn send(front: &Front) -> Result<(), Trouble> {
     let Some(found) = selected(id, &mut client, front).await? else {
         return Err(Trouble::Error(format!("Error: Process with ID <{id}> unknown.")));
     };
-    parity::send_text(&found.targets, &format!("{text}\n"), &mut client).await?;
-    list::show(front).await
+    match parity::send_text(&found.targets, &format!("{text}\n"), &mut client).await {
+        Err(Failure::Error(body)) if body.code == ErrorCode::Conflict => {
+            Err(Trouble::Error(format!("Error: Process with ID <{id}> offline.")))
+        }
+        other => {
+            other?;
+            list::show(front).await
+        }
+    }
 }
 
 pub(super) async fn attach(front: &Front) -> Result<(), Trouble> {
@@ -165,19 +178,27 @@ pub(super) async fn logs(front: &Front) -> Result<(), Trouble> {
 
 pub(super) async fn flush(front: &Front) -> Result<(), Trouble> {
     let mut client = front.context.connect_or_start().await?;
-    let word = front.line.operand(0).unwrap_or("all");
+    let word = front.line.operand(0);
     let apps = all(&mut client).await?;
-    if let Some(found) = select(word, &apps, &front.cwd()?) {
+    let found = select(word.unwrap_or("all"), &apps, &front.cwd()?);
+    let targets = match (word, &found) {
+        // Every app's, and the daemon's own.
+        (None, _) => {
+            front.say.info(&format!("Flushing {}", front.context.home()?.log().display()));
+            Some(vec!["all".to_owned()])
+        }
+        (Some(_), found) => found.as_ref().map(|found| found.targets.clone()),
+    };
+    if let Some(targets) = targets {
         client
-            .send_json(Route::FlushLogs, &skep_api::encode_targets(&found.targets), &serde_json::json!({}))
+            .send_json(Route::FlushLogs, &skep_api::encode_targets(&targets), &serde_json::json!({}))
             .await?;
-        for slot in apps.iter().flat_map(|app| &app.slots) {
-            if found.slots.iter().any(|(id, _)| *id == slot.id) {
-                front.say.info("Flushing:");
-                for file in slot.out_file.iter().chain(&slot.error_file) {
-                    front.say.info(file);
-                }
-            }
+    }
+    let is_meant = |id: u32| found.iter().flat_map(|found| &found.slots).any(|(found, _)| *found == id);
+    for slot in apps.iter().flat_map(|app| &app.slots).filter(|slot| is_meant(slot.id)) {
+        front.say.info("Flushing:");
+        for file in slot.out_file.iter().chain(&slot.error_file) {
+            front.say.info(file);
         }
     }
     front.say.info("Logs flushed");

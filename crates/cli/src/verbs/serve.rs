@@ -36,15 +36,23 @@ const SPA: &str = "PM2_SERVE_SPA";
 const HOMEPAGE: &str = "PM2_SERVE_HOMEPAGE";
 const AUTH: &str = "PM2_SERVE_BASIC_AUTH";
 const USERNAME: &str = "PM2_SERVE_BASIC_AUTH_USERNAME";
+const FTP: &str = "PM2_SERVE_FTP";
+const MONITOR: &str = "PM2_SERVE_MONITOR";
 const PASSWORD: &str = "PM2_SERVE_BASIC_AUTH_PASSWORD";
 /// The hash of the password: in the environment of the worker, or in a file of apps instead of the password.
 const PASSWORD_HASH: &str = "SKEP_SERVE_PASSWORD_HASH";
-/// PM2's, without effect here.
-const WITHOUT_EFFECT: [(&str, &str); 3] = [
-    ("PM2_SERVE_FTP", "directories are not listed; give them an index.html"),
-    ("PM2_SERVE_DIRECTORY", "directories are not listed; give them an index.html"),
-    ("PM2_SERVE_MONITOR", "there is no service behind it"),
+/// PM2's, without effect here: the variable, the option, why, and what to use instead.
+const WITHOUT_EFFECT: [(&str, &str, &str); 3] = [
+    (FTP, "--ftp", NO_LISTING),
+    ("PM2_SERVE_DIRECTORY", "directory", NO_LISTING),
+    (
+        MONITOR,
+        "--monitor",
+        "it puts a script of PM2's service into pages; requests, errors and latency are in `skep monit` and `skep metrics`, and \
+         a script of your own belongs into the pages themselves",
+    ),
 ];
+const NO_LISTING: &str = "directories are not listed; give them an index.html (`tree -H . -L 1 --noreport -o index.html` writes one)";
 
 /// `skep serve`.
 pub(crate) async fn run(args: &ServeCommand, context: &Context) -> Result<(), Failure> {
@@ -66,15 +74,22 @@ pub(crate) fn describe(args: &ServeCommand, facts: &dyn Facts) -> Result<(AppSpe
         (HOMEPAGE, args.homepage.clone()),
         (USERNAME, args.basic_auth_username.clone()),
         (PASSWORD, args.basic_auth_password.clone()),
-        ("PM2_SERVE_FTP", flag(args.ftp)),
-        ("PM2_SERVE_MONITOR", args.monitor.clone()),
+        (FTP, flag(args.ftp)),
+        (MONITOR, args.monitor.clone()),
     ];
     for (name, value) in said {
         raw.spec.env.extend(value.map(|value| (name.to_owned(), value)));
     }
-    let notes = WITHOUT_EFFECT.iter().filter(|(name, _)| raw.spec.env.contains_key(*name));
-    let notes = notes.map(|(name, why)| format!("{name} has no effect: {why}")).collect();
+    let notes = without_effect(&raw.spec).collect();
     Ok((skep_spec::resolve(clothe(raw, facts)?, facts)?.spec, notes))
+}
+
+/// What of PM2's `serve` was asked for and does nothing here, in sentences.
+pub(crate) fn without_effect(spec: &AppSpec) -> impl Iterator<Item = String> {
+    let asked =
+        |name: &str| spec.env.get(name).is_some_and(|value| !matches!(value.as_str(), "false" | "null"));
+    let asked = WITHOUT_EFFECT.iter().filter(move |(name, ..)| asked(name));
+    asked.map(|(name, option, why)| format!("{option} ({name}) has no effect: {why}"))
 }
 
 /// An app of a file, made one that serves if its script is `serve` and there is no file of that name.
@@ -295,6 +310,21 @@ mod tests {
         assert!(!format!("{spec:?}").contains("s3cret-word"));
         assert_eq!(spec.env[PASSWORD_HASH], check(line).unwrap().env[PASSWORD_HASH]);
         assert!(Credentials::new("anna", &spec.env[PASSWORD_HASH]).is_ok());
+    }
+
+    #[test]
+    fn what_only_pm2_has_says_what_to_use_instead() {
+        let spec = |name: &str, value: &str| AppSpec {
+            env: [(name.to_owned(), value.to_owned())].into(),
+            ..AppSpec::default()
+        };
+        let note = |name, value| without_effect(&spec(name, value)).collect::<String>();
+        assert!(
+            note(FTP, "true").contains("--ftp (PM2_SERVE_FTP) has no effect")
+                && note(FTP, "true").contains("index.html")
+        );
+        assert!(note(MONITOR, "").contains("skep monit"));
+        assert_eq!(note(FTP, "false"), "");
     }
 
     #[test]

@@ -111,6 +111,7 @@ fn openrc(setting: &Setting) -> String {
          retry=\"TERM/{STOP_SECONDS}/KILL/5\"\n\
          rc_ulimit=\"-n {OPEN_FILES}\"\n\
          extra_started_commands=\"reload\"\n\
+         description_reload=\"Reload all apps, one worker after the other\"\n\
          \n\
          depend() {{\n\
          \tneed localmount\n\
