@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
-use skep_tests::{LIMIT, Outcome, Port, Skep, Start, finish, is_free, process};
+use skep_tests::{LIMIT, Outcome, Port, Skep, Start, finish, fixture, is_free, process, tool};
 
 /// A service manager's part: a process that it starts in the foreground, with its variables.
 fn service(skep: &Skep, args: &[&str], notify: &Path) -> Child {
@@ -125,14 +125,15 @@ fn a_second_service_of_the_same_home_is_told_why_it_cannot_be() {
     assert!(said.contains("runs in") && said.contains("skep kill"), "{said}");
 }
 
-fn verify(unit: &Path) {
+fn verify(unit: &Path, more: &[&str]) {
     let mut command = Command::new("systemd-analyze");
-    command.arg("verify").arg("--man=no");
-    if unit.to_string_lossy().contains("/user/") {
-        command.arg("--user");
-    }
-    let output =
-        command.arg(unit).output().expect("systemd-analyze is there: `cargo xtask tools` installs it");
+    // Where a user's manager keeps its sockets; nothing is asked of one.
+    command.env("XDG_RUNTIME_DIR", unit.parent().expect("a folder")).args(more);
+    let output = command
+        .args(["verify", "--man=no"])
+        .arg(unit)
+        .output()
+        .expect("systemd-analyze is there: `cargo xtask tools` installs it");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     // About our unit; what else is wrong with this machine's own is not our matter.
     let name = unit.file_name().expect("a file").to_string_lossy().into_owned();
@@ -150,29 +151,76 @@ fn every_unit_is_right_to_systemds_own_judge() {
         let mut command = skep.command(["startup", "systemd", "--print", &name, flags, "--root"]);
         command.arg(&root).arg("--home").arg(&odd);
         let shown = finish(command).ok();
-        let text: String =
-            shown.lines().filter(|line| !line.starts_with("# ")).map(|line| format!("{line}\n")).collect();
         let unit = skep.root().join(format!("skep-{number}.service"));
-        fs::write(&unit, text).expect("the folder is ours");
-        verify(&unit);
+        fs::write(&unit, without_plan(&shown)).expect("the folder is ours");
+        verify(&unit, &[]);
     }
+    let mut command = skep.command(["startup", "systemd", "--user", "--print"]);
+    command.arg("--home").arg(&odd);
+    let shown = finish(command).ok();
+    let unit = skep.root().join("skep-of-a-user.service");
+    fs::write(&unit, without_plan(&shown)).expect("the folder is ours");
+    verify(&unit, &["--user"]);
+}
+
+/// The text of a unit, of what `--print` shows.
+fn without_plan(shown: &str) -> String {
+    shown.lines().filter(|line| !line.starts_with("# ")).map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
-fn openrc_gets_a_script_that_a_shell_can_read_and_launchd_a_plan_for_a_mac() {
+fn openrc_gets_a_script_without_fault_and_launchd_a_plan_for_a_mac() {
     let skep = Skep::new();
     let root = skep.root().join("image");
     let root_flag = format!("--root={}", root.display());
     skep.ok(["startup", "openrc", &root_flag, "--service-name", "skep"]);
     let script = root.join("etc/init.d/skep");
     assert_eq!(fs::metadata(&script).expect("it was written").permissions().mode() & 0o777, 0o755);
-    let read = Command::new("sh").arg("-n").arg(&script).output().expect("sh runs");
-    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let mut judge = Command::new("shellcheck");
+    // Variables are for openrc-run, which reads the script.
+    judge.args(["--shell=sh", "--severity=style", "--exclude=SC2034"]).arg(&script);
+    let said = judge.output().expect("shellcheck is there: `cargo xtask tools` installs it");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
     skep.ok(["unstartup", "openrc", &root_flag, "--service-name", "skep"]);
     assert!(!script.exists());
 
     let said = skep.err(["startup", "launchd"]);
     assert!(said.contains("<plist") && said.contains("no launchd on Linux"), "{said}");
+}
+
+#[test]
+fn a_real_openrc_starts_reloads_and_stops_it() {
+    let (skep, port) = (Skep::new(), Port::free());
+    skep.start(&Start::fixture("web", "http.cjs").port(port.number()));
+    skep.ok(["kill"]);
+    // The script is for the account that runs the tests, which no `su` is needed for.
+    let image = format!("--root={}", skep.root().join("image").display());
+    skep.ok(["startup", "openrc", &image, "--service-name", "skep-test"]);
+    let script = skep.root().join("image/etc/init.d/skep-test");
+    let rc = |steps: &str| {
+        let root = rustix::process::geteuid().is_root();
+        let user: &[&str] = if root { &[] } else { &["--user", "--map-root-user"] };
+        let mut command = Command::new("unshare");
+        command.args(user).args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh"]);
+        command.arg(fixture("openrc.sh")).arg(tool("openrc/root")).arg(skep.root()).arg(&script).arg(steps);
+        let output = command.output().expect("unshare (util-linux) is installed");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let described = rc("describe");
+    assert!(
+        described.contains("skep: the services of") && described.contains("Reload all apps"),
+        "{described}"
+    );
+    let life = rc(&format!("start; status; wait_for {}; reload; stop; status", port.number()));
+    let lines = ["start: 0", "status: 0", "wait_for: 0", "stop: 0", "status: 3"];
+    let mut rest = life.as_str();
+    for line in lines {
+        rest = rest.split_once(line).unwrap_or_else(|| panic!("no {line} in\n{life}")).1;
+    }
+    if rustix::process::geteuid().is_root() {
+        assert!(life.contains("reload: 0"), "{life}");
+    }
+    assert!(is_free(port.number()));
 }
 
 #[test]

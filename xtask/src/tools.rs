@@ -17,11 +17,12 @@ pub(crate) enum Group {
     Forever,
     Deny,
     Nextest,
+    Openrc,
     Bench,
 }
 
 /// Every group and its name.
-const GROUPS: [(&str, Group); 8] = [
+const GROUPS: [(&str, Group); 9] = [
     ("runtimes", Group::Runtimes),
     ("fixtures", Group::Fixtures),
     ("python", Group::Python),
@@ -29,11 +30,13 @@ const GROUPS: [(&str, Group); 8] = [
     ("forever", Group::Forever),
     ("deny", Group::Deny),
     ("nextest", Group::Nextest),
+    ("openrc", Group::Openrc),
     ("bench", Group::Bench),
 ];
 
 /// What the end-to-end tests start.
-pub(crate) const FOR_TESTS: [Group; 4] = [Group::Runtimes, Group::Fixtures, Group::Python, Group::Pm2];
+pub(crate) const FOR_TESTS: [Group; 5] =
+    [Group::Runtimes, Group::Fixtures, Group::Python, Group::Pm2, Group::Openrc];
 
 pub(crate) fn run(names: &[&str]) -> Result<()> {
     let mut groups = Vec::new();
@@ -77,6 +80,7 @@ fn install(group: Group) -> Result<()> {
         Group::Pm2 => npm::peer("pm2").context("PM2"),
         Group::Forever => npm::peer("forever").context("forever"),
         Group::Deny => cargo_tools::ensure(cargo_tools::DENY).context("cargo-deny"),
+        Group::Openrc => apt::openrc().context("OpenRC"),
         Group::Nextest => cargo_tools::ensure(cargo_tools::NEXTEST).context("cargo-nextest"),
         Group::Bench => apt::ensure(&apt::FOR_BENCH).context("the load generator"),
     }
