@@ -1,6 +1,6 @@
-//! The home: two commands at once, a folder that cannot be written, a stale socket, a corrupt state, a full disk.
+//! The home: two commands at once, a folder that cannot be written, a stale socket, a corrupt state.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -179,42 +179,6 @@ fn state_files(skep: &Skep) -> Vec<PathBuf> {
     files
         .filter(|file| fs::read(file).is_ok_and(|held| String::from_utf8_lossy(&held).contains("/bin/sleep")))
         .collect()
-}
-
-#[test]
-fn a_full_disk_is_a_clear_error_and_loses_nothing() {
-    let skep = Skep::new();
-    fs::create_dir(skep.home()).expect("the folder is new");
-    let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"])
-        .arg(skep.home())
-        .output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: a small tmpfs cannot be mounted here");
-        return;
-    }
-    let _unmount = Unmount(skep.home());
-    skep.start(&sleeper("before"));
-    let filler = skep.home().join("filler");
-    let mut file = File::create(&filler).expect("there is room yet");
-    drop(std::io::copy(&mut std::io::repeat(0), &mut file));
-    drop(file);
-    let said = skep.start_fails(&sleeper("after"));
-    assert!(said.to_lowercase().contains("space"), "it says that the disk is full: {said}");
-    let names: Vec<_> = skep.apps().into_iter().map(|app| app.name).collect();
-    assert_eq!(names, ["before"], "what could not be made durable is not done");
-    fs::remove_file(&filler).expect("it is there");
-    skep.start(&sleeper("after"));
-    assert_eq!(skep.apps().len(), 2);
-}
-
-struct Unmount(PathBuf);
-
-impl Drop for Unmount {
-    fn drop(&mut self) {
-        // Lazily: skep is still at home.
-        drop(Command::new("umount").arg("--lazy").arg(&self.0).status());
-    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
-use skep_tests::{Deadline, Port, Skep, fixture, http, is_free, process};
+use skep_tests::{Deadline, Port, Skep, fixture, http, is_free, node, process, root, skep_binary};
 
 fn spawn(mut command: Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("skep runs")
@@ -61,12 +61,11 @@ fn a_crashing_app_ends_the_container_after_its_restarts() {
 
 #[test]
 fn as_process_1_it_reaps_orphans_and_ends_when_asked() {
-    const UNSHARE: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    let possible = Command::new(UNSHARE[0]).args(&UNSHARE[1..]).arg("true").output();
-    if !possible.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no namespace for processes can be had here");
-        return;
-    }
+    // With a namespace for users, so that nobody has to be root.
+    const UNSHARE: [&str; 7] =
+        ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let possible = Command::new(UNSHARE[0]).args(&UNSHARE[1..]).arg("true").status();
+    assert!(possible.is_ok_and(|status| status.success()), "the kernel allows user namespaces");
     let (skep, port) = (Skep::new(), Port::free());
     let mut child = serving(&skep, &port, &UNSHARE);
     let children = format!("/proc/{0}/task/{0}/children", child.id());
@@ -75,13 +74,63 @@ fn as_process_1_it_reaps_orphans_and_ends_when_asked() {
     assert!(process::command_line(inner).contains("skep"), "{}", process::command_line(inner));
     // An orphan of the namespace falls to process 1, which must not leave it a zombie.
     let orphan = Command::new("nsenter")
-        .args(["--pid", "--mount", "--target", &inner.to_string(), "sh", "-c", "(sleep 0.1 & echo $!)"])
+        .args([
+            "--user",
+            "--pid",
+            "--mount",
+            "--target",
+            &inner.to_string(),
+            "sh",
+            "-c",
+            "(sleep 0.1 & echo $!)",
+        ])
         .output()
         .expect("nsenter runs");
     assert!(orphan.status.success());
     let zombies = || process::children(inner).into_iter().filter(|pid| !process::is_alive(*pid)).count();
     Deadline::until("no zombie stays", || (zombies() == 0).then_some(()));
     process::signal(inner, Signal::TERM).expect("it lives");
+    let status = child.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+    assert!(is_free(port.number()));
+}
+
+#[test]
+fn the_dockerfile_of_the_documentation_builds_and_runs_line_by_line() {
+    let (skep, port) = (Skep::new(), Port::free());
+    let (context, image) = (skep.root().join("context"), skep.root().join("image"));
+    for folder in [&context, &image] {
+        std::fs::create_dir(folder).expect("the folder is new");
+    }
+    std::fs::copy(root().join("examples/hello/app.js"), context.join("app.js")).expect("copied");
+    std::fs::copy(skep_binary(), context.join("skep")).expect("copied");
+    let package = r#"{"name":"app","version":"1.0.0"}"#;
+    let lock = format!(
+        r#"{{"name":"app","version":"1.0.0","lockfileVersion":3,"requires":true,"packages":{{"":{package}}}}}"#
+    );
+    std::fs::write(context.join("package.json"), package).expect("written");
+    std::fs::write(context.join("package-lock.json"), lock).expect("written");
+    let is_root = rustix::process::geteuid().is_root();
+    let user: &[&str] = if is_root { &[] } else { &["--user", "--map-root-user"] };
+    let mut command = Command::new("unshare");
+    command.args(user).args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh"]);
+    command.arg(fixture("dockerfile.sh")).arg(root().join("docs/examples/Dockerfile"));
+    command.arg(&context).arg(&image).arg(node(22).bin.join("node")).env("PORT", port.number().to_string());
+    let mut child = spawn(command);
+    let answer = Deadline::until("the app serves, or its image cannot be made", || {
+        let ended = child.try_wait().expect("it is ours").map(Err);
+        ended.or_else(|| http::get(port.address(), "/").ok().map(Ok))
+    });
+    let Ok(answer) = answer else {
+        let complaints = std::io::read_to_string(child.stderr.take().expect("a pipe")).unwrap_or_default();
+        panic!("the image cannot be made:\n{complaints}");
+    };
+    assert_eq!(answer.json()["hello"], "world");
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let first = std::fs::read_to_string(children).expect("unshare has a child");
+    let first = first.trim().parse().expect("one process is the container's first");
+    assert!(process::command_line(first).contains("skep"), "{}", process::command_line(first));
+    process::signal(first, Signal::TERM).expect("it lives");
     let status = child.wait().expect("it ends");
     assert!(status.success(), "{status}");
     assert!(is_free(port.number()));

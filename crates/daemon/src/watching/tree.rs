@@ -213,20 +213,33 @@ impl std::fmt::Debug for Tree {
 
 /// Why something is not watched, and what to do about it.
 pub(crate) fn not_watched(what: &Path, error: &io::Error) -> String {
-    let limit = |name: &str| {
-        let value = std::fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).unwrap_or_default();
+    let limit = |machine: &str, namespace: &str, enough: u64| {
+        let (name, value) = tighter(machine, namespace);
+        let value = value.map(|value| format!(" ({value})")).unwrap_or_default();
         format!(
-            "the kernel's limit fs.inotify.{name} ({}) is reached; raise it (`sysctl fs.inotify.{name}=524288`), or name \
-             fewer directories in `watch`",
-            value.trim()
+            "the kernel's limit {name}{value} is reached; raise it (`sysctl {name}={enough}`), or name fewer directories \
+             in `watch`"
         )
     };
     let why = match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::NOSPC) => limit("max_user_watches"),
-        Some(Errno::MFILE) => limit("max_user_instances"),
+        Some(Errno::NOSPC) => limit("fs.inotify.max_user_watches", "user.max_inotify_watches", 524_288),
+        Some(Errno::MFILE) => limit("fs.inotify.max_user_instances", "user.max_inotify_instances", 1_024),
         _ => error.to_string(),
     };
     format!("{} is not watched: {why}", what.display())
+}
+
+/// Of two sysctls for one thing the one that holds: a container's user namespace may have a limit of its own, below the
+/// machine's.
+fn tighter<'a>(machine: &'a str, namespace: &'a str) -> (&'a str, Option<u64>) {
+    let value = |name: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))).ok()?;
+        text.trim().parse().ok()
+    };
+    match (value(machine), value(namespace)) {
+        (Some(all), Some(own)) if own < all => (namespace, Some(own)),
+        (all, _) => (machine, all),
+    }
 }
 
 #[cfg(test)]
@@ -278,9 +291,14 @@ mod tests {
 
     #[test]
     fn a_limit_of_the_kernel_is_named_with_its_remedy() {
-        let text = not_watched(Path::new("/srv"), &io::Error::from_raw_os_error(28));
-        assert!(text.contains("/srv") && text.contains("sysctl fs.inotify.max_user_watches="), "{text}");
-        let text = not_watched(Path::new("/srv"), &io::Error::from_raw_os_error(24));
-        assert!(text.contains("max_user_instances"), "{text}");
+        // Which of two holds is the machine's matter.
+        for (error, sysctls) in [
+            (28, ["fs.inotify.max_user_watches", "user.max_inotify_watches"]),
+            (24, ["fs.inotify.max_user_instances", "user.max_inotify_instances"]),
+        ] {
+            let text = not_watched(Path::new("/srv"), &io::Error::from_raw_os_error(error));
+            let named = sysctls.iter().any(|name| text.contains(&format!("(`sysctl {name}=")));
+            assert!(text.contains("/srv") && named, "{text}");
+        }
     }
 }
