@@ -25,6 +25,7 @@ mod results;
 mod soak;
 mod subject;
 mod throughput;
+mod vitals;
 mod wrk;
 
 use anyhow::{Context, Result, bail};
@@ -53,6 +54,7 @@ const BENCHES: &[(&str, &str, Bench)] = &[
     ("crowd", "200 apps at once", crowd::run),
     ("drops", "requests that fail when workers and supervisors are reloaded, killed, upgraded", drops::run),
     ("throughput", "requests a second and CPU beside Node's cluster and PM2", throughput::run),
+    ("vitals", "what it costs a worker to count and tell how it is", vitals::run),
     ("blocked", "latency of the others while one worker is blocked", blocked::run),
     ("pool", "latency of the others while 8 computations run", pool::run),
     ("balance", "how evenly long connections are spread", balance::run),

@@ -84,6 +84,8 @@ pub(crate) const PROMISES: &[Promise] = &[
     least("throughput.short", "short connections a second, 2 workers", "Node's cluster", 1.8),
     most("throughput.cpu", "CPU a request, short connections", "Node's cluster", 0.45),
     least("throughput.keepalive", "keep-alive requests a second", "workers that bind the port themselves", 0.97),
+    most("vitals.cpu", "CPU a request of a worker that is asked each second how it is", "one that nobody asks", 1.01),
+    least("vitals.speed", "keep-alive requests a second of it", "one that nobody asks", 0.99),
     most("blocked.p999", "p99.9 of the others while one of four workers is blocked", "Node's cluster", 0.1),
     most("pool.p99", "ms p99 of `/` while 8 computations run in the pool, 2 workers", ALONE, 50.0),
     most("balance.10", "busiest worker over the mean, 10 long connections over 4", ALONE, 1.2),

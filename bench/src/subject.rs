@@ -188,6 +188,17 @@ impl Drop for Running {
     }
 }
 
+/// Processor time of a process's threads, in nanoseconds, as the scheduler counts it (`schedstat`: finer than ticks); 0
+/// when it is gone.
+pub(crate) fn cpu_ns(pid: u32) -> f64 {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0.0 };
+    let of = |thread: std::fs::DirEntry| -> Option<f64> {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    threads.flatten().filter_map(of).sum()
+}
+
 /// Processor time of a process, in seconds; 0 when it is gone.
 pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     let ticks = skep_sys::proc::stat(pid as i32).map_or(0, |stat| stat.cpu_ticks());
