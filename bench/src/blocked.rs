@@ -56,14 +56,9 @@ fn load(address: SocketAddr, time: Duration) -> Result<Vec<f64>> {
             }
             Ok(())
         });
-        let clients: Vec<_> =
-            (0..CLIENTS).map(|_| scope.spawn(move || latencies_ms(address, THINK, end))).collect();
-        let mut latencies = Vec::new();
-        for client in clients {
-            latencies.extend(client.join().expect("the client does not panic")?);
-        }
+        let latencies = latencies_ms(CLIENTS, address, THINK, end);
         over.store(true, Ordering::Relaxed);
         blocker.join().expect("the blocker does not panic")?;
-        Ok(latencies)
+        latencies
     })
 }

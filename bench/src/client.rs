@@ -40,8 +40,26 @@ impl Connection {
     }
 }
 
-/// Latencies in milliseconds of short connections, one after the other with a pause between them, until a time.
-pub(crate) fn latencies_ms(address: SocketAddr, pause: Duration, end: u64) -> Result<Vec<f64>> {
+/// Latencies in milliseconds of short connections that so many clients make at once, each one after the other with a pause
+/// between them, until a time.
+pub(crate) fn latencies_ms(
+    clients: usize,
+    address: SocketAddr,
+    pause: Duration,
+    end: u64,
+) -> Result<Vec<f64>> {
+    std::thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..clients).map(|_| scope.spawn(move || latencies_of_one_ms(address, pause, end))).collect();
+        let mut latencies = Vec::new();
+        for client in clients {
+            latencies.extend(client.join().expect("the client does not panic")?);
+        }
+        Ok(latencies)
+    })
+}
+
+fn latencies_of_one_ms(address: SocketAddr, pause: Duration, end: u64) -> Result<Vec<f64>> {
     let mut latencies = Vec::new();
     while boottime_ns() < end {
         let begin = boottime_ns();

@@ -70,16 +70,11 @@ fn load(address: SocketAddr, time: Duration) -> Result<(Vec<f64>, u64)> {
         }
         computed.store(0, Ordering::Relaxed);
         let end = boottime_ns() + time.as_nanos() as u64;
-        let clients: Vec<_> =
-            (0..CLIENTS).map(|_| scope.spawn(move || latencies_ms(address, THINK, end))).collect();
-        let mut latencies = Vec::new();
-        for client in clients {
-            latencies.extend(client.join().expect("the client does not panic")?);
-        }
+        let latencies = latencies_ms(CLIENTS, address, THINK, end);
         over.store(true, Ordering::Relaxed);
         for one in computations {
             one.join().expect("the client does not panic")?;
         }
-        Ok((latencies, computed.load(Ordering::Relaxed)))
+        Ok((latencies?, computed.load(Ordering::Relaxed)))
     })
 }
