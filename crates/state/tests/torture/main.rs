@@ -1,4 +1,5 @@
-//! Workers that work on everything at once and are killed at random instants; then a judge over what they wrote down.
+//! Workers that work on everything at once and are killed at random instants, and so is their supervisor; then a judge
+//! over what they wrote down.
 //!
 //! `TORTURE_KILLS` (1000) and `TORTURE_WORKERS` (4) set the size. Each worker notes an operation before it begins and
 //! after it returned, by write(2): a killed process's notes are complete up to its last instant.
@@ -6,6 +7,7 @@
 mod history;
 mod judge;
 mod parent;
+mod supervisor;
 mod worker;
 
 /// The one test's name for `cargo nextest`.
@@ -20,9 +22,11 @@ fn main() {
         }
         return;
     }
-    match std::env::var_os("TORTURE_WORKER") {
-        Some(_) => worker::run(),
-        None => parent::run(),
+    let is = |role| std::env::var_os(role).is_some();
+    match (is("TORTURE_WORKER"), is("TORTURE_SUPERVISOR")) {
+        (true, _) => worker::run(),
+        (false, true) => supervisor::run(),
+        (false, false) => parent::run(),
     }
 }
 

@@ -1,31 +1,32 @@
-//! The supervisor of the torture: starts workers, kills them at random instants, gives back what they held.
+//! Starts workers and their supervisor, and kills both at random instants.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use skep_state::{Client, Identity, Options, Owner, Popped, Supervisor};
+use skep_state::{Client, Identity, Owner, Popped, Store};
 
 use crate::history::{self, now};
 use crate::judge;
+use crate::supervisor::Running as Supervisor;
 use crate::worker::wall;
 use crate::{Dice, number};
 
 /// Nobody moved for this long: somebody waits for ever.
 const STUCK_S: i64 = 60;
-/// Every how many kills the supervisor "was dead", too: its successor learns of the end by looking around.
-const SUPERVISOR_DIES_EVERY: u64 = 25;
+/// Every how many kills the supervisor is killed, too, over giving back what that worker held.
+const SUPERVISOR_DIES_EVERY: u64 = 10;
+
+/// Fewer operations for each kill say little: 100,000 in the usual run.
+const OPERATIONS_A_KILL: u64 = 100;
 
 struct Running {
     id: u64,
     child: Child,
     /// It is killed when it has told this many times that it works.
     lives: u64,
-}
-
-fn owner(id: u64) -> Owner {
-    Owner { id: u32::try_from(id).expect("small"), generation: 1 }
 }
 
 fn start(dir: &Path, id: u64, lives: u64) -> Running {
@@ -45,14 +46,13 @@ pub(crate) fn run() {
     let kills = number("TORTURE_KILLS", 1000);
     let count = number("TORTURE_WORKERS", 4);
     let dir = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
-    let store = dir.path().join("store");
-    let options = Options { data_bytes: 1 << 20, ..Options::default() };
-    let mut supervisor = Supervisor::open(&store, &options, wall()).expect("a store");
+    let mut alive: BTreeSet<u64> = (1..=count).collect();
+    let mut supervisor = Supervisor::start(dir.path(), &alive);
     let mut dice = Dice(number("TORTURE_SEED", 0x5eed));
     let mut deaths = Deaths::new();
     let mut next = count;
     let mut workers: Vec<Running> = (1..=count).map(|id| start(dir.path(), id, 1 + dice.below(20))).collect();
-    let mut killed = 0;
+    let (mut killed, mut supervisors) = (0, 0);
     while killed < kills {
         let index = ready(&workers);
         let mut byte = [0];
@@ -66,20 +66,22 @@ pub(crate) fn run() {
         dead.child.kill().expect("killed");
         dead.child.wait().expect("reaped");
         deaths.insert(dead.id, now());
+        alive.remove(&dead.id);
         killed += 1;
         if killed % SUPERVISOR_DIES_EVERY == 0 {
-            drop(supervisor);
-            supervisor = Supervisor::open(&store, &options, wall()).expect("opened again");
-            let alive: Vec<Owner> = workers.iter().map(|worker| owner(worker.id)).collect();
-            supervisor.keep_only(&alive, wall()).expect("looked around");
+            supervisor.killed_by(dead.id, &mut dice);
+            supervisor = Supervisor::start(dir.path(), &alive);
+            supervisors += 1;
         } else {
-            supervisor.worker_ended(owner(dead.id), wall()).expect("given back");
+            supervisor.worker_ended(dead.id);
         }
         next += 1;
+        alive.insert(next);
         workers.push(start(dir.path(), next, 1 + dice.below(60)));
     }
-    finish(&supervisor, workers);
-    conclude(dir.path(), &supervisor, next, &deaths);
+    let store = Store::open(&dir.path().join("store")).expect("opened");
+    finish(&store, supervisor, workers);
+    conclude(dir.path(), store, next, &deaths, supervisors);
 }
 
 /// The index of a worker that has told something.
@@ -94,25 +96,26 @@ fn ready(workers: &[Running]) -> usize {
     fds.iter().position(|fd| !fd.revents().is_empty()).expect("one moved")
 }
 
-fn finish(supervisor: &Supervisor, workers: Vec<Running>) {
-    supervisor.store().counter_add(b"stop", 1, wall()).expect("told to stop");
+fn finish(store: &Store, mut supervisor: Supervisor, workers: Vec<Running>) {
+    store.counter_add(b"stop", 1, wall()).expect("told to stop");
     for mut worker in workers {
         let mut rest = Vec::new();
         worker.child.stdout.take().expect("a pipe").read_to_end(&mut rest).expect("read");
         assert!(worker.child.wait().expect("reaped").success(), "worker {} failed", worker.id);
-        supervisor.worker_ended(owner(worker.id), wall()).expect("given back");
+        supervisor.worker_ended(worker.id);
     }
+    supervisor.finish();
 }
 
-fn conclude(dir: &Path, supervisor: &Supervisor, last: u64, deaths: &Deaths) {
+fn conclude(dir: &Path, store: Store, last: u64, deaths: &Deaths, supervisors: u64) {
     let mut operations = Vec::new();
     for id in 1..=last {
         operations.extend(history::read(&dir.join(format!("notes-{id}")), id));
     }
-    let store = supervisor.store();
     let locks = store.locks(wall()).expect("a list");
     assert!(locks.is_empty(), "locks stayed behind: {locks:?}");
-    let identity = Identity::Worker(owner(last + 1));
+    let owner = Owner { id: u32::try_from(last + 1).expect("small"), generation: 1 };
+    let identity = Identity::Worker(owner);
     let client = Client::attach_to(store.clone(), identity, wall()).expect("attached");
     let mut left = Vec::new();
     while let Popped::Job(job) = client.pop(b"jobs", 0, 3_600_000, wall()).expect("popped") {
@@ -123,11 +126,15 @@ fn conclude(dir: &Path, supervisor: &Supervisor, last: u64, deaths: &Deaths) {
     judge::counter(&operations, sum);
     judge::locks(&operations, deaths);
     judge::jobs(&operations, &left);
-    let stats = supervisor.stats();
+    let stats = store.stats();
     let done = operations.iter().filter(|operation| operation.end.is_some()).count();
+    assert!(
+        done as u64 >= OPERATIONS_A_KILL * deaths.len() as u64,
+        "only {done} operations: too few to judge by"
+    );
     println!(
-        "{} kills, {done} operations returned, {} under way when their worker was killed, {} died holding the \
-         writer's lock, {} waits for it (longest {} us), {} growths: linearizable, nothing lost, torn or left behind",
+        "{} workers killed and {supervisors} supervisors, {done} operations returned, {} under way when their worker \
+         was killed, {} died holding the writer's lock, {} waits for it (longest {} us), {} growths: linearizable, nothing lost, torn or left behind",
         deaths.len(),
         operations.len() - done,
         stats.owner_deaths,
