@@ -28,9 +28,12 @@ test('ioredis takes the URL that workers are given', LONG, async () => {
   assert.equal(await client.get('url'), 'yes')
 })
 
-test('ioredis: commands, pipelines, transactions, scans, messages, scripts', LONG, async () => {
+for (const version of ['ioredis', 'ioredis-5']) test(`${version}: commands, pipelines, transactions, scans, messages, scripts`, LONG, async () => {
+  const Redis = require(version)
+  const ioredis = () => new Redis({ path, maxRetriesPerRequest: null })
   const client = ioredis()
   await client.del('h', 'n', 'z')
+  const [news, later] = [`news:${version}`, `later:${version}`]
   await client.hset('h', { a: 1, b: 2 })
   assert.deepEqual(await client.hgetall('h'), { a: '1', b: '2' })
   const piped = await client.pipeline().incr('n').incr('n').get('n').lpush('n', 'x').exec()
@@ -46,17 +49,17 @@ test('ioredis: commands, pipelines, transactions, scans, messages, scripts', LON
   assert.equal(await client.twice('n', 4), 10)
   assert.equal(await client.twice('n', 4), 18)
   const listener = ioredis()
-  await listener.subscribe('news')
+  await listener.subscribe(news)
   const heard = once(listener, 'message')
-  assert.equal(await client.publish('news', 'hello'), 1)
-  assert.deepEqual(await heard, ['news', 'hello'])
-  const waiting = ioredis().blpop('later', 0)
+  assert.equal(await client.publish(news, 'hello'), 1)
+  assert.deepEqual(await heard, [news, 'hello'])
+  const waiting = ioredis().blpop(later, 0)
   while (!(await client.client('LIST')).includes('cmd=blpop')) ;
-  await client.rpush('later', 'now')
-  assert.deepEqual(await waiting, ['later', 'now'])
+  await client.rpush(later, 'now')
+  assert.deepEqual(await waiting, [later, 'now'])
 })
 
-for (const version of ['redis', 'redis-6']) test(`node-redis (${version}): RESP2 and RESP3, WATCH, iterators, messages`, LONG, async () => {
+for (const version of ['redis', 'redis-5']) test(`node-redis (${version}): RESP2 and RESP3, WATCH, iterators, messages`, LONG, async () => {
   for (const RESP of [2, 3]) {
     const client = await nodeRedis({ RESP }, version)
     await client.del(['nr', 'nr:z'])
@@ -115,15 +118,17 @@ test('rate-limiter-flexible counts, blocks and rewards', LONG, async () => {
   }
 })
 
-test('redlock excludes, extends and lets go', LONG, async () => {
-  const { default: Redlock } = require('redlock')
+for (const version of ['redlock', 'redlock-4']) test(`${version} excludes, extends and lets go`, LONG, async () => {
+  const exported = require(version)
+  const Redlock = exported.default ?? exported
   const redlock = new Redlock([ioredis()], { retryCount: 0 })
   redlock.on('error', () => {})
   const lock = await redlock.acquire(['lock:a'], 30_000)
   await assert.rejects(redlock.acquire(['lock:a'], 30_000))
   const longer = await lock.extend(30_000)
-  await longer.release()
-  await (await redlock.acquire(['lock:a'], 30_000)).release()
+  const release = lock => version === 'redlock' ? lock.release() : lock.unlock()
+  await release(longer)
+  await release(await redlock.acquire(['lock:a'], 30_000))
 })
 
 test('@socket.io/redis-adapter carries messages between servers', LONG, async () => {
@@ -147,10 +152,10 @@ test('@socket.io/redis-adapter carries messages between servers', LONG, async ()
   assert.deepEqual(await heard, [['hello'], ['hello']])
 })
 
-test('BullMQ: jobs, retries, delays, priorities, repeats, flows, events', LONG, async () => {
-  const { Queue, Worker, QueueEvents, FlowProducer } = require('bullmq')
+for (const version of ['bullmq', 'bullmq-5']) test(`${version}: jobs, retries, delays, priorities, repeats, flows, events`, LONG, async () => {
+  const { Queue, Worker, QueueEvents, FlowProducer } = require(version)
   const connection = { path }
-  const name = `mq${process.pid}`
+  const name = `${version}${process.pid}`
   const queue = new Queue(name, { connection })
   const events = new QueueEvents(name, { connection })
   await events.waitUntilReady()
