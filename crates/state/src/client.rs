@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
@@ -16,7 +17,10 @@ use crate::locks::{Ask, Granted};
 use crate::queue::{Failure, Popped, PushOptions, QueueView};
 use crate::spaces::Space;
 use crate::store::Store;
-use crate::{Owner, WallMs, channel, flight, limiter, locks, queue, workers};
+use crate::{Owner, WallMs, channel, flight, limiter, locks, queue, wake, workers};
+
+/// Looks at the own flag between two looks at the clock: a fraction of a microsecond.
+const LOOKS_A_TIME: u32 = 16;
 
 /// Who attaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub struct Client {
     owner: Owner,
     slot: usize,
     fifo: OwnedFd,
+    /// Between [`Client::stay_awake`] and [`Client::fall_asleep`].
+    awake: AtomicBool,
     /// Channels, and after which message each is listened to.
     channels: Mutex<HashMap<Vec<u8>, u64>>,
 }
@@ -63,7 +69,7 @@ impl Client {
             workers::release(store.engine(), dead, now)?;
         }
         let (slot, owner, fifo) = workers::attach(store.engine(), owner, now)?;
-        Ok(Self { store, owner, slot, fifo, channels: Mutex::default() })
+        Ok(Self { store, owner, slot, fifo, awake: AtomicBool::new(false), channels: Mutex::default() })
     }
 
     /// The store.
@@ -110,13 +116,51 @@ impl Client {
     /// Whether somebody (this process too) has told this one to look again since the last [`Client::poll`].
     #[must_use]
     pub fn signalled(&self) -> bool {
-        self.store.engine().control.slots()[self.slot].signalled.load(Relaxed) == 1
+        self.flag().load(Relaxed) == wake::CALLED
     }
 
     /// The same, and lowers the flag: whoever writes after the look that follows raises it again.
     pub(crate) fn take_signal(&self) -> bool {
-        let flag = &self.store.engine().control.slots()[self.slot].signalled;
-        flag.load(Relaxed) == 1 && flag.swap(0, std::sync::atomic::Ordering::AcqRel) == 1
+        self.signalled() && self.flag().swap(wake::ASLEEP, AcqRel) == wake::CALLED
+    }
+
+    fn flag(&self) -> &AtomicU32 {
+        &self.store.engine().control.slots()[self.slot].signalled
+    }
+
+    /// From now on others only raise this process's flag ([`Client::signalled`]), which costs no system call on either side:
+    /// the process promises to look at it again and again until it says [`Client::fall_asleep`]. For a moment only, when
+    /// the next message is expected within microseconds.
+    pub fn stay_awake(&self) {
+        self.awake.store(true, Relaxed);
+        // If it was called already, a byte may be on its way; it changes nothing.
+        let _ = self.flag().compare_exchange(wake::ASLEEP, wake::AWAKE, AcqRel, Relaxed);
+    }
+
+    /// Whether this process is called ([`Client::signalled`]) within so many microseconds. It keeps the processor busy
+    /// meanwhile: for who is awake.
+    #[must_use]
+    pub fn called_within(&self, us: u32) -> bool {
+        let begin = wake::micros();
+        loop {
+            for _ in 0..LOOKS_A_TIME {
+                if self.signalled() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            if wake::micros() - begin >= u64::from(us) {
+                return false;
+            }
+        }
+    }
+
+    /// The inverse of [`Client::stay_awake`]: from now on a byte comes again. True: something came meanwhile, and
+    /// [`Client::poll`] has to be called.
+    #[must_use]
+    pub fn fall_asleep(&self) -> bool {
+        self.awake.store(false, Relaxed);
+        self.flag().compare_exchange(wake::AWAKE, wake::ASLEEP, AcqRel, Acquire) == Err(wake::CALLED)
     }
 
     /// Makes [`Client::wake_fd`] readable: another thread of this process has something for the first.
@@ -133,7 +177,8 @@ impl Client {
         let engine = self.store.engine();
         let place = &engine.control.slots()[self.slot];
         // First the flag, then the look: whoever writes after the look raises it again.
-        place.signalled.swap(0, std::sync::atomic::Ordering::AcqRel);
+        let state = if self.awake.load(Relaxed) { wake::AWAKE } else { wake::ASLEEP };
+        place.signalled.swap(state, AcqRel);
         let mailbox = Key::new(Table::Mail).u64(self.owner.number());
         let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         let since = |channel: &[u8]| channels.get(channel).copied();

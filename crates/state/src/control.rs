@@ -80,7 +80,7 @@ pub(crate) struct Slot {
     pub(crate) pid: AtomicU32,
     /// Differs at every attachment, so that a cached descriptor of a predecessor's FIFO is not used.
     pub(crate) incarnation: AtomicU32,
-    /// 1 while a wake-up is under way that the process has not seen.
+    /// Whether the process has to be woken, or was: see `wake`.
     pub(crate) signalled: AtomicU32,
     _pad: u32,
     /// One bit a subscribed channel (a hash of its name), so that a publisher wakes only who may care.

@@ -11,7 +11,6 @@ use std::sync::{PoisonError, RwLock};
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, WithTls};
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::WallMs;
 use crate::control::{Control, Header};
@@ -23,7 +22,7 @@ use crate::limits::{
 use crate::medium::Medium;
 use crate::mutex::Won;
 use crate::tx::{Tx, View};
-use crate::wake::{Urgency, Wakers};
+use crate::wake::{Urgency, Wakers, micros};
 
 /// Every how many writes a writer looks whether the file should grow soon.
 const GROWTH_CHECK_EVERY: u64 = 64;
@@ -393,12 +392,6 @@ fn sleep_on_lock(header: &Header, patience_us: u32) -> std::io::Result<Option<Wo
     header.stats.wait_us.fetch_add(waited, Relaxed);
     header.stats.wait_us_max.fetch_max(waited, Relaxed);
     Ok(won)
-}
-
-/// Time for how long a writer waits.
-fn micros() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1000
 }
 
 /// Makes an empty data file: the space first, then LMDB's first pages in it, then every byte allocated.

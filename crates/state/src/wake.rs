@@ -2,6 +2,9 @@
 //!
 //! Nothing is carried by the byte: it only says "look again" (at the mail, the channels). A waker that is killed
 //! between raising the flag and writing the byte leaves a flag up; the supervisor wakes everybody when a worker ends.
+//!
+//! A process that looks by itself for a moment ([`crate::Client::stay_awake`]) is not written to: the two system calls and
+//! the way through the scheduler cost several times what the rest of a message costs.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -11,14 +14,22 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::control::Control;
 use crate::error::{Error, Result};
 
+/// A process's flag: it sleeps, whoever has something for it writes a byte.
+pub(crate) const ASLEEP: u32 = 0;
+/// It was told to look again and has not yet.
+pub(crate) const CALLED: u32 = 1;
+/// It looks at its flag by itself.
+pub(crate) const AWAKE: u32 = 2;
+
 /// Whether a wake-up may be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Urgency {
-    /// Leave it out when one is under way.
+    /// Leave it out when one is under way, or the process is awake.
     Usual,
     /// Write the byte in any case: a dead waker may have raised the flag in vain.
     Always,
@@ -31,6 +42,12 @@ pub(crate) enum Urgency {
 pub(crate) struct Wakers {
     folder: PathBuf,
     open: Mutex<HashMap<usize, (u32, OwnedFd)>>,
+}
+
+/// Time for how long somebody waits.
+pub(crate) fn micros() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1000
 }
 
 pub(crate) fn fifo_path(store: &Path, slot: usize) -> PathBuf {
@@ -59,10 +76,10 @@ impl Wakers {
     /// Tells the process in a slot to look again. Failures mean that it is gone, and then so is its need.
     pub(crate) fn wake(&self, control: &Control, slot: usize, urgency: Urgency) {
         let Some(place) = control.slots().get(slot) else { return };
-        let under_way = place.signalled.swap(1, AcqRel) == 1;
+        let sleeps = place.signalled.swap(CALLED, AcqRel) == ASLEEP;
         match urgency {
             Urgency::Flag => return,
-            Urgency::Usual if under_way => return,
+            Urgency::Usual if !sleeps => return,
             Urgency::Usual | Urgency::Always => {}
         }
         control.header().stats.wakes.fetch_add(1, Relaxed);

@@ -246,3 +246,28 @@ fn a_frozen_writer_is_an_error_after_a_while_and_readers_do_not_care() {
     store.set_patience(5_000_000);
     store.counter_place(b"new", NOW).expect("all is well again");
 }
+
+#[test]
+fn who_is_awake_is_told_without_a_byte_and_who_falls_asleep_misses_nothing() {
+    let store = Fixture::new();
+    let (one, two) = (store.worker(1), store.worker(2));
+    two.subscribe(b"talk", NOW).expect("listens");
+    let say = |text: &[u8]| assert_eq!(one.publish(b"talk", 1, text, NOW).expect("sent"), 1);
+    let bytes = || rustix::io::read(two.wake_fd(), &mut [0; 8]).unwrap_or(0);
+    say(b"wake up");
+    assert_eq!((two.signalled(), bytes(), events(&two).len()), (true, 1, 1));
+    two.stay_awake();
+    assert!(!two.signalled(), "nothing has come since");
+    for text in [b"a", b"b"] {
+        say(text);
+        assert_eq!((two.signalled(), bytes()), (true, 0), "it looks by itself");
+        assert_eq!(events(&two).len(), 1);
+        assert!(!two.signalled());
+    }
+    say(b"just before");
+    assert!(two.fall_asleep(), "it has to look once more");
+    assert_eq!(events(&two).len(), 1);
+    assert!(!two.fall_asleep());
+    say(b"and after");
+    assert_eq!((bytes(), events(&two).len()), (1, 1));
+}

@@ -46,6 +46,18 @@ impl Client {
         self.inner.signalled()
     }
 
+    /// Others raise the flag that `signalled` tells, and write no byte.
+    #[napi]
+    pub fn stay_awake(&self) {
+        self.inner.stay_awake();
+    }
+
+    /// They write again. True: `poll`, something came.
+    #[napi]
+    pub fn fall_asleep(&self) -> bool {
+        self.inner.fall_asleep()
+    }
+
     #[napi]
     pub fn set_patience(&self, us: u32) {
         self.inner.store().set_patience(us);

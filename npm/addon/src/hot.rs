@@ -119,6 +119,10 @@ unsafe extern "C" fn signalled(env: sys::napi_env, info: sys::napi_callback_info
     run(env, info, |client, call| call.give_bool(client.signalled()))
 }
 
+unsafe extern "C" fn called_within(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    run(env, info, |client, call| call.give_bool(client.called_within(call.whole(0)?)))
+}
+
 unsafe extern "C" fn poll(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     run(env, info, |client, call| {
         let all = crate::events::poll(client, Env::from_raw(call.env))?;
@@ -222,8 +226,9 @@ unsafe extern "C" fn board_rank(env: sys::napi_env, info: sys::napi_callback_inf
     })
 }
 
-const HOT: [(&str, Callback); 10] = [
+const HOT: [(&str, Callback); 11] = [
     ("signalled", signalled),
+    ("calledWithin", called_within),
     ("poll", poll),
     ("publish", publish),
     ("get", get),

@@ -3,6 +3,7 @@
 // patience with a writer that is frozen.
 
 const net = require('node:net')
+const os = require('node:os')
 const { performance } = require('node:perf_hooks')
 
 const { MemoryClient } = require('./memory.cjs')
@@ -23,6 +24,23 @@ const TURN_CALLS = 32
 const TURN_MS = 0.4
 /** Events given out in one turn: each may run a callback of the app. */
 const TURN_EVENTS = 32
+/**
+ * Messages that come within this time of each other are a conversation: after some of them in a row the process looks for
+ * the next one by itself instead of being woken, which takes longer than all the rest of a message.
+ */
+const TALK_MS = 0.1
+const TALK_MESSAGES = 3
+/** Fewer answers, and it was in vain: another process may need the processor to answer. */
+const TALK_WORTH = 8
+/** Then so many messages pass until the next try, each time twice as many, up to the number at which trying costs nothing. */
+const PAUSE_MESSAGES = 8
+const PAUSE_MESSAGES_MAX = 1024
+/** One look, in microseconds: as long as an answer takes. Longer would keep sockets and timers waiting. */
+const LOOK_US = 20
+/** Looks, each in a turn of the event loop, until a process goes back to sleep: the other one may have to be woken. */
+const LOOKS = 5
+/** Alone on a processor, looking keeps the other one from answering. */
+const TALKS = (os.availableParallelism?.() ?? os.cpus().length) > 1
 /** Wake-ups read at once: a byte each, whose value says nothing. */
 const WAKE_BYTES = 256
 /** A timer waits at most this long (setTimeout's limit is 2^31 - 1 ms). */
@@ -44,6 +62,14 @@ class Hub {
   #turnBegan = 0
   #turnEnds = false
   #retry
+  /** When the last message of another process came, and how many in a row have come soon after one another. */
+  #heard = 0
+  #inARow = 0
+  /** Whether it stays awake for the next one. */
+  #awake = false
+  /** Messages until it may do so again, and how many these will be when it was in vain. */
+  #pause = 0
+  #nextPause = PAUSE_MESSAGES
   /** Calls that wait for the next turn, or for a frozen writer. */
   #queue = []
 
@@ -160,7 +186,41 @@ class Hub {
       return
     }
     this.#events = events
+    if (TALKS && this.shared && events.some(event => event[0] === 'message' && event[4] === 0)) this.#hear()
     this.#giveOut(more)
+  }
+
+  /** A message of another process has come. */
+  #hear () {
+    const now = performance.now()
+    this.#inARow = now - this.#heard < TALK_MS ? this.#inARow + 1 : 0
+    this.#heard = now
+    if (this.#pause > 0) this.#pause--
+    else if (this.#inARow >= TALK_MESSAGES && !this.#awake) this.#stayAwake()
+  }
+
+  /** Looks for messages by itself until none comes for a moment. */
+  #stayAwake () {
+    this.#awake = true
+    this.client.stayAwake()
+    let [answers, looks] = [0, 0]
+    const look = () => {
+      const last = this.#heard
+      if (this.client.calledWithin(LOOK_US)) this.#poll()
+      if (this.#heard !== last) {
+        answers++
+        looks = 0
+      } else if (++looks === LOOKS) {
+        this.#awake = false
+        this.#inARow = 0
+        this.#pause = answers < TALK_WORTH ? this.#nextPause : 0
+        this.#nextPause = this.#pause === 0 ? PAUSE_MESSAGES : Math.min(this.#pause * 2, PAUSE_MESSAGES_MAX)
+        if (this.client.fallAsleep()) this.#poll()
+        return
+      }
+      setImmediate(look)
+    }
+    setImmediate(look)
   }
 
   /** Has this turn's share of the events handled; the next turn has the rest, and looks for more. */
