@@ -17,6 +17,7 @@ mod exec;
 mod fault;
 mod glob;
 mod limits;
+mod linger;
 mod lua;
 mod notify;
 mod numbers;

@@ -1,6 +1,7 @@
 //! The loop: one thread, one epoll, all clients.
 //!
-//! It sleeps until something happens; nothing is done on a timer except what clients asked to wait for.
+//! It sleeps until something happens; nothing is done on a timer except what clients asked to wait for. Before it sleeps it
+//! may look on for a moment (`linger`).
 
 use std::io;
 use std::net::TcpListener;
@@ -13,6 +14,7 @@ use crate::client::Client;
 use crate::connection::{Connection, Flow, Stream};
 use crate::door::Door;
 use crate::limits::CLIENTS_MAX;
+use crate::linger::{LINGER_NS, Linger};
 use crate::pubsub::Subject;
 use crate::{Options, exec};
 
@@ -50,6 +52,7 @@ pub(crate) struct Server {
     clients: usize,
     /// Where bytes come in.
     room: Vec<u8>,
+    linger: Linger,
 }
 
 impl Server {
@@ -65,6 +68,7 @@ impl Server {
             free: Vec::new(),
             clients: 0,
             room: vec![0; crate::limits::READ_BYTES],
+            linger: Linger::new(skep_sys::cpus::available()),
         };
         for (index, listener) in server.listeners.iter().enumerate() {
             rustix::io::ioctl_fionbio(listener, true)?;
@@ -76,11 +80,10 @@ impl Server {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
         loop {
-            events.clear();
-            let timeout = self.timeout();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            self.look_on(&mut events)?;
+            if events.is_empty() {
+                let timeout = self.timeout();
+                self.wait(&mut events, timeout.as_ref())?;
             }
             self.on_time();
             let mut all = Vec::with_capacity(events.len());
@@ -96,6 +99,29 @@ impl Server {
             self.run_commands(all);
             self.go_on();
         }
+    }
+
+    fn wait(&self, events: &mut Vec<epoll::Event>, timeout: Option<&Timespec>) -> io::Result<()> {
+        events.clear();
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks for events for a moment without sleeping, where that has paid lately.
+    fn look_on(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
+        events.clear();
+        if !self.linger.tries() {
+            return Ok(());
+        }
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let until = skep_sys::clock::boottime_ns() + LINGER_NS;
+        while events.is_empty() && skep_sys::clock::boottime_ns() < until {
+            self.wait(events, Some(&now))?;
+        }
+        self.linger.came_to(!events.is_empty());
+        Ok(())
     }
 
     fn timeout(&self) -> Option<Timespec> {

@@ -1,5 +1,6 @@
 //! The table of commands: name, number of arguments, what each needs, where its keys are, what does it.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use crate::call::Handler;
@@ -34,6 +35,9 @@ impl Flags {
     pub(crate) const PUBSUB: Self = Self(1 << 9);
     /// It looks at a whole database.
     pub(crate) const SLOW: Self = Self(1 << 10);
+    /// It puts off what it writes of a collection, for the next one of its kind ([`skep_state::Tx::settle`]), and looks at
+    /// nothing else.
+    pub(crate) const PUTS_OFF: Self = Self(1 << 11);
 
     pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -51,6 +55,7 @@ impl Flags {
 
 const READ: Flags = Flags::STORE;
 const WRITE: Flags = Flags::STORE.with(Flags::WRITE);
+const AGAIN: Flags = WRITE.with(Flags::PUTS_OFF);
 const FREES: Flags = WRITE.with(Flags::FREES);
 const BLOCK: Flags = WRITE.with(Flags::BLOCKING).with(Flags::FREES).with(Flags::NO_SCRIPT);
 const ALONE: Flags = Flags(0);
@@ -109,23 +114,56 @@ impl std::hash::Hasher for Fnv {
 /// The longest name of a command.
 const NAME_BYTES_MAX: usize = 24;
 
+/// Commands found lately, by what their names' bytes come to.
+const RECENT: usize = 16;
+
 /// Commands by name.
 #[derive(Debug)]
-pub(crate) struct Table(HashMap<&'static [u8], &'static Command, std::hash::BuildHasherDefault<Fnv>>);
+pub(crate) struct Table {
+    all: HashMap<&'static [u8], &'static Command, std::hash::BuildHasherDefault<Fnv>>,
+    /// A pipeline asks for a few names again and again, always written in the same way.
+    recent: [Cell<Option<(u64, &'static Command)>>; RECENT],
+}
 
 impl Table {
     pub(crate) fn new() -> Self {
-        Self(COMMANDS.iter().map(|command| (command.name.as_bytes(), command)).collect())
+        let all = COMMANDS.iter().map(|command| (command.name.as_bytes(), command)).collect();
+        Self { all, recent: Default::default() }
     }
 
     /// A command by its name in any case.
     pub(crate) fn find(&self, name: &[u8]) -> Option<&'static Command> {
+        let Some(number) = number(name) else { return self.look_up(name) };
+        let place = &self.recent[(number.wrapping_mul(SPREAD) >> (64 - RECENT.ilog2())) as usize];
+        if let Some((of, command)) = place.get()
+            && of == number
+        {
+            return Some(command);
+        }
+        let found = self.look_up(name)?;
+        place.set(Some((number, found)));
+        Some(found)
+    }
+
+    fn look_up(&self, name: &[u8]) -> Option<&'static Command> {
         let mut lower = [0; NAME_BYTES_MAX];
         let lower = lower.get_mut(..name.len())?;
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
-        self.0.get(&*lower).copied()
+        self.all.get(&*lower).copied()
     }
+}
+
+/// Spreads names over the places of recent ones (the golden ratio, as in Knuth's multiplicative hashing).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A short name as a number, a different one for each.
+fn number(name: &[u8]) -> Option<u64> {
+    // A byte is left for the length: a name with zeros in it is not the one without.
+    if name.len() >= size_of::<u64>() {
+        return None;
+    }
+    Some(name.iter().fold(name.len() as u64, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 #[rustfmt::skip]
@@ -249,7 +287,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("lmpop", -4, FREES, NONE, pops::lmpop),
     row("lpop", -2, FREES, ONE, lists::lpop),
     row("lpos", -3, READ, ONE, lists::lpos),
-    row("lpush", -3, WRITE, ONE, lists::lpush),
+    row("lpush", -3, AGAIN, ONE, lists::lpush),
     row("lpushx", -3, WRITE, ONE, lists::lpushx),
     row("lrange", 4, READ, ONE, lists::lrange),
     row("lrem", 4, FREES, ONE, lists::lrem),
@@ -257,7 +295,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("ltrim", 4, FREES, ONE, lists::ltrim),
     row("rpop", -2, FREES, ONE, lists::rpop),
     row("rpoplpush", 3, WRITE, TWO, pops::rpoplpush),
-    row("rpush", -3, WRITE, ONE, lists::rpush),
+    row("rpush", -3, AGAIN, ONE, lists::rpush),
     row("rpushx", -3, WRITE, ONE, lists::rpushx),
     // Sets
     row("sadd", -3, WRITE, ONE, sets::sadd),
@@ -281,7 +319,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("bzmpop", -5, BLOCK, NONE, pops::bzmpop),
     row("bzpopmax", -3, BLOCK, (1, -2, 1), pops::bzpopmax),
     row("bzpopmin", -3, BLOCK, (1, -2, 1), pops::bzpopmin),
-    row("zadd", -4, WRITE, ONE, zsets::zadd),
+    row("zadd", -4, AGAIN, ONE, zsets::zadd),
     row("zcard", 2, READ, ONE, zsets::zcard),
     row("zcount", 4, READ, ONE, zranges::zcount),
     row("zdiff", -3, READ, NONE, zalgebra::zdiff),

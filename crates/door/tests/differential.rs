@@ -61,9 +61,19 @@ struct Pair {
 
 impl Pair {
     fn ask(&mut self, words: &[&[u8]]) {
+        self.send(words);
+        self.compare(words);
+    }
+
+    fn send(&mut self, words: &[&[u8]]) {
+        self.redis.send(words);
+        self.door.send(words);
+    }
+
+    fn compare(&mut self, words: &[&[u8]]) {
         let command = String::from_utf8_lossy(words[0]).to_lowercase();
-        let redis = plain(&command, self.redis.ask(words));
-        let door = plain(&command, self.door.ask(words));
+        let redis = plain(&command, self.redis.answer());
+        let door = plain(&command, self.door.answer());
         self.count += 1;
         if redis != door {
             let line: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
@@ -162,6 +172,34 @@ fn random_commands_get_the_same_answers() {
         for _ in 0..4_000 {
             let words = random::command(&mut chance);
             both.ask(&words.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        }
+        both.finish();
+    }
+}
+
+/// One transaction does a whole pipeline, and puts off what the next command may make needless.
+#[test]
+fn pipelines_get_the_same_answers_as_one_command_after_the_other() {
+    let (redis, door) = (Redis::start(), Door::open());
+    for seed in 11..=14 {
+        let mut both = pair(&redis, &door);
+        both.ask(&[b"flushall"]);
+        let mut chance = random::Chance(seed);
+        for _ in 0..100 {
+            let mut pipeline: Vec<Vec<Vec<u8>>> = Vec::new();
+            for _ in 0..16 {
+                let words = random::command(&mut chance);
+                // Some come again and again, as those do that fill a list or a board.
+                pipeline.extend(std::iter::repeat_n(words, random::times(&mut chance)));
+            }
+            let lines: Vec<Vec<&[u8]>> =
+                pipeline.iter().map(|words| words.iter().map(Vec::as_slice).collect()).collect();
+            for words in &lines {
+                both.send(words);
+            }
+            for words in &lines {
+                both.compare(words);
+            }
         }
         both.finish();
     }

@@ -1,5 +1,6 @@
 //! What hashes, lists, sets and sorted sets have in common: a number under which their elements lie, and a count.
 
+use crate::WallMs;
 use crate::error::Result;
 use crate::key::{Key, Put, StoredName, Table, Take};
 use crate::record::{self, Kind};
@@ -50,33 +51,87 @@ pub(crate) fn edit<R>(
     kind: Kind,
     f: impl FnOnce(&mut Tx<'_>, &mut Collection) -> Result<R>,
 ) -> Result<R> {
-    let name = StoredName::new("key", key)?;
-    let found = {
-        let record = record::load_kind(&tx.view(), space, &name, kind)?;
-        record.map(|record| (Collection::decode(record.body), record.expires))
-    };
-    let (existed, before) = (found.is_some(), found.map(|(collection, _)| collection));
-    let (mut collection, expires) = match found {
-        Some(found) => found,
-        None => {
-            // One that has expired but was not swept must not come back to life with its elements.
-            record::remove(tx, space, &name)?;
-            (Collection { id: tx.try_ticket()?, count: 0, head: crate::lists::MIDDLE }, None)
+    let mut held = Held::load(tx, space, key, kind)?;
+    let result = f(tx, &mut held.collection)?;
+    held.save(tx)?;
+    Ok(result)
+}
+
+/// As [`edit`] of a collection that is about to be changed again: its record is read only once, and is written by
+/// [`Tx::settle`], until which nothing else may look at it.
+pub(crate) fn edit_again<R>(
+    tx: &mut Tx<'_>,
+    space: Space,
+    key: &[u8],
+    kind: Kind,
+    f: impl FnOnce(&mut Tx<'_>, &mut Collection) -> Result<R>,
+) -> Result<R> {
+    let mut held = match tx.held.take() {
+        Some(held) if (held.space, held.kind) == (space, kind) && held.key == key => held,
+        other => {
+            tx.held = other;
+            tx.settle()?;
+            Held::load(tx, space, key, kind)?
         }
     };
-    let result = f(tx, &mut collection)?;
-    if before == Some(collection) && space.is_named() {
-        // A new version is for WATCH, which is the door's, on its own databases. Scores of a board that change leave its
-        // record as it is: that is a page less to copy.
-    } else if collection.count > 0 {
-        record::save(tx, space, &name, kind, expires, expires, &collection.encode())?;
-    } else if existed {
-        record::remove(tx, space, &name)?;
-    } else {
-        // Nothing was added to a new one, yet it may have rows of bookkeeping.
-        crate::garbage::discard(tx, collection.id)?;
+    let before = held.collection;
+    let result = f(tx, &mut held.collection);
+    if result.is_err() {
+        // What it has written is as if it were not there.
+        held.collection = before;
     }
-    Ok(result)
+    tx.held = Some(held);
+    result
+}
+
+/// A collection under change.
+#[derive(Debug)]
+pub(crate) struct Held {
+    space: Space,
+    key: Vec<u8>,
+    kind: Kind,
+    /// What was there, if anything was.
+    before: Option<Collection>,
+    expires: Option<WallMs>,
+    collection: Collection,
+}
+
+impl Held {
+    fn load(tx: &mut Tx<'_>, space: Space, key: &[u8], kind: Kind) -> Result<Self> {
+        let name = StoredName::new("key", key)?;
+        let found = {
+            let record = record::load_kind(&tx.view(), space, &name, kind)?;
+            record.map(|record| (Collection::decode(record.body), record.expires))
+        };
+        let before = found.map(|(collection, _)| collection);
+        let (collection, expires) = match found {
+            Some(found) => found,
+            None => {
+                // One that has expired but was not swept must not come back to life with its elements.
+                record::remove(tx, space, &name)?;
+                (Collection { id: tx.try_ticket()?, count: 0, head: crate::lists::MIDDLE }, None)
+            }
+        };
+        Ok(Self { space, key: key.to_vec(), kind, before, expires, collection })
+    }
+
+    /// Writes its record.
+    pub(crate) fn save(self, tx: &mut Tx<'_>) -> Result<()> {
+        let Self { space, key, kind, before, expires, collection } = self;
+        let name = StoredName::new("key", &key)?;
+        if before == Some(collection) && space.is_named() {
+            // A new version is for WATCH, which is the door's, on its own databases. Scores of a board that change leave
+            // its record as it is: that is a page less to copy.
+            Ok(())
+        } else if collection.count > 0 {
+            record::save(tx, space, &name, kind, expires, expires, &collection.encode())
+        } else if before.is_some() {
+            record::remove(tx, space, &name).map(|_| ())
+        } else {
+            // Nothing was added to a new one, yet it may have rows of bookkeeping.
+            crate::garbage::discard(tx, collection.id)
+        }
+    }
 }
 
 /// An element's value, with its whole name in front when the key has only a hash of it.

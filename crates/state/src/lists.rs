@@ -1,6 +1,6 @@
 //! Lists: an ordered row of values. Elements lie at consecutive places, so that an index is a place.
 
-use crate::collection::{Collection, edit, find};
+use crate::collection::{Collection, edit, edit_again, find};
 use crate::error::Result;
 use crate::key::Key;
 use crate::record::Kind;
@@ -28,21 +28,33 @@ fn place(list: &Collection, index: u64) -> Key {
 /// # Errors
 /// [`crate::Error::WrongType`], [`crate::Error::ValueTooLong`], or when the store itself fails; so for all here.
 pub fn push(tx: &mut Tx<'_>, space: Space, key: &[u8], end: End, values: &[&[u8]]) -> Result<u64> {
-    edit(tx, space, key, Kind::List, |tx, list| {
-        for value in values {
-            tx.check_value(value)?;
-            let index = match end {
-                End::Front => {
-                    list.head -= 1;
-                    0
-                }
-                End::Back => list.count,
-            };
-            list.count += 1;
-            tx.put(&place(list, index), value)?;
-        }
-        Ok(list.count)
-    })
+    edit(tx, space, key, Kind::List, |tx, list| extend(tx, list, end, values))
+}
+
+/// As [`push`], for what is done many times in a row to one list: see [`Tx::settle`].
+///
+/// # Errors
+/// See [`push`].
+pub fn push_again(tx: &mut Tx<'_>, space: Space, key: &[u8], end: End, values: &[&[u8]]) -> Result<u64> {
+    edit_again(tx, space, key, Kind::List, |tx, list| extend(tx, list, end, values))
+}
+
+fn extend(tx: &mut Tx<'_>, list: &mut Collection, end: End, values: &[&[u8]]) -> Result<u64> {
+    for value in values {
+        tx.check_value(value)?;
+    }
+    for value in values {
+        let index = match end {
+            End::Front => {
+                list.head -= 1;
+                0
+            }
+            End::Back => list.count,
+        };
+        list.count += 1;
+        tx.put(&place(list, index), value)?;
+    }
+    Ok(list.count)
 }
 
 /// Removes and returns the value at an end.

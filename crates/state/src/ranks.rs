@@ -31,14 +31,14 @@ pub(crate) fn one_bucket(view: &View<'_>, set: &Key, a: &[u8], b: &[u8]) -> Resu
 
 /// A member was put at `position`.
 pub(crate) fn added(tx: &mut Tx<'_>, set: &Key, position: &[u8]) -> Result<()> {
-    let found = bucket(&tx.view(), set, position)?;
-    let Some((key, count)) = found else {
+    let counted = recount(tx, set, position, |_, count| (count < RANK_BUCKET_MAX).then(|| count + 1))?;
+    if counted {
+        return Ok(());
+    }
+    let Some((key, count)) = bucket(&tx.view(), set, position)? else {
         return tx.put(&set.u8(BUCKETS), &1u32.to_be_bytes());
     };
     let row = Key::copy(&key);
-    if count < RANK_BUCKET_MAX {
-        return tx.put(&row, &(count + 1).to_be_bytes());
-    }
     let half = RANK_BUCKET_MAX / 2;
     let begin = &key[set.as_slice().len() + 1..];
     let by_score = set.u8(BY_SCORE);
@@ -59,13 +59,27 @@ pub(crate) fn added(tx: &mut Tx<'_>, set: &Key, position: &[u8]) -> Result<()> {
 
 /// A member was taken from `position`.
 pub(crate) fn removed(tx: &mut Tx<'_>, set: &Key, position: &[u8]) -> Result<()> {
-    let Some((key, count)) = bucket(&tx.view(), set, position)? else { return Ok(()) };
-    let row = Key::copy(&key);
-    let first = key.len() == set.as_slice().len() + 1;
-    if count <= 1 && !first {
-        return tx.delete(&row).map(|_| ());
+    let is_first = |key: &[u8]| key.len() == set.as_slice().len() + 1;
+    let stays = |key: &[u8], count: u32| (count > 1 || is_first(key)).then(|| count.saturating_sub(1));
+    if !recount(tx, set, position, stays)?
+        && let Some((key, _)) = bucket(&tx.view(), set, position)?
+    {
+        tx.delete(&Key::copy(&key))?;
     }
-    tx.put(&row, &count.saturating_sub(1).to_be_bytes())
+    Ok(())
+}
+
+/// Writes another count of the bucket that covers `position`, by one way down the tree; false if `f` gives none.
+fn recount(
+    tx: &mut Tx<'_>,
+    set: &Key,
+    position: &[u8],
+    f: impl FnOnce(&[u8], u32) -> Option<u32>,
+) -> Result<bool> {
+    let buckets = set.u8(BUCKETS);
+    tx.replace_last_up_to(&buckets, &buckets.push(position), |key, value| {
+        f(key, Take(value).u32()).map(u32::to_be_bytes)
+    })
 }
 
 /// How many members lie before `position`.

@@ -79,6 +79,13 @@ impl<'a> Record<'a> {
         Self { kind: Kind::from_bits(flags), version, expires, name, body: take.0 }
     }
 
+    pub(crate) fn must_be(&self, kind: Kind) -> Result<()> {
+        if self.kind == kind {
+            return Ok(());
+        }
+        Err(Error::WrongType { found: self.kind.name(), wanted: kind.name() })
+    }
+
     pub(crate) fn live(&self, now: WallMs) -> bool {
         self.expires.is_none_or(|at| at > now)
     }
@@ -102,12 +109,10 @@ pub(crate) fn load_kind<'t>(
     kind: Kind,
 ) -> Result<Option<Record<'t>>> {
     let record = load(view, space, name)?;
-    match record {
-        Some(record) if record.kind != kind => {
-            Err(Error::WrongType { found: record.kind.name(), wanted: kind.name() })
-        }
-        other => Ok(other),
+    if let Some(record) = &record {
+        record.must_be(kind)?;
     }
+    Ok(record)
 }
 
 /// Writes a record with this transaction's version. `before` is when the record that it replaces was to expire.
@@ -120,22 +125,36 @@ pub(crate) fn save(
     before: Option<WallMs>,
     body: &[u8],
 ) -> Result<()> {
-    let mut out = Vec::with_capacity(body.len() + 20);
+    // A timer that is too early finds the record alive and is set anew; so only an earlier end needs a new one.
+    if let Some(at) = expires
+        && before.is_none_or(|before| at < before)
+    {
+        set_timer(tx, space, name, at)?;
+    }
+    let out = encode(tx.id(), name, kind, expires, body);
+    tx.put(&row(space, name), &out)
+}
+
+/// A record as it lies in the map.
+pub(crate) fn encode(
+    version: u64,
+    name: &StoredName<'_>,
+    kind: Kind,
+    expires: Option<WallMs>,
+    body: &[u8],
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len() + name.long().map_or(0, <[u8]>::len) + 20);
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     out.push(kind as u8 | flag(expires.is_some(), EXPIRES) | flag(name.long().is_some(), LONG_NAME));
-    out.put_varint(tx.id());
+    out.put_varint(version);
     if let Some(at) = expires {
         out.put_ms(at.0);
-        // A timer that is too early finds the record alive and is set anew; so only an earlier end needs a new one.
-        if before.is_none_or(|before| at < before) {
-            set_timer(tx, space, name, at)?;
-        }
     }
     if let Some(whole) = name.long() {
         out.put_text(whole);
     }
     out.extend_from_slice(body);
-    tx.put(&row(space, name), &out)
+    out
 }
 
 pub(crate) fn timer(space: Space, stored: &[u8], at: WallMs) -> Key {

@@ -3,7 +3,7 @@
 use crate::WallMs;
 use crate::error::{Error, Result};
 use crate::key::StoredName;
-use crate::record::{self, Kind};
+use crate::record::{self, Kind, Record};
 use crate::spaces::Space;
 use crate::tx::{Tx, View};
 
@@ -33,6 +33,18 @@ pub enum If<'a> {
     Version(u64),
     /// The key holds exactly these bytes.
     Equals(&'a [u8]),
+}
+
+impl If<'_> {
+    fn holds(self, live: Option<Record<'_>>) -> bool {
+        match self {
+            If::Always => true,
+            If::Missing => live.is_none(),
+            If::Exists => live.is_some(),
+            If::Version(version) => live.is_some_and(|record| record.version == version),
+            If::Equals(bytes) => live.is_some_and(|r| r.kind == Kind::String && r.body == bytes),
+        }
+    }
 }
 
 /// The value of a key.
@@ -67,17 +79,15 @@ pub fn set(
 ) -> Result<bool> {
     tx.check_value(value)?;
     let name = StoredName::new("key", key)?;
+    if !matches!(expiry, Expiry::At(_))
+        && let Some(done) = set_plainly(tx, space, &name, value, condition)?
+    {
+        return Ok(done);
+    }
     let (holds, before, collection) = {
         let view = tx.view();
-        let record = view.get(&record::row(space, &name))?.map(record::Record::decode);
-        let live = record.filter(|record| record.live(view.now()));
-        let holds = match condition {
-            If::Always => true,
-            If::Missing => live.is_none(),
-            If::Exists => live.is_some(),
-            If::Version(version) => live.is_some_and(|record| record.version == version),
-            If::Equals(bytes) => live.is_some_and(|r| r.kind == Kind::String && r.body == bytes),
-        };
+        let record = view.get(&record::row(space, &name))?.map(Record::decode);
+        let holds = condition.holds(record.filter(|record| record.live(view.now())));
         let expires = record.and_then(|record| record.expires);
         (holds, expires, record.is_some_and(|record| record.kind != Kind::String))
     };
@@ -104,25 +114,52 @@ pub fn set(
     Ok(true)
 }
 
+/// The usual case, by one way down the tree: nothing expires, and what was there before was a string, or nothing. `None`: it
+/// is another case.
+fn set_plainly(
+    tx: &mut Tx<'_>,
+    space: Space,
+    name: &StoredName<'_>,
+    value: &[u8],
+    condition: If<'_>,
+) -> Result<Option<bool>> {
+    let (version, mut done) = (tx.id(), None);
+    tx.replace(&record::row(space, name), |found| {
+        let found = found.map(Record::decode);
+        if found.is_some_and(|record| record.kind != Kind::String || record.expires.is_some()) {
+            return Ok(None);
+        }
+        let holds = condition.holds(found);
+        done = Some(holds);
+        Ok(holds.then(|| record::encode(version, name, Kind::String, None, value)))
+    })?;
+    Ok(done)
+}
+
 /// Adds to the whole number that a key holds (a missing one holds 0), keeping its expiry; the sum.
 ///
 /// # Errors
 /// [`Error::NotANumber`], [`Error::Overflow`]; see [`get`].
 pub fn add(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<i64> {
     let name = StoredName::new("key", key)?;
-    let found = {
-        let record = record::load_kind(&tx.view(), space, &name, Kind::String)?;
-        record.map(|record| whole_number(record.body).map(|number| (number, record.expires))).transpose()?
-    };
-    let Some((before, expires)) = found else {
-        // What has expired, and may be of any kind, must not come back to life.
-        record::remove(tx, space, &name)?;
-        record::save(tx, space, &name, Kind::String, None, None, by.to_string().as_bytes())?;
-        return Ok(by);
-    };
-    let sum = before.checked_add(by).ok_or(Error::Overflow)?;
-    record::save(tx, space, &name, Kind::String, expires, expires, sum.to_string().as_bytes())?;
-    Ok(sum)
+    let (version, now, mut sum) = (tx.id(), tx.now(), None);
+    tx.replace(&record::row(space, &name), |found| {
+        let Some(record) = found.map(Record::decode).filter(|record| record.live(now)) else {
+            return Ok(None);
+        };
+        record.must_be(Kind::String)?;
+        let number = whole_number(record.body)?.checked_add(by).ok_or(Error::Overflow)?;
+        sum = Some(number);
+        let text = number.to_string();
+        Ok(Some(record::encode(version, &name, Kind::String, record.expires, text.as_bytes())))
+    })?;
+    if let Some(sum) = sum {
+        return Ok(sum);
+    }
+    // What has expired, and may be of any kind, must not come back to life.
+    record::remove(tx, space, &name)?;
+    record::save(tx, space, &name, Kind::String, None, None, by.to_string().as_bytes())?;
+    Ok(by)
 }
 
 /// A whole number as Redis reads one: no spaces, no plus sign, no leading zeros.

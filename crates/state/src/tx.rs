@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use heed::{RoTxn, RwTxn};
 
+use crate::collection::Held;
 use crate::control::Control;
 use crate::engine::Db;
 use crate::error::{Error, Result};
@@ -101,6 +102,8 @@ pub struct Tx<'t> {
     unique: u64,
     pub(crate) control: &'t Control,
     wakes: Vec<usize>,
+    /// A collection that is changed again and again: see [`Tx::settle`].
+    pub(crate) held: Option<Held>,
 }
 
 impl std::fmt::Debug for Tx<'_> {
@@ -113,10 +116,24 @@ impl<'t> Tx<'t> {
     pub(crate) fn new(txn: RwTxn<'t>, db: Db, now: WallMs, control: &'t Control) -> Self {
         let id = txn.id() as u64;
         let base = control.header().ticket_base.load(Relaxed);
-        Self { txn, db, now, id, unique: base + (id << UNIQUE_BITS), control, wakes: Vec::new() }
+        Self { txn, db, now, id, unique: base + (id << UNIQUE_BITS), control, wakes: Vec::new(), held: None }
     }
 
-    pub(crate) fn commit(self) -> Result<Vec<usize>> {
+    /// Writes the record of a collection whose changes were put off ([`crate::lists::push_again`],
+    /// [`crate::zsets::update_again`]). To be called before anything else is done with the transaction; the commit does it,
+    /// too.
+    ///
+    /// # Errors
+    /// When the store itself fails.
+    pub fn settle(&mut self) -> Result<()> {
+        match self.held.take() {
+            Some(held) => held.save(self),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn commit(mut self) -> Result<Vec<usize>> {
+        self.settle()?;
         self.txn.commit()?;
         Ok(self.wakes)
     }
@@ -179,10 +196,10 @@ impl<'t> Tx<'t> {
 
     /// Writes what `f` makes of a row's value, or of its absence, if it makes anything; whether it did. Costs one way
     /// down the tree where a `get` and a `put` cost two.
-    pub(crate) fn replace<const N: usize>(
+    pub(crate) fn replace<V: AsRef<[u8]>>(
         &mut self,
         key: &Key,
-        f: impl FnOnce(Option<&[u8]>) -> Result<Option<[u8; N]>>,
+        f: impl FnOnce(Option<&[u8]>) -> Result<Option<V>>,
     ) -> Result<bool> {
         let only = (std::ops::Bound::Included(key.as_slice()), std::ops::Bound::Included(key.as_slice()));
         let mut rows = self.db.range_mut(&mut self.txn, &only)?;
@@ -190,12 +207,31 @@ impl<'t> Tx<'t> {
             let Some(new) = f(Some(value))? else { return Ok(false) };
             // SAFETY: nothing that was read from the map is kept over this change: `f` gave us bytes of its own, and
             // the old value is not looked at any more.
-            unsafe { rows.put_current(key.as_slice(), &new) }?;
+            unsafe { rows.put_current(key.as_slice(), new.as_ref()) }?;
             return Ok(true);
         }
         drop(rows);
         let Some(new) = f(None)? else { return Ok(false) };
-        self.put(key, &new)?;
+        self.put(key, new.as_ref())?;
+        Ok(true)
+    }
+
+    /// The same for the last row up to `to` (included), if it begins with `prefix`; `f` sees its key and value.
+    pub(crate) fn replace_last_up_to<V: AsRef<[u8]>>(
+        &mut self,
+        prefix: &Key,
+        to: &Key,
+        f: impl FnOnce(&[u8], &[u8]) -> Option<V>,
+    ) -> Result<bool> {
+        let range = (std::ops::Bound::Unbounded, std::ops::Bound::Included(to.as_slice()));
+        let mut rows = self.db.rev_range_mut(&mut self.txn, &range)?;
+        let Some((row, value)) = rows.next().transpose()? else { return Ok(false) };
+        let Some(new) = row.starts_with(prefix.as_slice()).then(|| f(row, value)).flatten() else {
+            return Ok(false);
+        };
+        let row = Key::copy(row);
+        // SAFETY: as in `replace`; the key is a copy, too.
+        unsafe { rows.put_current(row.as_slice(), new.as_ref()) }?;
         Ok(true)
     }
 

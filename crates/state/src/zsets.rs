@@ -1,6 +1,6 @@
 //! Sorted sets: members with scores, in the order of score and then of the member's bytes.
 
-use crate::collection::{Collection, edit, element, find, split};
+use crate::collection::{Collection, edit, edit_again, element, find, split};
 use crate::error::{Error, Result};
 use crate::key::{Key, StoredName, Take};
 use crate::ranks::{self, BY_SCORE};
@@ -110,22 +110,44 @@ pub fn update(
     f: impl FnOnce(Option<f64>) -> Option<f64>,
 ) -> Result<Option<f64>> {
     let member = StoredName::new("member", member)?;
-    edit(tx, space, key, Kind::SortedSet, |tx, set| {
-        let (mut before, mut after) = (None, None);
-        let changed = tx.replace(&member_row(set, &member), |row| {
-            before = score_of(row);
-            after = f(before);
-            match after {
-                Some(score) if score.is_nan() => Err(Error::NotANumber("a valid float")),
-                Some(score) if before != after => Ok(Some(score.to_bits().to_be_bytes())),
-                Some(_) | None => Ok(None),
-            }
-        })?;
-        let Some(score) = after.filter(|_| changed) else { return Ok(before) };
-        set.count += u64::from(before.is_none());
-        place(tx, set, &member, before, score)?;
-        Ok(Some(score))
-    })
+    edit(tx, space, key, Kind::SortedSet, |tx, set| score_with(tx, set, &member, f))
+}
+
+/// As [`update`], for what is done many times in a row to one set: see [`Tx::settle`].
+///
+/// # Errors
+/// See [`update`].
+pub fn update_again(
+    tx: &mut Tx<'_>,
+    space: Space,
+    key: &[u8],
+    member: &[u8],
+    f: impl FnOnce(Option<f64>) -> Option<f64>,
+) -> Result<Option<f64>> {
+    let member = StoredName::new("member", member)?;
+    edit_again(tx, space, key, Kind::SortedSet, |tx, set| score_with(tx, set, &member, f))
+}
+
+fn score_with(
+    tx: &mut Tx<'_>,
+    set: &mut Collection,
+    member: &StoredName<'_>,
+    f: impl FnOnce(Option<f64>) -> Option<f64>,
+) -> Result<Option<f64>> {
+    let (mut before, mut after) = (None, None);
+    let changed = tx.replace(&member_row(set, member), |row| {
+        before = score_of(row);
+        after = f(before);
+        match after {
+            Some(score) if score.is_nan() => Err(Error::NotANumber("a valid float")),
+            Some(score) if before != after => Ok(Some(score.to_bits().to_be_bytes())),
+            Some(_) | None => Ok(None),
+        }
+    })?;
+    let Some(score) = after.filter(|_| changed) else { return Ok(before) };
+    set.count += u64::from(before.is_none());
+    place(tx, set, member, before, score)?;
+    Ok(Some(score))
 }
 
 /// Sets a member's score; whether the member is new.

@@ -207,3 +207,36 @@ fn a_large_collection_is_deleted_at_once_and_its_elements_in_slices() {
     while fixture.supervisor.maintain(NOW).expect("swept").is_some() {}
     assert_eq!(fixture.supervisor.stats().rows, 2, "the new set's record and member");
 }
+
+#[test]
+fn what_is_put_off_is_there_when_the_transaction_settles_and_when_it_commits() {
+    let store = Fixture::new();
+    let all = store.supervisor.store();
+    let done = all.write(NOW, |tx| {
+        for value in [b"a", b"b"] {
+            lists::push_again(tx, SPACE(), b"list", End::Back, &[value])?;
+        }
+        tx.settle()?;
+        assert_eq!(lists::len(&tx.view(), SPACE(), b"list")?, 2);
+        lists::push_again(tx, SPACE(), b"list", End::Front, &[b"first"])?;
+        // Another one: the list's record is written before.
+        zsets::update_again(tx, SPACE(), b"board", b"ann", |_| Some(1.0))?;
+        assert_eq!(lists::len(&tx.view(), SPACE(), b"list")?, 3);
+        zsets::update_again(tx, SPACE(), b"board", b"bob", |_| Some(2.0))?;
+        let wrong = lists::push_again(tx, SPACE(), b"board", End::Back, &[b"x"]);
+        assert!(matches!(wrong, Err(Error::WrongType { .. })));
+        let too_long = vec![0; 17 * 1024 * 1024];
+        let values: [&[u8]; 2] = [b"kept", &too_long];
+        let refused = lists::push_again(tx, SPACE(), b"fresh", End::Back, &values);
+        assert!(matches!(refused, Err(Error::ValueTooLong { .. })));
+        Ok(())
+    });
+    done.expect("committed");
+    let read = all.read(NOW, |view| {
+        let list = lists::range(view, SPACE(), b"list", 0, 9)?;
+        let board = zsets::range(view, SPACE(), b"board", 0, 9, Order::Ascending)?;
+        Ok((list, board.len(), keys::info(view, SPACE(), b"fresh")?))
+    });
+    let list = [b"first".as_slice(), b"a", b"b"].map(<[u8]>::to_vec).to_vec();
+    assert_eq!(read.expect("read"), (list, 2, None), "and nothing of what was refused");
+}

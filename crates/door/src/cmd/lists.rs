@@ -10,11 +10,14 @@ use crate::notify::LIST;
 
 fn push(c: &mut Call<'_, '_>, end: End, only_if_there: bool) -> Done {
     let key = c.args[1];
-    if only_if_there && !must_be(c, key, Kind::List)? {
+    let length = if !only_if_there {
+        lists::push_again(c.access.tx(), c.space, key, end, &c.args[2..])?
+    } else if must_be(c, key, Kind::List)? {
+        lists::push(c.access.tx(), c.space, key, end, &c.args[2..])?
+    } else {
         c.out.integer(0);
         return Ok(());
-    }
-    let length = lists::push(c.access.tx(), c.space, key, end, &c.args[2..])?;
+    };
     c.ready(key);
     c.event(LIST, if end == End::Front { "lpush" } else { "rpush" }, key);
     c.out.size(length);

@@ -67,13 +67,18 @@ pub(crate) fn zadd(c: &mut Call<'_, '_>) -> Done {
         pairs.push((numbers::float(pair[0]).ok_or(NOT_A_FLOAT)? + 0.0, pair[1]));
     }
     let key = c.args[1];
-    let there = must_be(c, key, Kind::SortedSet)?;
+    if options.only_old {
+        // Only now it looks.
+        c.access.tx().settle()?;
+    }
+    // Otherwise `update_again` tells, which looks anyway.
+    let there = !options.only_old || must_be(c, key, Kind::SortedSet)?;
     let (mut added, mut changed, mut last) = (0, 0, None);
-    if there || !options.only_old {
+    if there {
         for (score, member) in pairs {
             let mut outcome = None;
             let mut not_a_number = false;
-            zsets::update(c.access.tx(), c.space, key, member, |before| {
+            zsets::update_again(c.access.tx(), c.space, key, member, |before| {
                 let wanted = if options.increment { before.unwrap_or(0.0) + score } else { score };
                 not_a_number = wanted.is_nan();
                 let decided = if not_a_number { None } else { decide(options, before, wanted) };

@@ -25,10 +25,17 @@ use crate::table::{Command, Flags};
 /// A transaction of several commands ends early after so long: workers wait for the writer's lock.
 const BATCH_NS: u64 = 1_000_000;
 
+/// Commands between two looks at the clock, which cost a tenth of a command each.
+const LOOK_EVERY: usize = 8;
+
 /// Runs all commands that have come, for as long as the client can go on.
 pub(crate) fn process(door: &mut Door, own: &mut Connection) {
     own.stopped = true;
     while can_go_on(own) {
+        if own.request.pending_bytes() == 0 {
+            own.stopped = false;
+            return;
+        }
         let parsed = Parsed::take(own);
         let nothing = parsed.commands.is_empty();
         let stopped = run_all(door, own, &parsed);
@@ -50,14 +57,14 @@ fn can_go_on(own: &Connection) -> bool {
 
 /// Runs commands; where it had to stop, if not at the end.
 fn run_all(door: &mut Door, own: &mut Connection, parsed: &Parsed) -> Option<usize> {
-    let commands = &parsed.commands;
+    let (commands, words) = (&parsed.commands, parsed.words());
     let mut at = 0;
     while at < commands.len() {
         if !can_go_on(own) {
             return Some(at);
         }
-        let args = parsed.args(at);
-        match admit(door, &own.client, &args) {
+        let args = parsed.args(&words, at);
+        match admit(door, &own.client, args) {
             Admission::Refuse(text) => {
                 if let Some(queue) = &mut own.client.queue {
                     queue.broken = true;
@@ -75,7 +82,7 @@ fn run_all(door: &mut Door, own: &mut Connection, parsed: &Parsed) -> Option<usi
                 at += 1;
             }
             Admission::Run(command) if !command.flags.has(Flags::STORE) => {
-                run_alone(door, own, command, &args);
+                run_alone(door, own, command, args);
                 settle(door, own);
                 at += 1;
             }
@@ -83,8 +90,8 @@ fn run_all(door: &mut Door, own: &mut Connection, parsed: &Parsed) -> Option<usi
                 let mut run = vec![(command, args)];
                 let last = Flags::BLOCKING.with(Flags::NOT_QUEUED);
                 while at + run.len() < commands.len() && !run[run.len() - 1].0.flags.has(last) {
-                    let args = parsed.args(at + run.len());
-                    match admit(door, &own.client, &args) {
+                    let args = parsed.args(&words, at + run.len());
+                    match admit(door, &own.client, args) {
                         Admission::Run(command) if joins(command) => run.push((command, args)),
                         Admission::Run(_) | Admission::Refuse(_) | Admission::Queue => break,
                     }
@@ -105,6 +112,11 @@ fn answer_error(own: &mut Connection, text: &str) {
 
 /// Runs one command; `Err`: the transaction has to be given up.
 pub(crate) fn run_one(call: &mut Call<'_, '_>, command: &'static Command) -> Result<(), Error> {
+    if let Access::Write(tx) = &mut call.access
+        && !command.flags.has(Flags::PUTS_OFF)
+    {
+        tx.settle()?;
+    }
     let mark = call.out.bytes.len();
     let answers = call.client.answers;
     call.door.totals.commands += 1;
@@ -144,7 +156,7 @@ fn run_alone(door: &mut Door, own: &mut Connection, command: &'static Command, a
     }
 }
 
-type Run<'a> = [(&'static Command, Vec<&'a [u8]>)];
+type Run<'a> = [(&'static Command, &'a [&'a [u8]])];
 
 /// Runs commands in one transaction; how many were done.
 fn run_stored(door: &mut Door, own: &mut Connection, run: &Run<'_>) -> usize {
@@ -230,7 +242,8 @@ fn each(
         run_one(&mut call, command)?;
         // Who waits for a key is served before the next command can take it away again.
         let stop = client.blocked.is_some() || client.leaving || !door.effects.ready.is_empty();
-        if stop || (run.len() > 1 && skep_sys::clock::boottime_ns() > until) {
+        let look = run.len() > 1 && index % LOOK_EVERY == LOOK_EVERY - 1;
+        if stop || (look && skep_sys::clock::boottime_ns() > until) {
             return Ok(index + 1);
         }
     }
@@ -267,11 +280,10 @@ fn serve(door: &mut Door, other: &mut Connection) {
     let Some(blocked) = other.client.blocked.take() else { return };
     let args: Vec<&[u8]> = blocked.command.iter().map(Vec::as_slice).collect();
     let Some(command) = door.table.find(args[0]) else { return };
-    let run = [(command, args)];
+    let run = [(command, args.as_slice())];
     if let Err(error) = attempt(door, other, &run, From::Blocked) {
         other.reply.error(&fault::undone(&error));
     }
-    drop(run);
     let slot = other.client.slot;
     if other.client.blocked.is_some() {
         // Still nothing for it: it keeps its place and its time.

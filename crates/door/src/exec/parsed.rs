@@ -42,9 +42,15 @@ impl Parsed {
         parsed
     }
 
-    pub(super) fn args(&self, at: usize) -> Vec<&[u8]> {
+    /// All words of all commands, for [`Parsed::args`].
+    pub(super) fn words(&self) -> Vec<&[u8]> {
+        self.ranges.iter().map(|range| &self.bytes[range.clone()]).collect()
+    }
+
+    /// The words of one command.
+    pub(super) fn args<'a>(&self, words: &'a [&'a [u8]], at: usize) -> &'a [&'a [u8]] {
         let from = if at == 0 { 0 } else { self.commands[at - 1].0 };
-        self.ranges[from..self.commands[at].0].iter().map(|range| &self.bytes[range.clone()]).collect()
+        &words[from..self.commands[at].0]
     }
 
     /// Gives the bytes back; the commands from `stopped` on will come again.

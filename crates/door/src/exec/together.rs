@@ -14,7 +14,7 @@ use crate::table::{Command, Flags};
 /// One client's part of a transaction that several share.
 struct Share<'a> {
     own: &'a mut Connection,
-    run: Vec<(&'static Command, Vec<&'a [u8]>)>,
+    run: Vec<(&'static Command, &'a [&'a [u8]])>,
     done: usize,
 }
 
@@ -30,11 +30,12 @@ pub(crate) fn process_together(door: &mut Door, all: &mut [Box<Connection>]) {
     }
     let mut done: Vec<usize> = Vec::with_capacity(parsed.len());
     {
-        let mut rest = parsed.iter().peekable();
+        let words: Vec<Vec<&[u8]>> = parsed.iter().map(|(_, parsed)| parsed.words()).collect();
+        let mut rest = parsed.iter().zip(&words).peekable();
         let mut shares: Vec<Share<'_>> = Vec::with_capacity(parsed.len());
         for (index, own) in all.iter_mut().enumerate() {
-            let Some((_, parsed)) = rest.next_if(|(of, _)| *of == index) else { continue };
-            let run = plain_run(door, &own.client, parsed);
+            let Some(((_, parsed), words)) = rest.next_if(|((of, _), _)| *of == index) else { continue };
+            let run = plain_run(door, &own.client, parsed, words);
             shares.push(Share { own, run, done: 0 });
         }
         share(door, &mut shares);
@@ -53,11 +54,16 @@ pub(crate) fn process_together(door: &mut Door, all: &mut [Box<Connection>]) {
 }
 
 /// The first commands of a client that a shared transaction can do.
-fn plain_run<'a>(door: &Door, client: &Client, parsed: &'a Parsed) -> Vec<(&'static Command, Vec<&'a [u8]>)> {
+fn plain_run<'a>(
+    door: &Door,
+    client: &Client,
+    parsed: &Parsed,
+    words: &'a [&'a [u8]],
+) -> Vec<(&'static Command, &'a [&'a [u8]])> {
     let mut run = Vec::with_capacity(parsed.commands.len());
     for at in 0..parsed.commands.len() {
-        let args = parsed.args(at);
-        match admit(door, client, &args) {
+        let args = parsed.args(words, at);
+        match admit(door, client, args) {
             Admission::Run(command) if joins(command) && command.flags.is_plain() => {
                 run.push((command, args));
             }

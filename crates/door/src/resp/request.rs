@@ -8,6 +8,9 @@ use std::ops::Range;
 use crate::limits::{ARGUMENTS_MAX, BULK_BYTES_MAX, LINE_BYTES_MAX, QUERY_BYTES_MAX};
 use crate::resp::inline;
 
+/// Digits of a count or a length that is read without searching for the end of its line.
+const SHORT_DIGITS: usize = 4;
+
 /// How much a client may ask for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -130,6 +133,23 @@ impl Request {
         Ok(Some(start..end))
     }
 
+    /// A short count or length with its line's end, as every client writes it, and where the next line begins. `None`: it
+    /// takes a closer look.
+    fn short(&self, at: usize) -> Option<(usize, usize)> {
+        let line = self.buffer.get(at..)?;
+        let mut number = 0;
+        for (index, byte) in line.iter().take(SHORT_DIGITS + 1).enumerate() {
+            match byte {
+                b'0'..=b'9' if index < SHORT_DIGITS => number = number * 10 + usize::from(byte - b'0'),
+                b'\r' if index > 0 && (line[0] != b'0' || index == 1) => {
+                    return (line.get(index + 1) == Some(&b'\n')).then_some((number, at + index + 2));
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
     /// The first line of a command.
     fn head(&mut self, bounds: Bounds) -> Result<bool, Garbage> {
         if self.buffer.get(self.at).is_none() {
@@ -137,6 +157,12 @@ impl Request {
         }
         if self.buffer[self.at] != b'*' {
             return self.inline();
+        }
+        if let Some((count, next)) = self.short(self.at + 1)
+            && count <= bounds.arguments
+        {
+            (self.left, self.at) = (count, next);
+            return Ok(true);
         }
         let before = self.at;
         let Some(line) = self.line("too big mbulk count string")? else {
@@ -157,6 +183,13 @@ impl Request {
     }
 
     fn argument(&mut self, bounds: Bounds) -> Result<bool, Garbage> {
+        if self.bulk.is_none()
+            && self.buffer.get(self.at) == Some(&b'$')
+            && let Some((length, next)) = self.short(self.at + 1)
+            && length <= bounds.bulk_bytes
+        {
+            (self.bulk, self.at) = (Some(length), next);
+        }
         let length = match self.bulk {
             Some(length) => length,
             None => {

@@ -195,3 +195,8 @@ fn fill(chance: &mut Chance, word: &str) -> String {
         other => chance.one_of(&other.split('|').collect::<Vec<_>>()).to_owned(),
     }
 }
+
+/// How often a command is given: mostly once.
+pub(crate) fn times(chance: &mut Chance) -> usize {
+    if chance.below(3) == 0 { 1 + usize::try_from(chance.below(5)).expect("small") } else { 1 }
+}
