@@ -104,7 +104,8 @@ fn main() -> Result<()> {
     }
     if names == [RELOADS] {
         let selection = reloads::Selection::from(&args, flag("--quick"))?;
-        let mut report = Report::begin(RELOADS, &report::machine(USUAL)?);
+        let effort = Effort { runs: selection.reloads(), ..USUAL };
+        let mut report = Report::begin(RELOADS, &report::machine(effort)?);
         reloads::run(&selection, &mut report)?;
         report.end()?;
         results::write_specification()?;

@@ -89,6 +89,11 @@ impl Selection {
         Ok(it)
     }
 
+    /// Of each cell.
+    pub(crate) fn reloads(&self) -> usize {
+        self.reloads
+    }
+
     fn takes(&self, cell: &Cell<'_>) -> bool {
         let is = |wanted: &Option<String>, it: &str| wanted.as_ref().is_none_or(|wanted| wanted == it);
         is(&self.app, cell.app)

@@ -10,7 +10,7 @@
 //  - TLS and HTTP/2 have state that can not change the process: `Connection: close` and GOAWAY.
 
 // Captured early, so that fake timers and wrappers of the app do not reach us.
-const { setTimeout, clearTimeout, setInterval, clearInterval, setImmediate } = globalThis
+const { setTimeout, setInterval, clearInterval, setImmediate } = globalThis
 const now = process.hrtime.bigint
 const { nextTick } = process
 const net = require('net')
@@ -21,8 +21,8 @@ const BATCH = 64
 const SWEEP_MS = 100
 /** Without an acknowledgement for so long the supervisor is away: serve what waits for its turn. */
 const PATIENCE_NS = 1_000_000_000n
-/** HTTP/2: how long to wait for the answer to a ping. */
-const PING_MS = 1_000
+/** HTTP/2: how soon to look again whether frames have left. */
+const SENT_MS = 10
 /** `WebSocket.OPEN`. */
 const OPEN = 1
 
@@ -283,44 +283,44 @@ module.exports = ({ cluster, disconnect, liveServers, nameOf, say, secureSockets
     // --- HTTP/2
 
     /**
-     * A first GOAWAY that asks for no more, and one round trip later the one that says which streams are answered (RFC 9113,
-     * 6.8); the end when all of them are. (Node's HTTP/2 ignores what a client sends in between: it learns so from the second.)
+     * A first GOAWAY that asks for no more, then the one that says which streams are answered (RFC 9113, 6.8); the end when all
+     * of them are. Node's HTTP/2 ignores streams that come after the first has left; only then their number is known.
      */
     function goAway(session) {
       if (session.closed || session.destroyed) return
       if (told.has(session)) return endSession(session)
       told.add(session)
       guarded(() => session.goaway(0, 2 ** 31 - 1))()
-      afterPing(session, () => {
+      afterSent(session, () => {
         session.goaway()
-        for (const stream of streamsOf(session)) stream.once('close', () => endSession(session))
+        for (const stream of streamsOf(session)) stream.once('close', guarded(() => endSession(session)))
         endSession(session)
       })
     }
 
     /**
      * Not `close()` as long as a stream is open: Node 18 would end the connection when its last stream is over for us, even if
-     * the frame that ends it for the client has not left. Once a ping is answered, all that was ordered before it has left.
+     * the frame that ends it for the client has not left. It is in no queue that can be seen, but leaves with a ping that
+     * is. (Nobody would read the answer: a session that has sent GOAWAY and has no stream does not read.)
      */
     function endSession(session) {
       if (ending.has(session) || streamsOf(session).length > 0) return
       ending.add(session)
-      afterPing(session, () => {
+      guarded(() => session.ping(() => {}))()
+      afterSent(session, () => {
         ending.delete(session)
         if (streamsOf(session).length === 0) session.close()
       })
     }
 
-    function afterPing(session, step) {
-      let patience = null
-      const once = guarded(() => {
-        if (patience === null) return
-        clearTimeout(patience)
-        patience = null
-        if (!session.closed && !session.destroyed) step()
+    /** When every frame that was ordered until now is the socket's; it may be busy with what the client does not read yet. */
+    function afterSent(session, step) {
+      const look = guarded(() => {
+        if (session.closed || session.destroyed) return
+        if (session.state.outboundQueueSize > 0) setTimeout(look, SENT_MS)
+        else step()
       })
-      patience = setTimeout(once, PING_MS)
-      guarded(() => session.ping(once))()
+      setImmediate(look)
     }
 
     // --- WebSockets
