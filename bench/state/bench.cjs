@@ -11,10 +11,15 @@ const { monitorEventLoopDelay, performance, PerformanceObserver } = require('nod
 
 const PACKAGE = path.join(__dirname, '..', '..', 'npm', 'skep')
 const Redis = require(path.join(PACKAGE, 'node_modules', 'ioredis'))
+const nodeRedis = require(path.join(PACKAGE, 'node_modules', 'redis'))
 const { Supervisor } = require(path.join(PACKAGE, 'supervisor.cjs'))
 
 const ROUNDS = Number(process.env.ROUNDS ?? 5)
 const SECONDS = Number(process.env.SECONDS ?? 0.5)
+/** What only stands beside takes this part of the time. */
+const ASIDE = 0.4
+/** Commands in flight of those who pipeline. */
+const TOGETHER = 64
 const MEMBERS = 100_000
 const KEYS = Number(process.env.KEYS ?? 1_000_000)
 
@@ -23,8 +28,8 @@ const percentile = (list, p) => [...list].sort((a, b) => a - b)[Math.min(list.le
 const text = n => n >= 100 ? Math.round(n).toLocaleString('en-US') : n.toFixed(1)
 
 /** Operations a second of a synchronous `f`. */
-function sync (f) {
-  const end = process.hrtime.bigint() + BigInt(SECONDS * 1e9)
+function sync (f, seconds = SECONDS) {
+  const end = process.hrtime.bigint() + BigInt(Math.round(seconds * 1e9))
   const begin = process.hrtime.bigint()
   let count = 0
   do {
@@ -35,9 +40,9 @@ function sync (f) {
 }
 
 /** Operations a second of an awaited `f`, one at a time. */
-async function sequential (f) {
+async function sequential (f, seconds = SECONDS) {
   const begin = process.hrtime.bigint()
-  const end = begin + BigInt(SECONDS * 1e9)
+  const end = begin + BigInt(Math.round(seconds * 1e9))
   let count = 0
   do {
     for (let i = 0; i < 20; i++) await f(count + i)
@@ -46,14 +51,39 @@ async function sequential (f) {
   return count / (Number(process.hrtime.bigint() - begin) / 1e9)
 }
 
+/** Operations a second of an awaited `f`, many at a time. */
+function pipelined (f, seconds) {
+  const piece = i => Promise.all(Array.from({ length: TOGETHER }, (_, j) => f(i * TOGETHER + j)))
+  return sequential(piece, seconds).then(rate => rate * TOGETHER)
+}
+
+/** Clients of a Redis. */
+async function connectTo ({ port, socket }) {
+  const clients = {
+    tcp: new Redis({ port, host: '127.0.0.1' }),
+    unix: new Redis(socket),
+    piped: new Redis(socket, { enableAutoPipelining: true }),
+    nodeTcp: nodeRedis.createClient({ socket: { port, host: '127.0.0.1' } }),
+    nodeUnix: nodeRedis.createClient({ socket: { path: socket } })
+  }
+  for (const client of [clients.tcp, clients.unix, clients.piped]) {
+    client.defineCommand('unlock', { numberOfKeys: 1, lua: UNLOCK })
+  }
+  await Promise.all([clients.tcp.ping(), clients.nodeTcp.connect(), clients.nodeUnix.connect()])
+  return clients
+}
+
 async function startRedis (dir) {
   const socket = path.join(dir, 'redis.sock')
   const port = 20_000 + process.pid % 20_000
   const server = spawn('redis-server', ['--port', String(port), '--unixsocket', socket, '--save', '', '--appendonly', 'no',
     '--loglevel', 'warning'], { stdio: ['ignore', 'inherit', 'inherit'] })
-  const tcp = new Redis({ port, host: '127.0.0.1' })
-  await tcp.ping()
-  return { server, port, socket, tcp, unix: new Redis(socket) }
+  // ioredis tries until somebody listens.
+  const first = new Redis({ port, host: '127.0.0.1' })
+  first.on('error', () => {})
+  await first.ping()
+  first.disconnect()
+  return { server, port, socket, ...await connectTo({ port, socket }) }
 }
 
 const UNLOCK = 'if redis.call("get",KEYS[1])==ARGV[1] then return redis.call("del",KEYS[1]) else return 0 end'
@@ -78,7 +108,11 @@ function keep (key, value, note = '') {
   results.promises[`state.${key}`] = { value, note }
 }
 
-/** Rows: name, the promise about it, and the contestants; the first is skep. */
+/**
+ * What is compared: name, the promise about it, and the contestants by name, each given the seconds that it has. With
+ * ioredis an operation is `io(client, i)`, with node-redis `node(client, i)`; `map` is the same on a value of this very
+ * process: nothing that is shared can be faster.
+ */
 function contests (skep, redis) {
   const times = skep.counter('times')
   const sessions = skep.map('sessions')
@@ -87,42 +121,118 @@ function contests (skep, redis) {
   const jobs = skep.queue('jobs')
   const value = 'x'.repeat(98)
   const large = 'x'.repeat(10_000)
-  const { tcp, unix } = redis
-  const lock = client => async () => {
-    await client.set('lock', 'me', 'PX', 10_000, 'NX')
-    await client.unlock('lock', 'me')
+  const own = { count: 0, map: new Map([['k', value], ['l', large]]), list: [] }
+  const member = i => `m${i * 7919 % MEMBERS}`
+  const lock = (set, unlock) => async client => {
+    await set(client)
+    await unlock(client)
   }
-  for (const client of [tcp, unix]) client.defineCommand('unlock', { numberOfKeys: 1, lua: UNLOCK })
-  const both = f => [() => sequential(f(tcp)), () => sequential(f(unix))]
+  const row = (name, promise, ours, io, node, map) => {
+    const contestants = {
+      skep: ours,
+      'ioredis TCP': s => sequential(i => io(redis.tcp, i), s),
+      'ioredis unix': s => sequential(i => io(redis.unix, i), s),
+      [`ioredis unix, ${TOGETHER} at once`]: s => pipelined(i => io(redis.piped, i), s),
+      'node-redis TCP': s => sequential(i => node(redis.nodeTcp, i), s),
+      'node-redis unix': s => sequential(i => node(redis.nodeUnix, i), s),
+      [`node-redis unix, ${TOGETHER} at once`]: s => pipelined(i => node(redis.nodeUnix, i), s)
+    }
+    if (map) contestants['a value of its own'] = s => sync(map, s)
+    return { name, promise, contestants }
+  }
+  const get = key => [c => c.get(key), c => c.get(key), () => own.map.get(key)]
+  const set = (key, text) => [c => c.set(key, text), c => c.set(key, text), () => own.map.set(key, text)]
   return [
-    ['counter add', 'add', () => sync(() => times.add(1)), ...both(client => () => client.incr('times'))],
-    ['map get 100 B', 'get', () => sync(() => sessions.getSync('k')), ...both(client => () => client.get('k'))],
-    ['map set 100 B', 'set', () => sync(() => sessions.setSync('k', value)), ...both(client => () => client.set('k', value))],
-    ['map get 100 B, awaited', '', () => sequential(() => sessions.get('k')), ...both(client => () => client.get('k'))],
-    ['map set 100 B, awaited', '', () => sequential(() => sessions.set('k', value)),
-      ...both(client => () => client.set('k', value))],
-    ['map get 10 KB', '', () => sync(() => sessions.getSync('l')), ...both(client => () => client.get('l'))],
-    ['map set 10 KB', '', () => sync(() => sessions.setSync('l', large)), ...both(client => () => client.set('l', large))],
-    ['lock + unlock', 'lock', () => sequential(() => skep.locks.request('lock', () => {})), ...both(lock)],
-    ['leaderboard add at 100,000', 'board', () => sequential(i => board.add(`m${i * 7919 % MEMBERS}`, i % 10)),
-      ...both(client => i => client.zincrby('board', i % 10, `m${i * 7919 % MEMBERS}`))],
-    ['leaderboard top 10', '', () => sequential(() => board.top(10)),
-      ...both(client => () => client.zrevrange('board', 0, 9, 'WITHSCORES'))],
-    ['leaderboard rank', '', () => sequential(i => board.rank(`m${i * 7919 % MEMBERS}`)),
-      ...both(client => i => client.zrevrank('board', `m${i * 7919 % MEMBERS}`))],
-    ['limiter consume', '', () => sequential(() => limit.consume('ip')), ...both(client => () => client.incr('ip'))],
-    ['queue push', '', () => sequential(() => jobs.push('job')), ...both(client => () => client.lpush('jobs', 'job'))]
+    row('counter add', 'add', s => sync(() => times.add(1), s), c => c.incr('times'), c => c.incr('times'),
+      () => { own.count += 1 }),
+    row('map get 100 B', 'get', s => sync(() => sessions.getSync('k'), s), ...get('k')),
+    row('map set 100 B', 'set', s => sync(() => sessions.setSync('k', value), s), ...set('k', value)),
+    row('map get 100 B, awaited', '', s => sequential(() => sessions.get('k'), s), ...get('k')),
+    row('map set 100 B, awaited', '', s => sequential(() => sessions.set('k', value), s), ...set('k', value)),
+    row('map get 10 KB', '', s => sync(() => sessions.getSync('l'), s), ...get('l')),
+    row('map set 10 KB', '', s => sync(() => sessions.setSync('l', large), s), ...set('l', large)),
+    row('lock + unlock', 'lock', s => sequential(() => skep.locks.request('lock', () => {}), s),
+      lock(c => c.set('lock', 'me', 'PX', 10_000, 'NX'), c => c.unlock('lock', 'me')),
+      lock(c => c.set('lock', 'me', { PX: 10_000, NX: true }), c => c.eval(UNLOCK, { keys: ['lock'], arguments: ['me'] }))),
+    row('leaderboard add at 100,000', 'board', s => sequential(i => board.add(member(i), i % 10), s),
+      (c, i) => c.zincrby('board', i % 10, member(i)), (c, i) => c.zIncrBy('board', i % 10, member(i))),
+    row('leaderboard top 10', '', s => sequential(() => board.top(10), s),
+      c => c.zrevrange('board', 0, 9, 'WITHSCORES'), c => c.zRangeWithScores('board', 0, 9, { REV: true })),
+    row('leaderboard rank', '', s => sequential(i => board.rank(member(i)), s),
+      (c, i) => c.zrevrank('board', member(i)), (c, i) => c.zRevRank('board', member(i))),
+    row('limiter consume', '', s => sequential(() => limit.consume('ip'), s), c => c.incr('ip'), c => c.incr('ip')),
+    row('queue push', '', s => sequential(() => jobs.push('job'), s), c => c.lpush('jobs', 'job'), c => c.lPush('jobs', 'job'),
+      () => own.list.push('job'))
   ]
 }
 
-/** p50 and p99 of a message to another process, in microseconds. */
+/** One worker: every contest beside all others, in rotated rounds. */
+async function compare (skep, redis) {
+  for (const { name, promise, contestants } of contests(skep, redis)) {
+    const names = Object.keys(contestants)
+    const figures = names.map(() => ({ rate: [], cpu: [] }))
+    for (let round = 0; round < ROUNDS; round++) {
+      for (let i = 0; i < names.length; i++) {
+        const which = (i + round) % names.length
+        const seconds = which < 2 ? SECONDS : SECONDS * ASIDE
+        const own = names[which] === 'skep' || names[which] === 'a value of its own'
+        const figure = await cpu(() => contestants[names[which]](seconds), !own && redis)
+        figures[which].rate.push(figure.rate)
+        figures[which].cpu.push(figure.cpu)
+      }
+    }
+    console.log(name)
+    const ours = median(figures[0].rate)
+    names.forEach((who, i) => {
+      const rate = median(figures[i].rate)
+      results.figures[`${name}, ${who} (ops/s)`] = figures[i].rate
+      console.log(`  ${who.padEnd(30)}${text(rate).padStart(14)} a second${median(figures[i].cpu).toFixed(2).padStart(9)} us CPU` +
+        (i > 0 ? `   skep ${text(ours / rate)} times` : ''))
+    })
+    const tcp = median(figures[1].rate)
+    if (promise) keep(promise, ours / tcp, `${text(ours)} beside ${text(tcp)} a second`)
+  }
+}
+
+/** Two workers at the same time, on the same names. */
+async function compareTwo (skep, redis, env) {
+  const other = fork(__filename, ['second'], { env: { ...process.env, ...env } })
+  await once(other, 'message')
+  console.log('two workers at once, both together')
+  for (const { name, contestants } of contests(skep, redis)) {
+    const rates = { skep: [], 'ioredis TCP': [], 'ioredis unix': [] }
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const who of Object.keys(rates)) {
+        other.send([name, who])
+        const answer = once(other, 'message')
+        const mine = await contestants[who](SECONDS * ASIDE)
+        rates[who].push(mine + (await answer)[0])
+      }
+    }
+    const [ours, ...others] = Object.values(rates).map(median)
+    for (const who of Object.keys(rates)) results.figures[`${name}, 2 workers, ${who} (ops/s)`] = rates[who]
+    console.log(`  ${name.padEnd(30)}${text(ours).padStart(14)}, ioredis TCP ${text(others[0])}, unix ${text(others[1])} a second`)
+  }
+  other.kill()
+}
+
+async function second () {
+  const redis = await connectTo({ port: Number(process.env.REDIS_PORT), socket: process.env.REDIS_SOCKET })
+  const all = contests(require(PACKAGE), redis)
+  process.on('message', async ([name, who]) => {
+    process.send(await all.find(one => one.name === name).contestants[who](SECONDS * ASIDE))
+  })
+  process.send('ready')
+}
+
+/** p50 and p99 of a message to another process, in microseconds: in a conversation, and after a pause. */
 async function latency (kind, env) {
   const child = fork(__filename, ['echo', kind], { env: { ...process.env, ...env } })
   await once(child, 'message')
   child.send('go')
-  const [times] = await once(child, 'message')
+  const [{ quick, rare }] = await once(child, 'message')
   child.kill()
-  return { p50: percentile(times, 0.5), p99: percentile(times, 0.99) }
+  return { p50: percentile(quick, 0.5), p99: percentile(quick, 0.99), rare: percentile(rare, 0.5) }
 }
 
 /** The other half of a ping-pong over two processes: this one measures, its own child echoes. */
@@ -154,17 +264,22 @@ async function echo (kind) {
   await here.ready
   process.send('ready')
   await once(process, 'message')
-  const times = []
-  for (let i = 0; i < 2500; i++) {
+  const there = async () => {
     const begin = process.hrtime.bigint()
     const back = new Promise(resolve => { arrived = resolve })
     here.send('x')
     await back
     // There and back: one message takes half of it.
-    if (i >= 500) times.push(Number(process.hrtime.bigint() - begin) / 2000)
+    return Number(process.hrtime.bigint() - begin) / 2000
+  }
+  const [quick, rare] = [[], []]
+  for (let i = 0; i < 2500; i++) quick.push(await there())
+  for (let i = 0; i < 300; i++) {
+    await new Promise(resolve => setTimeout(resolve, 3))
+    rare.push(await there())
   }
   child.kill()
-  process.send(times)
+  process.send({ quick: quick.slice(500), rare })
 }
 
 /**
@@ -299,37 +414,21 @@ async function main () {
   }
   const version = (await redis.tcp.info('server')).match(/redis_version:(\S+)/)[1]
   console.log(`Node ${process.version}, Redis ${version}, ${require('node:os').cpus().length} CPUs, load ` +
-    `${require('node:os').loadavg()[0].toFixed(1)}, medians of ${ROUNDS} rounds of ${SECONDS} s; operations a second`)
-  console.log(`${'operation'.padEnd(28)}${'skep'.padStart(14)}${'ioredis TCP'.padStart(14)}${'ioredis unix'.padStart(14)}` +
-    `${'x TCP'.padStart(9)}${'x unix'.padStart(9)}${'us CPU'.padStart(9)}${'TCP'.padStart(9)}${'unix'.padStart(9)}`)
-  for (const [name, promise, ...contestants] of contests(skep, redis)) {
-    const figures = contestants.map(() => ({ rate: [], cpu: [] }))
-    for (let round = 0; round < ROUNDS; round++) {
-      for (let i = 0; i < contestants.length; i++) {
-        const which = (i + round) % contestants.length
-        const figure = await cpu(contestants[which], which > 0 && redis)
-        figures[which].rate.push(figure.rate)
-        figures[which].cpu.push(figure.cpu)
-      }
-    }
-    const [ours, tcp, unix] = figures.map(figure => median(figure.rate))
-    const costs = figures.map(figure => median(figure.cpu).toFixed(2).padStart(9)).join('')
-    const who = ['skep', 'ioredis TCP', 'ioredis unix']
-    figures.forEach((figure, i) => { results.figures[`${name}, ${who[i]} (ops/s)`] = figure.rate })
-    if (promise) keep(promise, ours / tcp, `${text(ours)} beside ${text(tcp)} a second`)
-    console.log(`${name.padEnd(28)}${text(ours).padStart(14)}${text(tcp).padStart(14)}${text(unix).padStart(14)}` +
-      `${text(ours / tcp).padStart(9)}${text(ours / unix).padStart(9)}${costs}`)
-  }
+    `${require('node:os').loadavg()[0].toFixed(1)}, medians of ${ROUNDS} rounds of ${SECONDS} s`)
   const env = { REDIS_SOCKET: redis.socket, REDIS_PORT: String(redis.port) }
+  await compare(skep, redis)
+  await compareTwo(skep, redis, { ...env, ...supervisor.env(2) })
   const message = {}
   for (const kind of ['skep', 'tcp', 'unix']) {
     const own = kind === 'skep' ? supervisor.env(10) : {}
-    const { p50, p99 } = await latency(kind, { ...env, ...own })
-    message[kind] = p50
+    const { p50, p99, rare } = await latency(kind, { ...env, ...own })
+    message[kind] = { p50, rare }
     results.figures[`message to another process, ${kind} (p50, p99 us)`] = [p50, p99]
-    console.log(`message to another process, ${kind}: p50 ${text(p50)} us, p99 ${text(p99)} us`)
+    results.figures[`message to another process after a pause of 3 ms, ${kind} (p50 us)`] = [rare]
+    console.log(`message to another process, ${kind}: p50 ${text(p50)} us, p99 ${text(p99)} us; after a pause p50 ${text(rare)} us`)
   }
-  keep('message', message.skep / message.tcp, `${text(message.skep)} us beside ${text(message.tcp)} us`)
+  const { skep: ours, tcp } = message
+  keep('message', ours.p50 / tcp.p50, `${text(ours.p50)} beside ${text(tcp.p50)} us; after a pause ${text(ours.rare)} beside ${text(tcp.rare)} us`)
   if (process.env.SKEP_BIN) {
     const { p50, max } = await handover(process.env.SKEP_BIN, 20)
     console.log(`a killed owner's lock at the next one: p50 ${p50.toFixed(2)} ms, max ${max.toFixed(2)} ms`)
@@ -351,4 +450,5 @@ async function main () {
 }
 
 if (process.argv[2] === 'echo') echo(process.argv[3])
+else if (process.argv[2] === 'second') second()
 else main()
