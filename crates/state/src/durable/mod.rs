@@ -2,7 +2,7 @@
 //! restarted.
 //!
 //! It has what queues need and nothing else: no locks, counters or channels, whose owners a restart ends. The control
-//! file beside the data is of one boot (see `Medium`); what must outlive it lies in the table ([`Table::Format`]).
+//! file beside the data is of one boot (see `Medium`); what must outlive it lies in the table (`Table::Format`).
 //! Whoever comes first after a restart gives back what the workers before it held: their jobs are ready again, with
 //! their attempts.
 //!
