@@ -44,6 +44,7 @@ pub fn run(options: Options) -> io::Result<()> {
     let control = skep_sys::process::inherited_descriptor(DAEMON_CONTROL_FD)
         .ok_or_else(|| missing("the control socket"))?;
     skep_sys::process::set_name("skep-daemon");
+    skep_sys::process::return_large_blocks();
     // A limit on file size is then an error of the write, which the logs deal with, and not the daemon's end.
     let signals = SignalFd::new(&[SIGXFSZ, SIGUSR2])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;

@@ -1,4 +1,4 @@
-//! Writing a file so that after a crash or a power cut there is either the old content or the new one.
+//! Writing a file so that there is either the old content or the new one, also after a power cut where that matters.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -15,14 +15,33 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Whatever the file system says (`ENOSPC`, `EACCES`, `EROFS`, `EIO`…).
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    rename_whole(path, bytes, mode, File::sync_all)?;
+    sync_directory_of(path)
+}
+
+/// The same for what means nothing after a reboot, without waiting for the disk: whoever reads meanwhile, or after the
+/// writer was killed, finds the old content or the new one; after a power cut it may be neither.
+///
+/// # Errors
+/// As [`replace`].
+pub fn swap(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    rename_whole(path, bytes, mode, |_| Ok(()))
+}
+
+fn rename_whole(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    settle: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = beside(path)?;
-    let written = write_whole(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, path));
-    if let Err(error) = written {
+    let file = write_whole(&temporary, bytes, mode);
+    let renamed = file.and_then(|file| settle(&file)).and_then(|()| std::fs::rename(&temporary, path));
+    if renamed.is_err() {
         // The reason that counts is the first one; a left-over is overwritten next time.
         let _ = std::fs::remove_file(&temporary);
-        return Err(error);
     }
-    sync_directory_of(path)
+    renamed
 }
 
 /// Makes the directory entry of `path` (a rename, a removal) survive a power cut.
@@ -40,7 +59,7 @@ pub fn sync_directory_of(path: &Path) -> io::Result<()> {
     }
 }
 
-fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
     // A left-over of a crashed writer may have other permissions; start afresh.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -48,7 +67,7 @@ fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn beside(path: &Path) -> io::Result<PathBuf> {
@@ -69,10 +88,12 @@ mod tests {
     fn the_new_content_replaces_the_old_and_nothing_is_left_over() {
         let directory = tempfile::tempdir().expect("dir");
         let path = directory.path().join("state.json");
-        replace(&path, b"one", 0o600).expect("first");
-        std::fs::write(directory.path().join(".state.json.new"), "left over").expect("write");
-        replace(&path, b"two", 0o600).expect("second");
-        assert_eq!(std::fs::read(&path).expect("read"), b"two");
+        for write in [replace, swap] {
+            write(&path, b"one", 0o600).expect("first");
+            std::fs::write(directory.path().join(".state.json.new"), "left over").expect("write");
+            write(&path, b"two", 0o600).expect("second");
+            assert_eq!(std::fs::read(&path).expect("read"), b"two");
+        }
         assert_eq!(std::fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 1);
     }

@@ -25,6 +25,17 @@ pub fn set_name(name: &str) {
     }
 }
 
+/// Has blocks of 128 KiB and more always come fresh from the kernel and go back to it when they are freed. glibc raises
+/// that limit with the first such block that is freed (`M_MMAP_THRESHOLD`, mallopt(3)); from then on `calloc` clears the
+/// megabytes that LMDB asks for and never touches, by hand, and they stay in memory.
+pub fn return_large_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: two integers; there is no other thread yet that could be allocating. What it answers does not matter.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
+    }
+}
+
 /// Makes our start stop at the descriptors' hard limit instead of the soft one, and returns the limit as it was,
 /// to be given to children: programs that use `select(2)` break beyond 1,024 descriptors.
 ///

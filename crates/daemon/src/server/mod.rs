@@ -54,8 +54,9 @@ async fn connection(driver: Shared, stream: UnixStream) {
     if !may_command(&stream) {
         return;
     }
+    let serving = Rc::clone(&driver);
     let service = service_fn(move |request| {
-        let driver = Rc::clone(&driver);
+        let driver = Rc::clone(&serving);
         async move { Ok::<_, Infallible>(respond(driver, request).await) }
     });
     // A client that goes away in the middle is its own affair.
@@ -63,6 +64,8 @@ async fn connection(driver: Shared, stream: UnixStream) {
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
         .await;
+    // Whoever comes next has only just begun to start its program.
+    driver.borrow_mut().make_shared_state();
 }
 
 /// The socket's mode lets only its owner in; this holds where somebody changed it. Root may do anything anyway.

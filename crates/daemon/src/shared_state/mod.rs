@@ -1,8 +1,9 @@
 //! The state that workers share: the daemon owns the store of its home, tells each worker where it is, gives back at
 //! once what a dead worker held, and looks after it when it asks.
 //!
-//! The store is opened when the first worker is started, not before: a daemon without apps stays small. It may fail to
-//! open (no memory, a foreign folder): then apps run all the same, and whoever asks for the state is told why.
+//! The store is opened when the first worker is started, not before: a daemon without apps stays small. Its files are
+//! made before that, when the daemon's first client has gone, so that nobody waits for them. It may fail to open (no
+//! memory, a foreign folder): then apps run all the same, and whoever asks for the state is told why.
 
 mod config;
 pub(crate) mod durable;
@@ -39,6 +40,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(crate) struct SharedState {
     open: Option<Rc<Supervisor>>,
+    /// Its files were made, or that was tried.
+    made: bool,
     /// Why it could not be opened at the last try.
     refusal: Option<String>,
     /// Something was kept from being done by a frozen writer: everything that is held is compared with who lives.
@@ -114,14 +117,8 @@ impl Driver {
         if let Some(open) = &self.shared_state.open {
             return Ok(Rc::clone(open));
         }
-        let config = config::load(&self.site.home);
-        let opened = config.and_then(|config| {
-            let places = match place::last(&self.site.home).filter(|_| !self.workers.is_empty()) {
-                // Workers have it open, whatever is configured by now.
-                Some(last) => vec![last],
-                None => place::candidates(&self.site.home, config.dir.as_deref().map(Path::new)),
-            };
-            let supervisor = Rc::new(open(&self.site.home, &config, places)?);
+        let opened = self.open_or_make().and_then(|(config, supervisor)| {
+            let supervisor = Rc::new(supervisor);
             self.shared_state.save_ms = config.save_ms.unwrap_or(0);
             self.attend_shared_state(&supervisor)
                 .map_err(|error| format!("cannot wait for the shared state: {error}"))?;
@@ -143,6 +140,26 @@ impl Driver {
                 self.shared_state.refusal = Some(reason.clone());
                 Err(reason)
             }
+        }
+    }
+
+    fn open_or_make(&mut self) -> Result<(StateConfig, Supervisor), String> {
+        self.shared_state.made = true;
+        let config = config::load(&self.site.home)?;
+        let places = match place::last(&self.site.home).filter(|_| !self.workers.is_empty()) {
+            // Workers have it open, whatever is configured by now.
+            Some(last) => vec![last],
+            None => place::candidates(&self.site.home, config.dir.as_deref().map(Path::new)),
+        };
+        let supervisor = open(&self.site.home, &config, places)?;
+        Ok((config, supervisor))
+    }
+
+    /// Makes the store's files at a moment when nobody waits for them.
+    pub(crate) fn make_shared_state(&mut self) {
+        if !self.shared_state.made && !self.ending {
+            // Should it fail, the first worker's start says why.
+            drop(self.open_or_make());
         }
     }
 
@@ -300,7 +317,9 @@ async fn sleep(next: Option<Duration>) {
 
 /// Opens the store where it is, or makes it where there is room.
 fn open(home: &Path, config: &StateConfig, places: Vec<PathBuf>) -> Result<Supervisor, String> {
-    place::sweep();
+    if !places.iter().any(|place| place.join("control").exists()) {
+        place::sweep();
+    }
     let mut reasons = Vec::new();
     for dir in places {
         let is_new = dir.symlink_metadata().is_err();

@@ -62,7 +62,8 @@ fn note(file: &Path, path: &Path) -> io::Result<()> {
     if std::fs::read(file).ok().as_deref() == Some(bytes) {
         return Ok(());
     }
-    skep_sys::durable::replace(file, bytes, 0o600)
+    // Where memory was before a power cut is of no use.
+    skep_sys::durable::swap(file, bytes, 0o600)
 }
 
 fn path_of(bytes: Vec<u8>) -> PathBuf {
