@@ -302,7 +302,8 @@ pub struct StateConfig {
     /// default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub save_ms: Option<u64>,
-    /// Where the store lies, instead of shared memory: an absolute path. Used when the store is opened next.
+    /// Where the store lies, instead of shared memory: an absolute path. Used when the store is opened next, which is at
+    /// once while no worker runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
     /// The Redis protocol on this TCP port of 127.0.0.1, for who says the password. 0 is off, the default.

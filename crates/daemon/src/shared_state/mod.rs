@@ -1,9 +1,9 @@
 //! The state that workers share: the daemon owns the store of its home, tells each worker where it is, gives back at
 //! once what a dead worker held, and looks after it when it asks.
 //!
-//! The store is opened when the first worker is started, not before: a daemon without apps stays small. Its files are
-//! made before that, when the daemon's first client has gone, so that nobody waits for them. It may fail to open (no
-//! memory, a foreign folder): then apps run all the same, and whoever asks for the state is told why.
+//! The store is opened when the daemon's first client has gone, so that no start of a worker waits for it; by the first
+//! worker, if that one is faster. It may fail to open (no memory, a foreign folder): then apps run all the same, and
+//! whoever asks for the state is told why.
 
 mod config;
 pub(crate) mod durable;
@@ -24,6 +24,7 @@ use skep_spec::AppSpec;
 use skep_state::{Owner, Store, Supervisor, WallMs};
 use tokio::io::Interest;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use crate::driver::{Driver, Shared, unix_ms};
 
@@ -40,8 +41,10 @@ const AGAIN: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(crate) struct SharedState {
     open: Option<Rc<Supervisor>>,
-    /// Its files were made, or that was tried.
-    made: bool,
+    /// What looks after it.
+    tasks: Vec<AbortHandle>,
+    /// It was opened ahead of need, or that was tried.
+    prepared: bool,
     /// Why it could not be opened at the last try.
     refusal: Option<String>,
     /// Something was kept from being done by a frozen writer: everything that is held is compared with who lives.
@@ -144,7 +147,7 @@ impl Driver {
     }
 
     fn open_or_make(&mut self) -> Result<(StateConfig, Supervisor), String> {
-        self.shared_state.made = true;
+        self.shared_state.prepared = true;
         let config = config::load(&self.site.home)?;
         let places = match place::last(&self.site.home).filter(|_| !self.workers.is_empty()) {
             // Workers have it open, whatever is configured by now.
@@ -155,11 +158,21 @@ impl Driver {
         Ok((config, supervisor))
     }
 
-    /// Makes the store's files at a moment when nobody waits for them.
-    pub(crate) fn make_shared_state(&mut self) {
-        if !self.shared_state.made && !self.ending {
-            // Should it fail, the first worker's start says why.
-            drop(self.open_or_make());
+    /// Opens the store and its door at a moment when nobody waits for them.
+    pub(crate) fn prepare_shared_state(&mut self) {
+        // Should it fail, that was told, and the start of a worker tries again.
+        if !self.shared_state.prepared && !self.ending && self.open_shared_state().is_ok() {
+            self.open_door();
+        }
+    }
+
+    /// Nobody has it open but the daemon and its door: the next who asks opens it where it lies by then.
+    fn close_shared_state(&mut self) {
+        self.end_door();
+        self.shared_state.open = None;
+        self.shared_state.prepared = false;
+        for task in self.shared_state.tasks.drain(..) {
+            task.abort();
         }
     }
 
@@ -174,8 +187,10 @@ impl Driver {
         config::load(&self.site.home).map_err(|reason| ErrorBody::new(ErrorCode::StorageFailed, reason))
     }
 
-    /// Changes how the store is kept: at once, but for its place, which counts when it is opened next.
+    /// Changes how the store is kept: at once, but for its place while workers have it open; that counts when it is
+    /// opened next.
     pub(crate) fn configure_state(&mut self, change: StateConfig) -> Result<StateConfig, ErrorBody> {
+        let before = self.state_config()?;
         let config = config::merged(&self.site.home, change)?;
         // Listening may fail: then nothing is changed.
         let port = self.open_door_port(&config)?;
@@ -183,6 +198,9 @@ impl Driver {
         self.change_door_port(port);
         self.shared_state.save_ms = config.save_ms.unwrap_or(0);
         self.shared_state.save_wake.notify_one();
+        if before.dir != config.dir && self.workers.is_empty() {
+            self.close_shared_state();
+        }
         if let Some(open) = &self.shared_state.open {
             let options = config::options(&config);
             open.store().set_limits(options.data_bytes_max, options.value_bytes_max);
@@ -263,13 +281,17 @@ impl Driver {
         self.shared_state.wake.notify_one();
     }
 
-    fn attend_shared_state(&self, supervisor: &Rc<Supervisor>) -> std::io::Result<()> {
+    fn attend_shared_state(&mut self, supervisor: &Rc<Supervisor>) -> std::io::Result<()> {
         let Some(driver) = self.me.upgrade() else { return Ok(()) };
         let fifo = supervisor.wake_fd().try_clone_to_owned()?;
         let fifo = crate::watch::watch(fifo, Interest::READABLE)?;
-        tokio::task::spawn_local(save::serve(Rc::clone(&driver), supervisor.store().clone()));
+        let saving = save::serve(Rc::clone(&driver), supervisor.store().clone());
         let wake = Rc::clone(&self.shared_state.wake);
-        tokio::task::spawn_local(attend(driver, Rc::clone(supervisor), fifo, wake));
+        let attending = attend(driver, Rc::clone(supervisor), fifo, wake);
+        self.shared_state.tasks = vec![
+            tokio::task::spawn_local(saving).abort_handle(),
+            tokio::task::spawn_local(attending).abort_handle(),
+        ];
         Ok(())
     }
 }
