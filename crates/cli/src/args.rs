@@ -47,7 +47,7 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
-/// What every verb understands.
+// What every verb understands.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Machine output alone on standard output: JSON, or one JSON value a line for streams
@@ -67,9 +67,10 @@ pub(crate) struct Global {
     pub(crate) home: Option<PathBuf>,
 }
 
-/// What to do.
+// What to do.
 #[derive(Debug, Subcommand)]
-// The arguments of the other verbs are not made: they were half of the time of `skep list`.
+// The arguments of the other verbs are not made: they were half of the time of `skep list`. (A doc comment of their type
+// would then take the place of the verb's own: these types have plain ones.)
 #[command(defer = true)]
 pub(crate) enum Verb {
     /// Start scripts, programs or command lines as services; or known apps that are stopped
@@ -180,7 +181,7 @@ pub(crate) enum Verb {
     Docs,
 }
 
-/// How long to wait.
+// How long to wait.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WaitArgs {
     /// Return as soon as the command is under way, without waiting for readiness
@@ -192,7 +193,7 @@ pub(crate) struct WaitArgs {
     pub(crate) timeout: Option<Millis>,
 }
 
-/// `skep start`.
+// `skep start`.
 #[derive(Debug, Args)]
 pub(crate) struct StartCommand {
     /// A script (app.js), a program (./server), a command line ("npm run dev"), a known app, or a file of apps
@@ -223,7 +224,7 @@ pub(crate) struct StartCommand {
     pub(crate) args: Vec<String>,
 }
 
-/// A verb on several apps.
+// A verb on several apps.
 #[derive(Debug, Args)]
 pub(crate) struct TargetCommand {
     /// Names, ids, namespaces, /patterns/, or all; or a file of apps (skep.toml, ecosystem.config.js)
@@ -237,7 +238,7 @@ pub(crate) struct TargetCommand {
     pub(crate) wait: WaitArgs,
 }
 
-/// `skep stop` and `skep restart`.
+// `skep stop` and `skep restart`.
 #[derive(Debug, Args)]
 pub(crate) struct WatchableCommand {
     #[command(flatten)]
@@ -248,7 +249,7 @@ pub(crate) struct WatchableCommand {
     pub(crate) watch: bool,
 }
 
-/// A verb that only looks.
+// A verb that only looks.
 #[derive(Debug, Args)]
 pub(crate) struct LookCommand {
     /// Names, ids, namespaces, /patterns/, or all
@@ -256,7 +257,7 @@ pub(crate) struct LookCommand {
     pub(crate) targets: Vec<String>,
 }
 
-/// A verb that looks at everything unless told.
+// A verb that looks at everything unless told.
 #[derive(Debug, Args)]
 pub(crate) struct OptionalTarget {
     /// Names, ids, namespaces or /patterns/ [default: all]
@@ -264,7 +265,7 @@ pub(crate) struct OptionalTarget {
     pub(crate) targets: Vec<String>,
 }
 
-/// `skep scale`.
+// `skep scale`.
 #[derive(Debug, Args)]
 pub(crate) struct ScaleCommand {
     /// A name or an id
@@ -279,7 +280,7 @@ pub(crate) struct ScaleCommand {
     pub(crate) wait: WaitArgs,
 }
 
-/// `skep sendSignal`.
+// `skep sendSignal`.
 #[derive(Debug, Args)]
 pub(crate) struct SignalCommand {
     /// A name or number: SIGUSR2, HUP, 15
@@ -291,7 +292,7 @@ pub(crate) struct SignalCommand {
     pub(crate) targets: Vec<String>,
 }
 
-/// `skep list`.
+// `skep list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListCommand {
     /// Only these: names, ids, namespaces or /patterns/
@@ -308,7 +309,7 @@ pub(crate) struct ListCommand {
     pub(crate) sort: crate::verbs::list::Sort,
 }
 
-/// `skep logs`.
+// `skep logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsCommand {
     /// Names, ids, namespaces or /patterns/ [default: all]
@@ -360,7 +361,7 @@ pub(crate) struct LogsCommand {
     pub(crate) nostream: bool,
 }
 
-/// `skep events`.
+// `skep events`.
 #[derive(Debug, Args)]
 pub(crate) struct EventsCommand {
     /// Go on with what happens from now
@@ -368,7 +369,7 @@ pub(crate) struct EventsCommand {
     pub(crate) follow: bool,
 }
 
-/// `skep upgrade`.
+// `skep upgrade`.
 #[derive(Debug, Args)]
 pub(crate) struct UpgradeCommand {
     /// The program file of the new version [default: the skep that this command is]
@@ -376,14 +377,14 @@ pub(crate) struct UpgradeCommand {
     pub(crate) program: Option<PathBuf>,
 }
 
-/// `skep daemon`.
+// `skep daemon`.
 #[derive(Debug, Args)]
 pub(crate) struct DaemonCommand {
     #[command(subcommand)]
     pub(crate) verb: DaemonVerb,
 }
 
-/// What to do with the daemon.
+// What to do with the daemon.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum DaemonVerb {
@@ -398,7 +399,7 @@ pub(crate) enum DaemonVerb {
     UnitStop(UnitStopCommand),
 }
 
-/// `skep completions`.
+// `skep completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsCommand {
     /// The shell

@@ -3,7 +3,7 @@
 use crate::args::WaitArgs;
 use clap::{Args, ValueEnum, ValueHint};
 
-/// Which apps of a file, and in which environment.
+// Which apps of a file, and in which environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct FileChoice {
     /// Of the file's apps, only these: web,api
@@ -15,7 +15,7 @@ pub(crate) struct FileChoice {
     pub(crate) env: Vec<String>,
 }
 
-/// `skep apply`.
+// `skep apply`.
 #[derive(Debug, Args)]
 pub(crate) struct ApplyCommand {
     /// The file (skep.toml, ecosystem.config.js, `-` for standard input) [default: the one in this directory]
@@ -57,7 +57,7 @@ pub(crate) enum PruneWhich {
     All,
 }
 
-/// `skep startOrRestart` and `startOrReload`.
+// `skep startOrRestart` and `startOrReload`.
 #[derive(Debug, Args)]
 pub(crate) struct FileCommand {
     /// The file (skep.toml, ecosystem.config.js, `-` for standard input) [default: the one in this directory]
@@ -75,7 +75,7 @@ pub(crate) struct FileCommand {
     pub(crate) wait: WaitArgs,
 }
 
-/// `skep validate`.
+// `skep validate`.
 #[derive(Debug, Args)]
 pub(crate) struct ValidateCommand {
     /// Files of apps [default: the one in this directory]
@@ -86,7 +86,7 @@ pub(crate) struct ValidateCommand {
     pub(crate) choice: FileChoice,
 }
 
-/// `skep convert`.
+// `skep convert`.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertCommand {
     /// The file to read [default: the one in this directory]
@@ -109,7 +109,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// `skep init`.
+// `skep init`.
 #[derive(Debug, Args)]
 pub(crate) struct InitCommand {
     /// `simple`: without comments

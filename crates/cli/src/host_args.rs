@@ -6,7 +6,7 @@ use crate::verbs::startup;
 use clap::{Args, Subcommand, ValueHint};
 use std::path::PathBuf;
 
-/// What to do.
+// What to do.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum HostVerb {
@@ -30,7 +30,7 @@ pub(crate) enum HostVerb {
     Deploy(DeployCommand),
 }
 
-/// `skep deploy`.
+// `skep deploy`.
 #[derive(Debug, Args)]
 pub(crate) struct DeployCommand {
     /// The file [default: the one in this directory], the environment, what to do [default: update]
@@ -42,7 +42,7 @@ pub(crate) struct DeployCommand {
     pub(crate) force: bool,
 }
 
-/// `skep serve`.
+// `skep serve`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServeCommand {
     /// The directory [default: this one]
@@ -87,7 +87,7 @@ pub(crate) struct ServeCommand {
     pub(crate) wait: WaitArgs,
 }
 
-/// `skep startup` and `skep unstartup`.
+// `skep startup` and `skep unstartup`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StartupCommand {
     /// systemd, openrc or launchd [default: what runs here]
@@ -127,7 +127,7 @@ pub(crate) struct StartupCommand {
     pub(crate) root: Option<PathBuf>,
 }
 
-/// `skep daemon run`.
+// `skep daemon run`.
 #[derive(Debug, Args)]
 pub(crate) struct ServiceCommand {
     /// Be only a guard of the keeper: when it is ended, keeper and workers stay, and the next one guards them again
@@ -135,7 +135,7 @@ pub(crate) struct ServiceCommand {
     pub(crate) keep_workers: bool,
 }
 
-/// `skep daemon unit-stop`.
+// `skep daemon unit-stop`.
 #[derive(Debug, Args)]
 pub(crate) struct UnitStopCommand {
     /// The systemd unit

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use std::path::PathBuf;
 
-/// What to do.
+// What to do.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum ParityVerb {
@@ -51,7 +51,7 @@ impl ParityVerb {
     }
 }
 
-/// `skep trigger`.
+// `skep trigger`.
 #[derive(Debug, Args)]
 pub(crate) struct TriggerCommand {
     /// A name, an id, a namespace, a /pattern/, or all
@@ -65,7 +65,7 @@ pub(crate) struct TriggerCommand {
     pub(crate) param: Option<String>,
 }
 
-/// `skep send`.
+// `skep send`.
 #[derive(Debug, Args)]
 pub(crate) struct SendCommand {
     /// A name, an id, a namespace, a /pattern/, or all
@@ -76,7 +76,7 @@ pub(crate) struct SendCommand {
     pub(crate) line: String,
 }
 
-/// `skep attach`.
+// `skep attach`.
 #[derive(Debug, Args)]
 pub(crate) struct AttachCommand {
     /// A name or an id
@@ -84,7 +84,7 @@ pub(crate) struct AttachCommand {
     pub(crate) app: String,
 }
 
-/// `skep set`.
+// `skep set`.
 #[derive(Debug, Args)]
 pub(crate) struct SetCommand {
     /// The setting
@@ -95,7 +95,7 @@ pub(crate) struct SetCommand {
     pub(crate) value: String,
 }
 
-/// `skep get` and `skep unset`.
+// `skep get` and `skep unset`.
 #[derive(Debug, Args)]
 pub(crate) struct KeyCommand {
     /// The setting [default: all]
@@ -103,7 +103,7 @@ pub(crate) struct KeyCommand {
     pub(crate) key: Option<String>,
 }
 
-/// `skep resurrectDump`.
+// `skep resurrectDump`.
 #[derive(Debug, Args)]
 pub(crate) struct DumpCommand {
     /// The file [default: dump.pm2 in the home, else PM2's own in ~/.pm2]
@@ -114,7 +114,7 @@ pub(crate) struct DumpCommand {
     pub(crate) wait: WaitArgs,
 }
 
-/// `skep pm2-link`.
+// `skep pm2-link`.
 #[derive(Debug, Args)]
 pub(crate) struct LinkCommand {
     /// The directory

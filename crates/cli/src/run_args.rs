@@ -5,7 +5,7 @@ use crate::start_args::StartArgs;
 use clap::{Args, ValueHint};
 use skep_spec::Millis;
 
-/// `skep run`.
+// `skep run`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunCommand {
     /// A script (app.js), a program (./server), a command line ("npm run dev"), or a file of apps (skep.toml,
@@ -24,7 +24,7 @@ pub(crate) struct RunCommand {
     pub(crate) args: Vec<String>,
 }
 
-/// What is particular to the foreground.
+// What is particular to the foreground.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RunManner {
     /// Of a file's apps, only these: web,api

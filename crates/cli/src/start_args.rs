@@ -11,7 +11,7 @@ use skep_spec::{
 /// What `--time` puts in front of each line, as PM2 does.
 const TIME_FORMAT: &str = "YYYY-MM-DDTHH:mm:ss";
 
-/// How an app is to be run.
+// How an app is to be run.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
 pub(crate) struct StartArgs {
     /// The app's name [default: the script's file name]

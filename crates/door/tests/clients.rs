@@ -20,7 +20,7 @@ fn libraries_from_npm_do_their_normal_job() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/npm");
     assert!(folder.join("node_modules").exists(), "run `cargo xtask tools fixtures`");
     let output = Command::new(node())
-        .args(["--test", "--test-force-exit", "clients.test.cjs"])
+        .args(["--test", "--test-reporter=tap", "--test-force-exit", "clients.test.cjs"])
         .current_dir(folder)
         .env("SKEP_REDIS_PATH", &door.socket)
         .output()

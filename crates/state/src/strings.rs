@@ -97,12 +97,14 @@ pub fn set(
     if collection {
         record::remove(tx, space, &name)?;
     }
-    let before = before.filter(|_| !collection);
     let expires = match expiry {
         Expiry::Never => None,
+        // Also that of a collection, as Redis does.
         Expiry::Keep => before.filter(|at| *at > tx.now()),
         Expiry::At(at) => Some(at),
     };
+    // The collection's went with it.
+    let before = before.filter(|_| !collection);
     if expires.is_some_and(|at| at <= tx.now()) {
         record::remove(tx, space, &name)?;
         return Ok(true);

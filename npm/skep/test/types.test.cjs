@@ -17,8 +17,10 @@ const ENTRIES = {
   '../../adapters/socket.io.d.ts': 'others.ts',
 }
 
-const { config } = ts.readConfigFile(path.join(FOLDER, 'tsconfig.json'), ts.sys.readFile)
-const { fileNames, options } = ts.parseJsonConfigFileContent(config, ts.sys, FOLDER)
+const CONFIG = path.join(FOLDER, 'tsconfig.json')
+const { config } = ts.readConfigFile(CONFIG, ts.sys.readFile)
+// With its path, from where @types are looked for: the tests may be started anywhere.
+const { fileNames, options } = ts.parseJsonConfigFileContent(config, ts.sys, FOLDER, undefined, CONFIG)
 const program = ts.createProgram(fileNames, options)
 
 test('the types compile strictly', () => {

@@ -6,7 +6,7 @@ use skep_api::{ErrorCode, HostsChange, HostsView, Route};
 use crate::failure::Failure;
 use crate::session::Context;
 
-/// `skep hosts`.
+// `skep hosts`.
 #[derive(Debug, Args)]
 pub(crate) struct HostsCommand {
     /// `store=redis://[user:password@]host[:port][/db]` or `store=` (on its own), `prefix=NAME`, `name=NAME`, `lease=15s`

@@ -7,14 +7,14 @@ use skep_api::{ConfigureMetrics, ErrorCode, MetricsServer, Route};
 use crate::failure::Failure;
 use crate::session::Context;
 
-/// `skep metrics`.
+// `skep metrics`.
 #[derive(Debug, Args)]
 pub(crate) struct MetricsCommand {
     #[command(subcommand)]
     pub(crate) verb: Option<MetricsVerb>,
 }
 
-/// What to do with metrics, instead of printing them.
+// What to do with metrics, instead of printing them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MetricsVerb {
     /// Serve them to Prometheus on this machine, from now on and after each restart of skep
@@ -27,7 +27,7 @@ pub(crate) enum MetricsVerb {
     Token(TokenArgs),
 }
 
-/// `skep metrics serve`.
+// `skep metrics serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// The address, of this machine only [default: as the last time; at first 127.0.0.1:9209]
@@ -35,7 +35,7 @@ pub(crate) struct ServeArgs {
     pub(crate) listen: Option<String>,
 }
 
-/// `skep metrics token`.
+// `skep metrics token`.
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
     /// Make a new one first; the old one is refused from then on

@@ -169,6 +169,7 @@ impl Driver {
     /// Nobody has it open but the daemon and its door: the next who asks opens it where it lies by then.
     fn close_shared_state(&mut self) {
         self.end_door();
+        place::forget(&self.site.home);
         self.shared_state.open = None;
         self.shared_state.prepared = false;
         for task in self.shared_state.tasks.drain(..) {

@@ -57,6 +57,12 @@ pub(super) fn sign(store: &Path, home: &Path) -> io::Result<()> {
     note(&store.join(OWNER_FILE), &owner)
 }
 
+/// The home's store is nowhere: no worker has it open, and the next that is opened may lie elsewhere.
+pub(super) fn forget(home: &Path) {
+    // If it stays, a later store is signed over it.
+    let _ = std::fs::remove_file(home.join(PLACE_FILE));
+}
+
 fn note(file: &Path, path: &Path) -> io::Result<()> {
     let bytes = path.as_os_str().as_encoded_bytes();
     if std::fs::read(file).ok().as_deref() == Some(bytes) {

@@ -5,7 +5,8 @@ import {
 } from 'skep'
 import type {
   Atomic, Channel, Counter, Duration, Job, Key, Leaderboard, Limiter, Lock, LockInfo, LockOptions, OnceOptions, Place, Pool,
-  PoolOptions, ProcessOptions, PushOptions, Queue, RetryOptions, Run, ScheduleOptions, Scheduled, SetOptions, SharedMap, Verdict,
+  PoolOptions, ProcessOptions, PushOptions, Queue, QueueOptions, RetryOptions, Run, ScheduleOptions, Scheduled, SetOptions, SharedMap,
+  Verdict,
 } from 'skep'
 
 interface User { name: string, visits: number }
@@ -57,6 +58,9 @@ export async function waiting (signal: AbortSignal): Promise<string> {
 export async function work (): Promise<void> {
   const retry: RetryOptions = { retries: 5, backoff: { type: 'fixed', delay: '1s' } }
   const mails: Queue<{ to: string }> = queue<{ to: string }>('mails', retry)
+  const lasting: QueueOptions = { ...retry, durable: true }
+  const orders: Queue<number> = queue<number>('orders', lasting)
+  await orders.push(1)
   const push: PushOptions = { delay: '1m', priority: 9 }
   const how: ProcessOptions = { concurrency: 4, visibility: 1000, onerror: (error, id) => console.error(error, id) }
   const id: string = await mails.push({ to: 'a' }, push)

@@ -2,14 +2,14 @@
 
 use clap::{Args, Subcommand};
 
-/// `skep jobs`.
+// `skep jobs`.
 #[derive(Debug, Args)]
 pub(crate) struct JobsCommand {
     #[command(subcommand)]
     pub(crate) verb: Option<JobsVerb>,
 }
 
-/// What to do with jobs.
+// What to do with jobs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum JobsVerb {
     /// Show all jobs: when they fire, how they are
@@ -32,7 +32,7 @@ pub(crate) enum JobsVerb {
     Logs(JobCommand),
 }
 
-/// One job.
+// One job.
 #[derive(Debug, Args)]
 pub(crate) struct JobCommand {
     /// A job's name; with its app's in front (app/job) where several apps have one of that name
@@ -40,7 +40,7 @@ pub(crate) struct JobCommand {
     pub(crate) job: String,
 }
 
-/// `skep jobs history`.
+// `skep jobs history`.
 #[derive(Debug, Args)]
 pub(crate) struct HistoryCommand {
     #[command(flatten)]

@@ -3,14 +3,14 @@
 use clap::{Args, Subcommand};
 use skep_api::QueuePart;
 
-/// `skep queues`.
+// `skep queues`.
 #[derive(Debug, Args)]
 pub(crate) struct QueuesCommand {
     #[command(subcommand)]
     pub(crate) verb: Option<QueuesVerb>,
 }
 
-/// What to do with queues.
+// What to do with queues.
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueuesVerb {
     /// Show all queues, and how many jobs are in them
@@ -31,7 +31,7 @@ pub(crate) enum QueuesVerb {
     Resume(QueueCommand),
 }
 
-/// One queue.
+// One queue.
 #[derive(Debug, Args)]
 pub(crate) struct QueueCommand {
     /// A queue's name; `memory:NAME` or `durable:NAME` where two have it
@@ -39,7 +39,7 @@ pub(crate) struct QueueCommand {
     pub(crate) queue: String,
 }
 
-/// `skep queues peek`.
+// `skep queues peek`.
 #[derive(Debug, Args)]
 pub(crate) struct PeekCommand {
     #[command(flatten)]
@@ -54,7 +54,7 @@ pub(crate) struct PeekCommand {
     pub(crate) limit: u32,
 }
 
-/// `skep queues retry`.
+// `skep queues retry`.
 #[derive(Debug, Args)]
 pub(crate) struct RetryCommand {
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub(crate) struct RetryCommand {
     pub(crate) jobs: Vec<String>,
 }
 
-/// `skep queues purge`.
+// `skep queues purge`.
 #[derive(Debug, Args)]
 pub(crate) struct PurgeCommand {
     #[command(flatten)]

@@ -8,14 +8,14 @@ use skep_spec::Millis;
 
 use crate::args::value;
 
-/// `skep state`.
+// `skep state`.
 #[derive(Debug, Args)]
 pub(crate) struct StateCommand {
     #[command(subcommand)]
     pub(crate) verb: StateVerb,
 }
 
-/// What to do with the shared state.
+// What to do with the shared state.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StateVerb {
     /// List counters, maps, leaderboards and queues by name
@@ -46,7 +46,7 @@ pub(crate) enum StateVerb {
     Config(ConfigArgs),
 }
 
-/// `skep state ls`.
+// `skep state ls`.
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
     /// Only names that contain this
@@ -58,7 +58,7 @@ pub(crate) struct LsArgs {
     pub(crate) kind: Option<StateKind>,
 }
 
-/// What is meant.
+// What is meant.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GetArgs {
     /// Its name
@@ -76,7 +76,7 @@ pub(crate) struct GetArgs {
     pub(crate) limit: u32,
 }
 
-/// `skep state set`.
+// `skep state set`.
 #[derive(Debug, Args)]
 pub(crate) struct SetArgs {
     /// Its name; what is not there is made
@@ -99,7 +99,7 @@ pub(crate) struct SetArgs {
     pub(crate) kind: Option<StateKind>,
 }
 
-/// `skep state del`.
+// `skep state del`.
 #[derive(Debug, Args)]
 pub(crate) struct DelArgs {
     /// Its name
@@ -114,7 +114,7 @@ pub(crate) struct DelArgs {
     pub(crate) kind: Option<StateKind>,
 }
 
-/// `skep state incr`.
+// `skep state incr`.
 #[derive(Debug, Args)]
 pub(crate) struct IncrArgs {
     /// Its name; what is not there is made
@@ -133,7 +133,7 @@ pub(crate) struct IncrArgs {
     pub(crate) kind: Option<StateKind>,
 }
 
-/// `skep state watch`.
+// `skep state watch`.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     #[command(flatten)]
@@ -144,7 +144,7 @@ pub(crate) struct WatchArgs {
     pub(crate) interval: Millis,
 }
 
-/// A backup.
+// A backup.
 #[derive(Debug, Args)]
 pub(crate) struct FileArgs {
     /// The backup
@@ -152,7 +152,7 @@ pub(crate) struct FileArgs {
     pub(crate) file: PathBuf,
 }
 
-/// `skep state config`.
+// `skep state config`.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
     /// max_size=SIZE, max_value=SIZE, save=TIME or save=off, dir=PATH or dir= (shared memory),
