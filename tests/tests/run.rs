@@ -72,23 +72,20 @@ fn as_process_1_it_reaps_orphans_and_ends_when_asked() {
     let inner =
         std::fs::read_to_string(children).expect("unshare has a child").trim().parse().expect("one pid");
     assert!(process::command_line(inner).contains("skep"), "{}", process::command_line(inner));
-    // An orphan of the namespace falls to process 1, which must not leave it a zombie.
-    let orphan = Command::new("nsenter")
-        .args([
-            "--user",
-            "--pid",
-            "--mount",
-            "--target",
-            &inner.to_string(),
-            "sh",
-            "-c",
-            "(sleep 0.1 & echo $!)",
-        ])
-        .output()
+    // An orphan of the namespace falls to process 1, which must not leave it a zombie. It ends with its standard input.
+    let own = process::children(inner).len();
+    let mut parent = Command::new("nsenter")
+        .args(["--user", "--pid", "--mount", "--target", &inner.to_string(), "sh", "-c"])
+        .arg("(cat <&3 >/dev/null 2>&1 &) 3<&0")
+        .stdin(Stdio::piped())
+        .spawn()
         .expect("nsenter runs");
-    assert!(orphan.status.success());
-    let zombies = || process::children(inner).into_iter().filter(|pid| !process::is_alive(*pid)).count();
-    Deadline::until("no zombie stays", || (zombies() == 0).then_some(()));
+    let input = parent.stdin.take().expect("a pipe");
+    assert!(parent.wait().expect("it ends").success());
+    let adopted = |count: usize| (process::children(inner).len() == count).then_some(());
+    Deadline::until("the orphan is adopted", || adopted(own + 1));
+    drop(input);
+    Deadline::until("no zombie stays", || adopted(own));
     process::signal(inner, Signal::TERM).expect("it lives");
     let status = child.wait().expect("it ends");
     assert!(status.success(), "{status}");

@@ -5,13 +5,16 @@
 //! units behave under a real one is in `docs/startup.md`, seen by hand.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
-use skep_tests::{LIMIT, Outcome, Port, Skep, Start, finish, fixture, is_free, process, tool};
+use skep_tests::{
+    Deadline, LIMIT, Outcome, Port, Skep, Start, finish, fixture, http, is_free, process, tool,
+};
 
 /// A service manager's part: a process that it starts in the foreground, with its variables.
 fn service(skep: &Skep, args: &[&str], notify: &Path) -> Child {
@@ -197,27 +200,43 @@ fn a_real_openrc_starts_reloads_and_stops_it() {
     let image = format!("--root={}", skep.root().join("image").display());
     skep.ok(["startup", "openrc", &image, "--service-name", "skep-test"]);
     let script = skep.root().join("image/etc/init.d/skep-test");
-    let rc = |steps: &str| {
-        let root = rustix::process::geteuid().is_root();
-        let user: &[&str] = if root { &[] } else { &["--user", "--map-root-user"] };
-        let mut command = Command::new("unshare");
-        command.args(user).args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh"]);
-        command.arg(fixture("openrc.sh")).arg(tool("openrc/root")).arg(skep.root()).arg(&script).arg(steps);
-        let output = command.output().expect("unshare (util-linux) is installed");
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    let mut command = Command::new("unshare");
+    let root = rustix::process::geteuid().is_root();
+    let user: &[&str] = if root { &[] } else { &["--user", "--map-root-user"] };
+    command.args(user).args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh"]);
+    command.arg(fixture("openrc.sh")).arg(tool("openrc/root")).arg(skep.root()).arg(&script);
+    let mut rc = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("unshare (util-linux) is installed");
+    let mut steps = rc.stdin.take().expect("a pipe");
+    let mut told = BufReader::new(rc.stdout.take().expect("a pipe"));
+    // What a step says, until how it ended.
+    let mut step = |name: &str| {
+        writeln!(steps, "{name}").expect("it reads");
+        let mut said = String::new();
+        while told.read_line(&mut said).expect("text") > 0
+            && !said.lines().last().is_some_and(|line| line.starts_with(&format!("{name}: ")))
+        {}
+        said
     };
-    let described = rc("describe");
+    let described = step("describe");
     assert!(
         described.contains("skep: the services of") && described.contains("Reload all apps"),
         "{described}"
     );
-    let life = rc(&format!("start; status; wait_for {}; reload; stop; status", port.number()));
-    let lines = ["start: 0", "status: 0", "wait_for: 0", "stop: 0", "status: 3"];
+    let begun = [step("start"), step("status")].concat();
+    Deadline::until("the app serves", || http::get(port.address(), "/").ok());
+    let life = begun + &["reload", "stop", "status"].map(step).concat();
+    drop(steps);
+    assert!(rc.wait().expect("it ends").success(), "{life}");
+    let lines = ["start: 0", "status: 0", "stop: 0", "status: 3"];
     let mut rest = life.as_str();
     for line in lines {
         rest = rest.split_once(line).unwrap_or_else(|| panic!("no {line} in\n{life}")).1;
     }
-    if rustix::process::geteuid().is_root() {
+    if root {
         assert!(life.contains("reload: 0"), "{life}");
     }
     assert!(is_free(port.number()));

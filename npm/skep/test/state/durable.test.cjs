@@ -68,7 +68,7 @@ test('a folder that others may enter, a file that is none of ours, and no folder
   assert.throws(() => connect({ SKEP_STATE_REFUSED: 'no room' }), { code: 'ERR_SKEP_STATE', message: /no room/ })
 })
 
-test('a full disk is an error that loses nothing, and jobs can still be settled', t => {
+test('a full disk is an error that loses nothing, and jobs can still be settled', () => {
   const ended = onSmallDisk(`
     process.env.SKEP_QUEUES = '/mnt/queues'
     const { queue } = require(${JSON.stringify(require.resolve('../../index.cjs'))})
@@ -90,7 +90,6 @@ test('a full disk is an error that loses nothing, and jobs can still be settled'
       console.log(JSON.stringify({ pushed, code, message, ready, worked, after }))
       process.exit()
     })()`)
-  if (!ended) return t.skip('this machine lets nobody make namespaces')
   const { stdout, stderr, signal } = ended
   assert.equal(signal, null, stderr)
   assert.notEqual(stdout, '', stderr)

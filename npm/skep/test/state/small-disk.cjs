@@ -10,9 +10,11 @@ function inside (...command) {
   return spawnSync('unshare', args, { encoding: 'utf8' })
 }
 
-/** What `node -e script` said and how it ended; undefined where nobody may make namespaces. */
+/** What `node -e script` said and how it ended. */
 function onSmallDisk (script) {
-  return inside('true').status === 0 ? inside(process.execPath, '-e', script) : undefined
+  const { status, stderr, error } = inside('true')
+  if (status !== 0) throw new Error(`the test needs user namespaces (kernel.unprivileged_userns_clone): ${error ?? stderr}`)
+  return inside(process.execPath, '-e', script)
 }
 
 module.exports = { onSmallDisk }
