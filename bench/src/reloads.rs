@@ -182,13 +182,14 @@ fn reload(cell: &Cell<'_>, times: usize) -> Result<Seen> {
     loads.wait(PATIENCE);
     let readiness = Readiness::watch(&skep, "bench");
     for _ in 0..times {
-        let before = skep.app("bench").pids();
+        let (before, mark) = (skep.app("bench").pids(), loads.mark());
         let said = skep.run(["reload", "bench"]);
         let after = skep.app("bench").pids();
         if said.code != Some(0) || after.iter().any(|pid| before.contains(pid)) {
             bail!("a reload did not renew {before:?}, but {after:?}: {}{}", said.stdout, said.stderr);
         }
-        loads.wait(PATIENCE);
+        // Each load went on through it, and is in full swing when the next one begins.
+        loads.wait_since(&mark, PATIENCE);
         if let Some(client) = &mut websockets {
             client.wait();
         }
@@ -210,7 +211,7 @@ impl Seen {
     fn add(&mut self, cell: &Cell<'_>, counted: &Counted) {
         let report = &counted.report;
         self.failed += report.failures();
-        self.total += report.ok + report.failures();
+        self.total += report.count();
         self.truncated +=
             report.failures_of(Failure::Truncated) + report.failures_of(Failure::ResetMidResponse);
         // Over TLS nothing can migrate.

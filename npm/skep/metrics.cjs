@@ -3,9 +3,10 @@
 //
 // Loaded by preload.cjs. Until the first question it costs nothing at all. From then on requests are counted
 // (diagnostics_channel for HTTP/1.1, a listener a server for HTTP/2, of whose streams not every Node tells on channels; no
-// wrapping); a latency is taken of each request, of fewer when there are many. The histogram of the event loop's delay
-// needs a timer, so it ends half a minute after the last question; the counters, whose gaps would show in a scraper's
-// rates, end ten minutes after it. Nothing here keeps the event loop alive.
+// wrapping). Latencies are taken of the first requests in each tenth of a second and stand for all that ended in it: who is
+// not looked at costs two calls that do next to nothing. The histogram of the event loop's delay needs a timer, so it ends
+// half a minute after the last question; the counters, whose gaps would show in a scraper's rates, end ten minutes after it.
+// Nothing here keeps the event loop alive.
 module.exports = ({ liveServers }) => {
   const { setTimeout, clearTimeout } = globalThis
   const { performance, PerformanceObserver, monitorEventLoopDelay, constants } = require('perf_hooks')
@@ -18,8 +19,9 @@ module.exports = ({ liveServers }) => {
   const DELAY_RESOLUTION_MS = 100
   const DELAY_KEPT_MS = 30_000
   const COUNTED_MS = 600_000
-  /** Beyond so many requests a second one latency in four is taken, beyond ten times as many one in sixteen. */
-  const MANY_A_SECOND = 100
+  /** Latencies are taken of so many requests in each window; then nothing is looked at as it begins until the next. */
+  const SAMPLES = 16
+  const WINDOW_MS = 100
   const KINDS = [
     constants.NODE_PERFORMANCE_GC_MINOR,
     constants.NODE_PERFORMANCE_GC_MAJOR,
@@ -32,11 +34,12 @@ module.exports = ({ liveServers }) => {
   let counting = false
   let countingEnd = null
   let observer = null
-  let begun = new WeakMap()
-  let stride = 1
-  let skip = 0
-  let requestsBefore = 0
-  let askedBefore = 0
+  let windowBegan = 0
+  let begun = 0
+  let looking = true
+  /** Latencies of the window, and how many requests have ended since others were told. */
+  let taken = []
+  let ended = 0
   let accepted = 0
   let latencySumMs = 0
   /** By class: 1xx to 5xx. */
@@ -44,38 +47,71 @@ module.exports = ({ liveServers }) => {
   const buckets = new Array(BOUNDS_MS.length + 1).fill(0)
   const gc = KINDS.map(() => [0, 0])
 
+  /** The time, if the latency of what begins now is taken. */
+  function began() {
+    if (!looking) return undefined
+    const at = now()
+    if (at - windowBegan >= WINDOW_MS) {
+      tell()
+      windowBegan = at
+      begun = 0
+    }
+    if (++begun === SAMPLES) pause()
+    return at
+  }
+
+  // Subscribed all the time: a channel that loses its last subscriber changes its prototype, and optimised code is undone.
   function starts({ response }) {
-    if (--skip > 0) return
-    skip = stride
-    begun.set(response, now())
+    const at = began()
+    if (at !== undefined) response.once('finish', () => taken.push(now() - at))
+  }
+
+  function pause() {
+    looking = false
+    setTimeout(resume, WINDOW_MS).unref()
+  }
+
+  function resume() {
+    looking = true
   }
 
   function finishes({ response }) {
-    answered(response, response.statusCode)
+    answered(response.statusCode)
   }
 
   /** A stream of HTTP/2: a request, and its answer. */
   function opens(stream) {
-    starts({ response: stream })
-    stream.once('close', closes)
+    const at = began()
+    stream.once('close', () => {
+      const headers = stream.sentHeaders
+      // One that was cut off has no answer, as in HTTP/1.1.
+      if (stream.rstCode !== 0 || !headers) return
+      answered(headers[':status'])
+      if (at !== undefined) taken.push(now() - at)
+    })
   }
 
-  /** One that was cut off has no answer, as in HTTP/1.1. */
-  function closes() {
-    const headers = this.sentHeaders
-    if (this.rstCode === 0 && headers) answered(this, headers[':status'])
-  }
-
-  function answered(exchange, status) {
+  function answered(status) {
     const kind = Math.trunc(status / 100) - 1
     if (kind >= 0 && kind < 5) codes[kind]++
-    const began = begun.get(exchange)
-    if (began === undefined) return
-    const took = now() - began
-    let at = 0
-    while (at < BOUNDS_MS.length && took > BOUNDS_MS[at]) at++
-    buckets[at] += stride
-    latencySumMs += took * stride
+    ended++
+  }
+
+  /** The latencies that were taken stand for all requests that have ended meanwhile, each for as many as the others. */
+  function tell() {
+    const each = Math.floor(ended / taken.length)
+    const rest = ended % taken.length
+    for (const [index, took] of taken.entries()) {
+      const weight = index < rest ? each + 1 : each
+      let at = 0
+      while (at < BOUNDS_MS.length && took > BOUNDS_MS[at]) at++
+      buckets[at] += weight
+      latencySumMs += took * weight
+    }
+    // Where none was taken, those of the next window stand for these too.
+    if (taken.length === 0) return
+    taken = []
+    ended = 0
   }
 
   function accepts() {
@@ -119,7 +155,6 @@ module.exports = ({ liveServers }) => {
     channel('net.server.socket').unsubscribe(accepts)
     for (const server of liveServers()) server.removeListener('stream', opens)
     observer.disconnect()
-    begun = new WeakMap()
   }
 
   /** What the loop was late, since the last question; null until it has been looked at. */
@@ -142,20 +177,12 @@ module.exports = ({ liveServers }) => {
     return result
   }
 
-  function adapt(at) {
-    const requests = codes.reduce((sum, n) => sum + n, 0)
-    const rate = ((requests - requestsBefore) * 1000) / Math.max(1, at - askedBefore)
-    requestsBefore = requests
-    askedBefore = at
-    stride = rate > MANY_A_SECOND * 10 ? 16 : rate > MANY_A_SECOND ? 4 : 1
-  }
-
   /** The answer to one question. */
   function measure() {
     count()
     const { idle, active } = performance.eventLoopUtilization()
     const memory = process.memoryUsage()
-    adapt(now())
+    tell()
     return {
       loop: [idle, active],
       delay: lateness(),

@@ -15,7 +15,8 @@ const SHORT: Mode = Mode::Short(Think { min: Duration::ZERO, max: Duration::from
 /// Between the pieces of a dribbled request.
 const DRIBBLE: Duration = Duration::from_millis(10);
 
-/// Answers that one load waits for at least, so that a zero means something.
+/// Answers a client that are waited for at least, so that a zero means something; of many clients, fewer each.
+const ANSWERS: u64 = 3;
 const ANSWERS_MAX: u64 = 20;
 /// Above it one answer is enough to wait for.
 const LONG_BYTES: usize = 1_000_000;
@@ -59,6 +60,10 @@ pub fn all_kinds(target: &Target) -> Vec<Named> {
 #[derive(Debug)]
 pub struct Loads(Vec<(&'static str, Plan, Running)>);
 
+/// How far each of several loads was at a moment.
+#[derive(Debug)]
+pub struct Mark(Vec<u64>);
+
 /// What came of one of them.
 #[derive(Debug)]
 pub struct Counted {
@@ -80,11 +85,22 @@ impl Loads {
         plans.into_iter().map(start).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Waits until each of them has had some more answers, or has had none for `limit`, which only a failure reaches.
+    /// Waits until each of them has had some more answers, or until `limit`, which only a failure reaches.
     pub fn wait(&self, limit: Duration) {
-        for (_, plan, running) in &self.0 {
+        self.wait_since(&self.mark(), limit);
+    }
+
+    /// How far each of them is.
+    pub fn mark(&self) -> Mark {
+        Mark(self.0.iter().map(|(_, _, running)| running.report().count()).collect())
+    }
+
+    /// As [`wait`](Self::wait), from a moment before.
+    pub fn wait_since(&self, mark: &Mark, limit: Duration) {
+        for ((_, plan, running), before) in self.0.iter().zip(&mark.0) {
             let long = matches!(plan.expect, Expect::Pattern(bytes) if bytes > LONG_BYTES);
-            running.wait_for_more(if long { 1 } else { ANSWERS_MAX.min(10 * plan.clients as u64) }, limit);
+            let goal = before + if long { 1 } else { ANSWERS_MAX.min(ANSWERS * plan.clients as u64) };
+            running.wait(limit, |report| report.count() >= goal);
         }
     }
 

@@ -17,7 +17,7 @@ mod tls;
 
 pub use body::{Expect, pattern};
 pub use failure::Failure;
-pub use loads::{Counted, Loads, Named, all_kinds, usual};
+pub use loads::{Counted, Loads, Mark, Named, all_kinds, usual};
 pub use plan::{Mode, Plan, Target, Think};
 pub use report::Report;
 pub use run::{Running, start};

@@ -38,6 +38,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Requests that ended, well or not.
+    pub fn count(&self) -> u64 {
+        self.ok + self.failures()
+    }
+
     /// Requests that were not answered completely and correctly.
     pub fn failures(&self) -> u64 {
         self.failed.values().sum()

@@ -105,9 +105,8 @@ impl Running {
 
     /// Waits until `more` requests have been answered or have failed since this call.
     pub fn wait_for_more(&self, more: u64, limit: Duration) -> Report {
-        let count = |report: &Report| report.ok + report.failures();
-        let goal = count(&self.report()) + more;
-        self.wait(limit, |report| count(report) >= goal)
+        let goal = self.report().count() + more;
+        self.wait(limit, |report| report.count() >= goal)
     }
 
     /// Lets every request in flight finish, and ends.
