@@ -6,7 +6,7 @@ use skep_core::{Now, Span};
 
 use super::budget::Budget;
 use super::place::{Memory, Verdict};
-use super::{Again, Arm, LOOK, Observation, Occupant, Orders, PACE, PlaceId, Power, WAIT};
+use super::{Again, Arm, LOOK, LOOK_BLIND, Observation, Occupant, Orders, PACE, PlaceId, Power, WAIT};
 
 /// Wake-ups that must be saved up before the rule goes back to waiting for an event after each connection.
 /// Below that, traffic is heavy and samples are cheaper at a steady pace.
@@ -136,7 +136,7 @@ impl Rule {
             Verdict::Empty => return,
             Verdict::Orphaned => line.queue,
             Verdict::Standing(_) if guess && !(others.idle && soon) => return,
-            Verdict::Standing(time) if time >= LOOK || line.avoided => {
+            Verdict::Standing(time) if time >= line.look() || line.avoided => {
                 self.memory(line.place).avoid(now);
                 // Not shorter is not yet stuck where arrivals are not counted. Nothing new comes in now: if the
                 // other half gets shorter until the next look, its worker was only busy.
@@ -236,10 +236,10 @@ impl Rule {
                 if could_move
                     && (line.doubtful || line.counted || self.budget.saved(now) >= SAVED_TO_LOOK) =>
             {
-                LOOK
+                line.look()
             }
-            (Verdict::Standing(time), _) if could_move && (time < LOOK || taken > 0) => LOOK,
-            (Verdict::Orphaned, _) if taken > 0 => LOOK, // the rest follows at once
+            (Verdict::Standing(time), _) if could_move && (time < line.look() || taken > 0) => line.look(),
+            (Verdict::Orphaned, _) if taken > 0 => line.look(), // the rest follows at once
             (Verdict::Busy | Verdict::Standing(_) | Verdict::Orphaned | Verdict::Empty, Power::Move) => PACE,
             (Verdict::Busy | Verdict::Standing(_) | Verdict::Orphaned | Verdict::Empty, Power::Steer) => WAIT,
         })
@@ -279,6 +279,11 @@ fn targets(lines: &[Line], robbed: &[(PlaceId, u32)]) -> Vec<PlaceId> {
 // === impl Line ===
 
 impl Line {
+    /// How long it must make no progress to be called stuck.
+    fn look(&self) -> Span {
+        if self.counted { LOOK } else { LOOK_BLIND }
+    }
+
     fn able(&self) -> bool {
         self.occupant == Occupant::Live
             && !self.avoided

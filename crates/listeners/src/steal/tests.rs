@@ -3,8 +3,8 @@
 use skep_core::{Now, Span};
 
 use super::{
-    AVOID_BLIND, AVOID_MAX, AVOID_MIN, Again, Arm, LINGER, LOOK, Observation, Occupant, Orders, PACE,
-    PlaceId, Power, Rule,
+    AVOID_BLIND, AVOID_MAX, AVOID_MIN, Again, Arm, LINGER, LOOK, LOOK_BLIND, Observation, Occupant, Orders,
+    PACE, PlaceId, Power, Rule,
 };
 
 /// A group under the rule, with the time and the last orders.
@@ -74,7 +74,7 @@ fn a_fresh_connection_is_looked_at_once_more_and_then_forgotten() {
     bench.see(&[0, 0]);
     bench.see(&[1, 0]);
     assert_eq!(bench.orders.steal, []);
-    assert_eq!(bench.wait(), LOOK);
+    assert_eq!(bench.wait(), LOOK_BLIND);
     bench.see(&[0, 0]);
     assert_eq!(bench.orders.again, Again { arm: Arm::All, at: None });
 }
@@ -302,7 +302,8 @@ fn who_was_just_seen_accepting_is_given_first_and_who_has_not_acknowledged_last(
     };
     let mut rule = Rule::new(Power::Move);
     rule.observe(Now(1_000_000_000), &seen([(1, 10, 0), (0, 10, 0), (0, 10, 0), (0, 10, 0)]));
-    let orders = rule.observe(Now(1_001_000_000), &seen([(1, 10, 0), (0, 10, 0), (0, 11, 0), (0, 11, 1)]));
+    let orders =
+        rule.observe(Now(1_000_000_000) + LOOK, &seen([(1, 10, 0), (0, 10, 0), (0, 11, 0), (0, 11, 1)]));
     assert_eq!((orders.steal.as_slice(), orders.to.as_slice()), (&[(place(0), 1)][..], &[place(2)][..]));
     // The one that was stuck has accepted nothing since, another has not acknowledged: neither is given anything.
     let later = 1_100_000_000;
@@ -325,10 +326,11 @@ fn a_stuck_place_stays_avoided_while_its_heir_has_not_yet_acknowledged() {
         pending,
     };
     let mut rule = Rule::new(Power::Move);
-    let at = |ms: u64| Now(1_000_000_000 + ms * 1_000_000);
-    rule.observe(at(0), &[one(0, 1, 0), one(1, 0, 0)]);
-    assert_eq!(rule.observe(at(1), &[one(0, 1, 0), one(1, 0, 0)]).steal, [(place(0), 1)]);
-    assert_eq!(rule.observe(at(2), &[one(0, 0, 0), one(1, 0, 1)]).avoid, [place(0)]);
+    let begin = Now(1_000_000_000);
+    rule.observe(begin, &[one(0, 1, 0), one(1, 0, 0)]);
+    let (stuck, later) = (begin + LOOK_BLIND, begin + LOOK_BLIND + LOOK_BLIND);
+    assert_eq!(rule.observe(stuck, &[one(0, 1, 0), one(1, 0, 0)]).steal, [(place(0), 1)]);
+    assert_eq!(rule.observe(later, &[one(0, 0, 0), one(1, 0, 1)]).avoid, [place(0)]);
 }
 
 #[test]

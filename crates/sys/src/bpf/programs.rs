@@ -78,8 +78,9 @@ pub(super) const STRIDE: u64 = 1 << 10;
 /// Greatest stride: many of them still fit into a share's bits.
 pub(super) const STRIDE_MAX: u64 = STRIDE << 14;
 /// How far behind the others a share can be, to be paid back later: as many connections of the heaviest sockets as come
-/// in the milliseconds for which a queue that stood still is avoided, and few enough to be no flood.
-const ARREARS_MAX: u64 = 64 * STRIDE;
+/// in the milliseconds for which a queue that stood still is avoided, again and again where processors are short. No flood:
+/// the share decides among equal queues only.
+const ARREARS_MAX: u64 = 256 * STRIDE;
 /// Where the table's entries start, in bytes.
 pub(super) const TABLE_HEAD_BYTES: i16 = 8;
 /// How many entries a comparing program looks at, beginning at the turn: the verifier walks every round of its loop
