@@ -14,8 +14,8 @@
 //!   itself set off finds a fresh queue and only sets the time of the next.)
 //! * Nothing was accepted for [`LOOK`] while another queue is (nearly) empty: *stuck*. All move, and new
 //!   connections avoid the place, for [`AVOID_MIN`] at first. When that is over, or when all others have queues
-//!   too, the place is tried again with real traffic, and its next connection is looked at specially; each time it is found stuck again at once, it is avoided
-//!   a few times as long, up to [`AVOID_MAX`].
+//!   too, the place is tried again with real traffic, and its next connection is looked at specially; each time it
+//!   is found stuck again at once, it is avoided twice as long, up to [`AVOID_MAX`].
 //! * Nobody listens (*vacant*, *leaving*): all move.
 //!
 //! Without a place to move to nothing is taken out: a connection is safest in the kernel. What was handed to a

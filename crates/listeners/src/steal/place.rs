@@ -118,10 +118,10 @@ impl Memory {
         if self.avoided(now).is_some() {
             return;
         }
-        let (first, growth) = if self.arrivals.is_some() { (AVOID_MIN, 4) } else { (AVOID_BLIND, 2) };
+        let first = if self.arrivals.is_some() { AVOID_MIN } else { AVOID_BLIND };
         let length = match self.last {
             Some((length, end)) if now.since(end) <= RELAPSE => {
-                Span(length.0.saturating_mul(growth).min(AVOID_MAX.0))
+                Span(length.0.saturating_mul(2).min(AVOID_MAX.0))
             }
             _ => first,
         };

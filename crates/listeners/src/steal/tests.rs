@@ -192,7 +192,7 @@ fn avoidances(mut bench: Bench) -> Vec<u64> {
 fn each_relapse_makes_the_avoidance_longer_up_to_its_limit() {
     let max = AVOID_MAX.as_millis();
     let counted = Bench { arrivals: Some(0), ..Bench::new(Power::Move) };
-    assert_eq!(avoidances(counted), [AVOID_MIN.as_millis(), 20, 80, max, max, max]);
+    assert_eq!(avoidances(counted), [AVOID_MIN.as_millis(), 10, 20, 40, 80, max]);
     assert_eq!(avoidances(Bench::new(Power::Move)), [AVOID_BLIND.as_millis(), 80, max, max, max, max]);
 }
 
