@@ -31,13 +31,10 @@ enum Step {
 /// Starts everything that was named; nothing at all if one of it makes no sense.
 pub(crate) async fn run(args: StartCommand, context: &Context) -> Result<(), Failure> {
     let machine = here(&context.output)?;
-    let apps = match context.connect_if_running().await? {
-        Some(mut client) => look(&[], AppsQuery::default(), &mut client, context).await?,
-        None => Vec::new(),
-    };
+    let (apps, client) = known(context).await?;
     let (steps, notes) = plan(&args, &apps, &machine)?;
     notes.iter().for_each(|note| context.output.say(note));
-    carry_out(&steps, &args.app, &args.wait, context).await
+    carry_out(&steps, &args.app, &args.wait, client, context).await
 }
 
 /// Adds one app that is described already and starts it; or starts it again, if it is there and stopped.
@@ -47,10 +44,7 @@ pub(crate) async fn add(
     waiting: &WaitArgs,
     context: &Context,
 ) -> Result<(), Failure> {
-    let apps = match context.connect_if_running().await? {
-        Some(mut client) => look(&[], AppsQuery::default(), &mut client, context).await?,
-        None => Vec::new(),
-    };
+    let (apps, client) = known(context).await?;
     let mut plan = Plan {
         existing: apps.iter().map(existing).collect(),
         force: false,
@@ -62,25 +56,35 @@ pub(crate) async fn add(
     if !plan.known_targets.is_empty() {
         plan.steps.push(Step::Start(plan.known_targets));
     }
-    carry_out(&plan.steps, app, waiting, context).await
+    carry_out(&plan.steps, app, waiting, client, context).await
+}
+
+/// The apps that are there, and the connection on which that was asked; nothing where skep is not running.
+async fn known(context: &Context) -> Result<(Vec<AppView>, Option<Client>), Failure> {
+    let Some(mut client) = context.connect_if_running().await? else { return Ok((Vec::new(), None)) };
+    let apps = look(&[], AppsQuery::default(), &mut client, context).await?;
+    Ok((apps, Some(client)))
 }
 
 async fn carry_out(
     steps: &[Step],
     app: &StartArgs,
     waiting: &WaitArgs,
+    mut idle: Option<Client>,
     context: &Context,
 ) -> Result<(), Failure> {
     let act = wait(waiting);
-    let mut client = context.connect_or_start().await?;
     let mut report = Report::default();
     let mut answers = Vec::new();
     for step in steps {
-        if let Step::Start(targets) = step {
-            note_changes(targets, app, &mut client, &context.output).await?;
-        }
         // Each on a connection of its own: apps become ready side by side, as fast as the slowest.
-        let mut own = context.connect_or_start().await?;
+        let mut own = match idle.take() {
+            Some(client) => client,
+            None => context.connect_or_start().await?,
+        };
+        if let Step::Start(targets) = step {
+            note_changes(targets, app, &mut own, context).await?;
+        }
         let targets = match step {
             Step::Start(targets) => targets.clone(),
             Step::Create(spec) => vec![spec.name.clone()],
@@ -102,14 +106,17 @@ async fn carry_out(
         };
         answers.push((answer, targets, own));
     }
-    for (lines, targets, _connection) in answers {
+    for (lines, targets, own) in answers {
         follow(lines, &targets, Goal::Running, &act, context, &mut report).await?;
+        idle = Some(own);
     }
     report.result()?;
-    if report.done.is_empty() {
-        return Ok(());
+    match idle {
+        Some(mut client) if !report.done.is_empty() => {
+            super::list::show(&report.done, &mut client, context).await
+        }
+        _ => Ok(()),
     }
-    super::list::show(&report.done, &mut client, context).await
 }
 
 /// This machine, with a word about what cannot be handed on.
@@ -262,12 +269,14 @@ async fn note_changes(
     targets: &[String],
     args: &StartArgs,
     client: &mut Client,
-    output: &Output,
+    context: &Context,
 ) -> Result<(), Failure> {
+    let output = &context.output;
     if *args == StartArgs::default() || output.quiet || output.json {
         return Ok(());
     }
-    for app in client.apps(targets, AppsQuery { detail: Detail::Full, ..AppsQuery::default() }).await? {
+    let query = AppsQuery { detail: Detail::Full, ..AppsQuery::default() };
+    for app in look(targets, query, client, context).await? {
         let said = args.to_raw(&app.script, &[])?.spec;
         if app.spec.as_deref().is_some_and(|spec| differs(&said, spec)) {
             let name = &app.name;
