@@ -99,6 +99,8 @@ module.exports = ({ liveServers }) => {
 
   /** The latencies that were taken stand for all requests that have ended meanwhile, each for as many as the others. */
   function tell() {
+    // Where none was taken, those of the next window stand for these too.
+    if (taken.length === 0) return
     const each = Math.floor(ended / taken.length)
     const rest = ended % taken.length
     for (const [index, took] of taken.entries()) {
@@ -108,8 +110,6 @@ module.exports = ({ liveServers }) => {
       buckets[at] += weight
       latencySumMs += took * weight
     }
-    // Where none was taken, those of the next window stand for these too.
-    if (taken.length === 0) return
     taken = []
     ended = 0
   }
