@@ -44,7 +44,7 @@ pub use request::{
 pub use route::{Found, Method, ROUTES, Route, RouteSpec, find};
 pub use state::{
     ChangeState, STATE_ENTRIES_DEFAULT, StateChange, StateChanged, StateConfig, StateEntry, StateFile,
-    StateHolder, StateKind, StateLock, StateName, StateQuery, StateQueue, StateStats, StateView,
+    StateHolder, StateKind, StateLock, StateName, StateQuery, StateQueue, StateSeen, StateStats, StateView,
 };
 pub use target::{Known, Pick, Target, TargetError, decode_name, decode_targets, encode_targets};
 pub use view::{

@@ -78,6 +78,7 @@ fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
         },
         Route::StateNames
         | Route::ShowState
+        | Route::WatchState
         | Route::ChangeState
         | Route::StateLocks
         | Route::StateQueues
@@ -122,6 +123,11 @@ fn shape(route: Route, schemas: &mut SchemaGenerator) -> Shape {
 
 /// The shapes of the routes of shared state.
 fn state_shape(route: Route, schemas: &mut SchemaGenerator, none: Shape) -> Shape {
+    let query = matches!(route, Route::ShowState | Route::WatchState)
+        .then(|| crate::StateQuery::json_schema(schemas));
+    if route == Route::WatchState {
+        return Shape { query, lines: Some(schemas.subschema_for::<crate::StateSeen>()), ..none };
+    }
     let json = match route {
         Route::StateNames => Vec::<crate::StateName>::json_schema(schemas),
         Route::ShowState => schemas.subschema_for::<crate::StateView>(),
@@ -138,7 +144,6 @@ fn state_shape(route: Route, schemas: &mut SchemaGenerator, none: Shape) -> Shap
         Route::ConfigureState => Some(schemas.subschema_for::<crate::StateConfig>()),
         _ => None,
     };
-    let query = (route == Route::ShowState).then(|| crate::StateQuery::json_schema(schemas));
     Shape { query, body, json: Some(json), ..none }
 }
 

@@ -129,6 +129,14 @@ pub struct StateEntry {
     pub rank: Option<u64>,
 }
 
+/// What a watched name stands for at a moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StateSeen {
+    /// Nothing of that name or key is there, or not any more, if this is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<StateView>,
+}
+
 /// A change of one named thing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -206,7 +206,9 @@ fn put_in_place(engine: &Engine, contents: &Contents, path: &Path, now: WallMs) 
         tx.due(now);
         Ok(())
     })?;
-    engine.read(now, |view| crate::counters::load(view, &engine.control))
+    engine.read(now, |view| crate::counters::load(view, &engine.control))?;
+    crate::watch::tell(engine);
+    Ok(())
 }
 
 /// Whether a worker is attached.

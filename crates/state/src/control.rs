@@ -49,7 +49,8 @@ pub(crate) struct Header {
     pub(crate) slots_high: AtomicU32,
     /// Who holds the writer's lock; a hint for spinning and for [`Error::Busy`].
     pub(crate) writer_pid: AtomicU32,
-    _pad2: u32,
+    /// Whether somebody waits for the next change: see `watch`. 0 in stores of versions that did not know it.
+    pub(crate) watched: AtomicU32,
     pub(crate) channel_floor: AtomicU64,
     pub(crate) channel_bytes: AtomicU64,
     pub(crate) stats: Totals,
@@ -128,7 +129,7 @@ impl Control {
             counters_used: AtomicU32::new(0),
             slots_high: AtomicU32::new(0),
             writer_pid: AtomicU32::new(0),
-            _pad2: 0,
+            watched: AtomicU32::new(0),
             channel_floor: AtomicU64::new(0),
             channel_bytes: AtomicU64::new(0),
             stats: Totals::default(),

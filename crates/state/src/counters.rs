@@ -2,7 +2,7 @@
 //! nothing but the atomic is touched, by Rust or by JavaScript's `Atomics`.
 
 use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 
 use crate::control::Control;
 use crate::error::{Error, Result};
@@ -63,7 +63,7 @@ pub(crate) fn place_of(tx: &mut Tx<'_>, name: &[u8]) -> Result<usize> {
 
 /// Adds, and tells the new value; refuses to leave the range of 64 bits.
 pub(crate) fn add(counter: &AtomicI64, by: i64) -> Result<i64> {
-    let before = counter.fetch_update(AcqRel, Acquire, |value| value.checked_add(by));
+    let before = counter.fetch_update(SeqCst, Acquire, |value| value.checked_add(by));
     before.map(|before| before + by).map_err(|_| Error::Overflow)
 }
 

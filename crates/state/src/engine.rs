@@ -5,7 +5,10 @@
 //! taken over; nothing is woken before the transaction that it waits for is visible.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{PoisonError, RwLock};
 
 use heed::types::Bytes;
@@ -244,7 +247,8 @@ impl Engine {
             let urgency = if own == Some(*slot) { Urgency::Flag } else { Urgency::Usual };
             self.wakers.wake(&self.control, *slot, urgency);
         }
-        self.control.header().stats.writes.fetch_add(1, Relaxed);
+        self.control.header().stats.writes.fetch_add(1, SeqCst);
+        crate::watch::tell(self);
         let count = self.writes.fetch_add(1, Relaxed);
         if count.is_multiple_of(GROWTH_CHECK_EVERY) && self.nearly_full() && self.control.lower_due(now) {
             self.wakers.wake(&self.control, crate::workers::SUPERVISOR_SLOT, Urgency::Usual);

@@ -50,6 +50,7 @@ mod supervisor;
 mod tx;
 pub mod values;
 mod wake;
+mod watch;
 mod workers;
 pub mod zsets;
 

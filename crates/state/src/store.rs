@@ -1,7 +1,8 @@
 //! A store without an identity: transactions and listings, for the daemon, its Redis door and tools.
 
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::counters::Counter;
@@ -85,10 +86,18 @@ impl Store {
     /// # Errors
     /// When the store itself fails; so for all listings here.
     pub fn space(&self, kind: SpaceKind, name: &[u8], now: WallMs) -> Result<Space> {
-        if let Some(space) = self.0.read(now, |view| crate::spaces::find(view, kind, name))? {
+        if let Some(space) = self.find_space(kind, name, now)? {
             return Ok(space);
         }
         self.0.write(now, |tx| crate::spaces::open(tx, kind, name))
+    }
+
+    /// The named space, if it is there.
+    ///
+    /// # Errors
+    /// See [`Store::space`].
+    pub fn find_space(&self, kind: SpaceKind, name: &[u8], now: WallMs) -> Result<Option<Space>> {
+        self.0.read(now, |view| crate::spaces::find(view, kind, name))
     }
 
     /// All named spaces of a kind.
@@ -169,13 +178,24 @@ impl Store {
         self.0.read(now, crate::counters::list)
     }
 
+    /// A counter's value, if it is there.
+    ///
+    /// # Errors
+    /// See [`Store::space`].
+    pub fn counter(&self, name: &[u8], now: WallMs) -> Result<Option<i64>> {
+        let Some(place) = self.0.read(now, |view| crate::counters::find(view, name))? else {
+            return Ok(None);
+        };
+        Ok(Some(self.counter_at(place)?.load(SeqCst)))
+    }
+
     /// Adds to a counter, made if it is not there; its new value.
     ///
     /// # Errors
     /// [`crate::Error::TooManyCounters`], [`crate::Error::Overflow`].
     pub fn counter_add(&self, name: &[u8], by: i64, now: WallMs) -> Result<i64> {
         let place = self.counter_place(name, now)?;
-        crate::counters::add(&self.0.control.counters()[place], by)
+        self.counter_add_at(place, by)
     }
 
     /// A counter's place in the row of counters, given now if it has none.
@@ -194,7 +214,11 @@ impl Store {
     /// # Errors
     /// [`crate::Error::Overflow`]; [`crate::Error::TooManyCounters`] for a place that does not exist.
     pub fn counter_add_at(&self, place: usize, by: i64) -> Result<i64> {
-        crate::counters::add(self.counter_at(place)?, by)
+        let sum = crate::counters::add(self.counter_at(place)?, by)?;
+        if by != 0 {
+            self.changed();
+        }
+        Ok(sum)
     }
 
     /// Sets the counter at a place; its value before.
@@ -202,13 +226,26 @@ impl Store {
     /// # Errors
     /// [`crate::Error::TooManyCounters`] for a place that does not exist.
     pub fn counter_set_at(&self, place: usize, value: i64) -> Result<i64> {
-        Ok(self.counter_at(place)?.swap(value, std::sync::atomic::Ordering::AcqRel))
+        let before = self.counter_at(place)?.swap(value, SeqCst);
+        self.changed();
+        Ok(before)
     }
 
     fn counter_at(&self, place: usize) -> Result<&std::sync::atomic::AtomicI64> {
         let counters = self.0.control.counters();
         let max = u32::try_from(counters.len()).unwrap_or(u32::MAX);
         counters.get(place).ok_or(crate::Error::TooManyCounters { max })
+    }
+
+    /// Tells [`crate::Supervisor::watch`] of a change that was made in [`Store::counter_page`]. All others tell by themselves.
+    pub fn changed(&self) {
+        crate::watch::tell(&self.0);
+    }
+
+    /// Not 0 while [`Store::changed`] has somebody to tell; valid for as long as any clone of this store.
+    #[must_use]
+    pub fn watched(&self) -> &AtomicU32 {
+        &self.0.control.header().watched
     }
 
     /// The row of counters in shared memory; valid for as long as any clone of this store.

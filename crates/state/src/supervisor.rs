@@ -142,6 +142,20 @@ impl Supervisor {
         self.fifo.as_fd()
     }
 
+    /// Has [`Supervisor::wake_fd`] become readable at the next change, whoever makes it: once. To be called again *before*
+    /// each look at what may have changed, and [`Supervisor::unwatch`] when nobody looks any more.
+    ///
+    /// Writers of older versions do not tell, and on some processors a change of a counter by JavaScript may be missed in
+    /// the moment of this call: look a second time soon after a change, and every few seconds.
+    pub fn watch(&self) {
+        crate::watch::raise(self.store.engine());
+    }
+
+    /// Nobody looks any more: a change costs its maker nothing again.
+    pub fn unwatch(&self) {
+        crate::watch::lower(self.store.watched());
+    }
+
     /// Removes what has expired, takes locks back whose ttl is over, removes waste, and grows the file before it is
     /// full, all in transactions of about a millisecond. When it wants to run again; `None`: not before `wake_fd` says
     /// so. Idle, it asks for nothing.

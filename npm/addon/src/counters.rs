@@ -30,9 +30,27 @@ impl Client {
         if PAGE_GIVEN.swap(true, Ordering::Relaxed) {
             return Ok(Either3::B(Null));
         }
-        let page = self.inner.store().counter_page();
+        Ok(self.outside(env, self.inner.store().counter_page()))
+    }
+
+    /// The word that is not 0 while somebody looks for changes, as an ArrayBuffer; for who was given the page.
+    #[napi]
+    pub fn counters_watched(&self, env: Env) -> Result<Either3<Handle, Null, ()>> {
+        Ok(self.outside(env, self.inner.store().watched()))
+    }
+
+    /// Tells who looks for changes of one that was made in the page.
+    #[napi]
+    pub fn counters_changed(&self) {
+        self.inner.store().changed();
+    }
+
+    /// Memory of the store, all of it atomics, as an ArrayBuffer; `null` where outside memory is forbidden (Electron and
+    /// the like): calls work everywhere.
+    fn outside<T: ?Sized>(&self, env: Env, atomics: &T) -> Either3<Handle, Null, ()> {
         let mut result = ptr::null_mut();
-        let start = page.as_ptr().cast_mut().cast();
+        let start = ptr::from_ref(atomics).cast_mut().cast();
+        let bytes = size_of_val(atomics);
         // The memory stays mapped to the end of the process: this clone is never dropped.
         std::mem::forget(self.inner.store().clone());
         // SAFETY: the memory outlives the ArrayBuffer (above), is only ever accessed as atomics, and has no finalizer.
@@ -40,17 +58,13 @@ impl Client {
             sys::napi_create_external_arraybuffer(
                 env.raw(),
                 start,
-                size_of_val(page),
+                bytes,
                 None,
                 ptr::null_mut(),
                 &raw mut result,
             )
         };
-        if status != sys::Status::napi_ok {
-            // Electron and the like forbid outside memory: calls work everywhere.
-            return Ok(Either3::B(Null));
-        }
-        Ok(Either3::A(Handle::raw(result)))
+        if status == sys::Status::napi_ok { Either3::A(Handle::raw(result)) } else { Either3::B(Null) }
     }
 
     #[napi]

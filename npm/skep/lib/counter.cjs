@@ -2,9 +2,12 @@
 // Counters: atomics in shared memory, incremented by JavaScript itself.
 
 const MAX = Number.MAX_SAFE_INTEGER
+/** Where nobody can look for changes. */
+const UNWATCHED = new Int32Array(1)
 
 class Counter {
   #view
+  #watched
   #place
   #client
 
@@ -13,7 +16,16 @@ class Counter {
     this.#client = hub.client
     this.#place = hub.now(client => client.counterPlace(name))
     hub.counters ??= page(hub.client)
-    this.#view = hub.counters
+    this.#view = hub.counters.view
+    this.#watched = hub.counters.watched
+  }
+
+  /**
+   * Tells whoever looks (`skep state watch`) of a change. A plain load: `Atomics.load` is a call in V8, and costs as much
+   * as all the rest of `add`. What the processor may put in another order because of that, the looker makes good.
+   */
+  #changed () {
+    if (this.#watched[0] !== 0) this.#client.countersChanged()
   }
 
   /** Adds (1, or any whole number) and returns the new value. Atomic over all processes. */
@@ -24,6 +36,7 @@ class Counter {
     let sum
     if (this.#view) {
       sum = Number(Atomics.add(this.#view, this.#place, by === 1 ? 1n : BigInt(by))) + by
+      this.#changed()
     } else {
       sum = Number(this.#client.counterAdd(this.#place, by))
     }
@@ -46,7 +59,11 @@ class Counter {
     if (!Number.isSafeInteger(value)) {
       throw new RangeError(`skep: counter ${this.name}: set(${value}) is not a whole number within ±2^53`)
     }
-    if (this.#view) return Number(Atomics.exchange(this.#view, this.#place, BigInt(value)))
+    if (this.#view) {
+      const before = Number(Atomics.exchange(this.#view, this.#place, BigInt(value)))
+      this.#changed()
+      return before
+    }
     return Number(this.#client.counterSet(this.#place, value))
   }
 
@@ -58,7 +75,9 @@ class Counter {
 
 function page (client) {
   const memory = client.counterPage()
-  return memory ? new BigInt64Array(memory) : undefined
+  if (!memory) return {}
+  const watched = client.countersWatched?.()
+  return { view: new BigInt64Array(memory), watched: watched ? new Int32Array(watched) : UNWATCHED }
 }
 
 module.exports = { Counter }

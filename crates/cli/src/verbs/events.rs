@@ -13,7 +13,7 @@ use skep_api::{Event, EventsQuery};
 use std::time::Duration;
 
 /// How long to wait before connecting again to a daemon that went away a moment after it came.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Shows events; a follower survives a restart of the daemon.
 pub(crate) async fn run(args: EventsCommand, context: &Context) -> Result<(), Failure> {

@@ -174,6 +174,7 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
         }
         Route::StateNames
         | Route::ShowState
+        | Route::WatchState
         | Route::ChangeState
         | Route::StateLocks
         | Route::StateQueues

@@ -1,16 +1,18 @@
 //! The shared state by the API. What may take long (a listing of a million keys, a backup) runs beside the loop.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use skep_api::{ErrorBody, ErrorCode, Route, StateConfig, StateFile};
-use skep_state::{Store, WallMs};
+use skep_api::{ErrorBody, ErrorCode, Route, StateConfig, StateFile, StateQuery, StateSeen};
+use skep_state::{Store, Supervisor, WallMs};
 
-use super::answer::{Answer, json};
-use super::body::{query, read};
+use super::answer::{Answer, json, lines};
+use super::body::{ClientGone, Lines, query, read};
 use crate::driver::{Shared, unix_ms};
+use crate::shared_state::watcher::Watcher;
 use crate::shared_state::{Stores, durable, entries, failure, figures, queues};
 
 /// Tries while a frozen worker is in the way of all writing, some 5 s in all.
@@ -27,9 +29,10 @@ pub(super) async fn answer(driver: Shared, route: Route, text: &str, body: Incom
     match route {
         Route::StateNames => json(&beside_both(&driver, |stores| entries::names(stores, now())).await?),
         Route::ShowState => {
-            let wanted: skep_api::StateQuery = query(text)?;
+            let wanted: StateQuery = query(text)?;
             json(&beside(&driver, move |store| entries::show(store, &wanted, now())).await?)
         }
+        Route::WatchState => watch(driver, query(text)?).await,
         Route::ChangeState => {
             let request: skep_api::ChangeState = read(body).await?;
             json(&beside(&driver, move |store| entries::change(store, &request, now())).await?)
@@ -116,21 +119,65 @@ async fn beside_both<T: Send + 'static>(
     beside(driver, move |memory| work(&Stores { memory: memory.clone(), durable: durable.clone() })).await
 }
 
+/// A look at what a name stands for.
+#[derive(Debug, PartialEq)]
+struct Look {
+    seen: StateSeen,
+    expires_in: Option<Duration>,
+}
+
+/// What a name stands for, now and whenever it has changed, for as long as the client is there.
+async fn watch(driver: Shared, wanted: StateQuery) -> Answer {
+    let mut watcher = driver.borrow().state_watcher();
+    // The first look tells whether it can be watched at all.
+    let mut last = look(&driver, &mut watcher, &wanted).await?;
+    let (out, body) = Lines::new();
+    tokio::task::spawn_local(async move {
+        out.write(&last.seen).await?;
+        loop {
+            tokio::select! {
+                () = watcher.wait(last.expires_in) => {}
+                () = out.closed() => break,
+            }
+            // The end of the answer has the client ask anew, and be told what is wrong.
+            let Ok(now) = look(&driver, &mut watcher, &wanted).await else { break };
+            if now.seen != last.seen {
+                out.write(&now.seen).await?;
+            }
+            last = now;
+        }
+        Ok::<(), ClientGone>(())
+    });
+    lines(body)
+}
+
+async fn look(driver: &Shared, watcher: &mut Watcher, wanted: &StateQuery) -> Result<Look, ErrorBody> {
+    watcher.begin(opened(driver)?);
+    let (query, at) = (wanted.clone(), now());
+    let view = match beside(driver, move |store| entries::show(store, &query, at)).await {
+        Ok(view) => Some(view),
+        Err(error) if error.code == ErrorCode::UnknownTarget => None,
+        Err(error) => return Err(error),
+    };
+    let entries = view.iter().flat_map(|view| &view.entries);
+    let expires = entries.filter_map(|entry| entry.expires_unix_ms).min();
+    let expires_in = expires.map(|expires| Duration::from_millis(expires.saturating_sub(at.0)));
+    Ok(Look { seen: StateSeen { view }, expires_in })
+}
+
+/// The store, opened now if it is not yet.
+fn opened(driver: &Shared) -> Result<Rc<Supervisor>, ErrorBody> {
+    driver.borrow_mut().open_shared_state().map_err(|reason| {
+        ErrorBody::new(ErrorCode::StorageFailed, format!("there is no shared state: {reason}"))
+    })
+}
+
 /// Does something with the store on another thread, patient with a frozen writer.
 async fn beside<T: Send + 'static>(
     driver: &Shared,
     work: impl Fn(&Store) -> Result<T, ErrorBody> + Send + Sync + 'static,
 ) -> Result<T, ErrorBody> {
-    let opened = driver.borrow_mut().open_shared_state();
-    let store = match opened {
-        Ok(supervisor) => supervisor.store().clone(),
-        Err(reason) => {
-            return Err(ErrorBody::new(
-                ErrorCode::StorageFailed,
-                format!("there is no shared state: {reason}"),
-            ));
-        }
-    };
+    let store = opened(driver)?.store().clone();
     let work = Arc::new(work);
     let mut tries = TRIES;
     loop {

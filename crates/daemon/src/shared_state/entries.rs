@@ -9,7 +9,7 @@ use skep_api::{
     StateQuery, StateView,
 };
 use skep_state::strings::{Expiry, If};
-use skep_state::{Space, SpaceKind, Store, WallMs, keys, strings, zsets};
+use skep_state::{JobPart, Space, SpaceKind, Store, WallMs, keys, strings, zsets};
 
 use super::{Stores, failure, queues};
 
@@ -60,16 +60,16 @@ pub(crate) fn names(stores: &Stores, now: WallMs) -> Answer<Vec<StateName>> {
 /// What kinds of things go by a name.
 fn kinds(store: &Store, name: &str, now: WallMs) -> Answer<Vec<StateKind>> {
     let mut kinds = Vec::new();
-    let is = |known: &[u8]| known == name.as_bytes();
-    if store.counters(now).map_err(failure)?.iter().any(|counter| is(&counter.name)) {
+    let name = name.as_bytes();
+    if store.counter(name, now).map_err(failure)?.is_some() {
         kinds.push(StateKind::Counter);
     }
     for (kind, space) in [(StateKind::Map, SpaceKind::Map), (StateKind::Leaderboard, SpaceKind::Board)] {
-        if store.spaces(space, now).map_err(failure)?.iter().any(|(known, _)| is(known)) {
+        if store.find_space(space, name, now).map_err(failure)?.is_some() {
             kinds.push(kind);
         }
     }
-    if store.queues(now).map_err(failure)?.iter().any(|queue| is(&queue.name)) {
+    if store.queue_peek(name, JobPart::Ready, 0, now).map_err(failure)?.is_some() {
         kinds.push(StateKind::Queue);
     }
     Ok(kinds)
@@ -106,8 +106,7 @@ pub(crate) fn show(store: &Store, query: &StateQuery, now: WallMs) -> Answer<Sta
     let name = query.name.as_bytes();
     match kind {
         StateKind::Counter => {
-            let all = store.counters(now).map_err(failure)?;
-            view.value = all.iter().find(|counter| counter.name == name).map(|counter| counter.value);
+            view.value = store.counter(name, now).map_err(failure)?;
         }
         StateKind::Map => {
             let space = store.space(SpaceKind::Map, name, now).map_err(failure)?;

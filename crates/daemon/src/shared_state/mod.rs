@@ -12,6 +12,7 @@ pub(crate) mod figures;
 mod place;
 pub(crate) mod queues;
 mod save;
+pub(crate) mod watcher;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,8 @@ pub(crate) struct SharedState {
     /// Something was kept from being done by a frozen writer: everything that is held is compared with who lives.
     behind: bool,
     wake: Rc<Notify>,
+    /// Who watches something has to look again.
+    news: Rc<watcher::News>,
     /// A copy is written so often; 0: never.
     save_ms: u64,
     save_wake: Rc<Notify>,
@@ -172,9 +175,15 @@ impl Driver {
         place::forget(&self.site.home);
         self.shared_state.open = None;
         self.shared_state.prepared = false;
+        self.shared_state.news.tell();
         for task in self.shared_state.tasks.drain(..) {
             task.abort();
         }
+    }
+
+    /// Somebody begins to watch.
+    pub(crate) fn state_watcher(&self) -> watcher::Watcher {
+        watcher::Watcher::new(&self.shared_state.news)
     }
 
     /// Queues in memory, if anybody has opened the store.
@@ -288,7 +297,8 @@ impl Driver {
         let fifo = crate::watch::watch(fifo, Interest::READABLE)?;
         let saving = save::serve(Rc::clone(&driver), supervisor.store().clone());
         let wake = Rc::clone(&self.shared_state.wake);
-        let attending = attend(driver, Rc::clone(supervisor), fifo, wake);
+        let news = Rc::clone(&self.shared_state.news);
+        let attending = attend(driver, Rc::clone(supervisor), fifo, wake, news);
         self.shared_state.tasks = vec![
             tokio::task::spawn_local(saving).abort_handle(),
             tokio::task::spawn_local(attending).abort_handle(),
@@ -303,6 +313,7 @@ async fn attend(
     supervisor: Rc<Supervisor>,
     fifo: tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>,
     wake: Rc<Notify>,
+    news: Rc<watcher::News>,
 ) {
     loop {
         let next = match supervisor.maintain(wall()) {
@@ -314,6 +325,8 @@ async fn attend(
                 Some(AGAIN)
             }
         };
+        // Why it was woken is not told: it may be for a change that somebody watches for.
+        news.tell();
         let behind = driver.borrow().shared_state.behind;
         let next = if behind { Some(next.map_or(AGAIN, |next| next.min(AGAIN))) } else { next };
         tokio::select! {

@@ -30,8 +30,8 @@ pub(crate) enum StateVerb {
     Del(DelArgs),
     /// Add to a counter, or to a member's score
     Incr(IncrArgs),
-    /// Print a value, and print it again whenever it has changed
-    Watch(WatchArgs),
+    /// Print a value, and print it again as soon as it has changed
+    Watch(GetArgs),
     /// Who holds which lock, who waits for it, and since when
     Locks,
     /// Queues, and how many jobs are in them
@@ -131,17 +131,6 @@ pub(crate) struct IncrArgs {
     /// counter or leaderboard, where the name alone does not tell
     #[arg(long)]
     pub(crate) kind: Option<StateKind>,
-}
-
-// `skep state watch`.
-#[derive(Debug, Args)]
-pub(crate) struct WatchArgs {
-    #[command(flatten)]
-    pub(crate) what: GetArgs,
-
-    /// How often to look
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = value::<Millis>)]
-    pub(crate) interval: Millis,
 }
 
 // A backup.

@@ -7,16 +7,16 @@ pub(crate) mod figures;
 pub(crate) use args::StateCommand;
 
 use std::path::Path;
-use std::time::Duration;
 
-use args::{DelArgs, FileArgs, GetArgs, IncrArgs, LsArgs, SetArgs, StateVerb, WatchArgs};
+use args::{DelArgs, FileArgs, GetArgs, IncrArgs, LsArgs, SetArgs, StateVerb};
 use serde_json::Value;
-use skep_api::client::Client;
+use skep_api::client::{Client, ClientError, Lines};
 use skep_api::{
     ChangeState, ErrorCode, Route, StateChange, StateChanged, StateEntry, StateFile, StateKind, StateName,
-    StateQuery, StateView,
+    StateQuery, StateSeen, StateView,
 };
 
+use super::events::RECONNECT_PAUSE;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session::Context;
@@ -71,9 +71,11 @@ async fn ls(args: &LsArgs, client: &mut Client, context: &Context) -> Result<(),
 }
 
 async fn view(args: &GetArgs, client: &mut Client) -> Result<StateView, Failure> {
-    let query =
-        StateQuery { name: args.name.clone(), kind: args.kind, key: args.key.clone(), limit: args.limit };
-    Ok(client.read(Route::ShowState, "", &query).await?)
+    Ok(client.read(Route::ShowState, "", &query(args)).await?)
+}
+
+fn query(args: &GetArgs) -> StateQuery {
+    StateQuery { name: args.name.clone(), kind: args.kind, key: args.key.clone(), limit: args.limit }
 }
 
 const ENTRY_COLUMNS: &[Column] = &[
@@ -169,36 +171,29 @@ async fn incr(args: IncrArgs, client: &mut Client, context: &Context) -> Result<
     told(&change(&request, client).await?, &context.output)
 }
 
-/// Looks again and again; a value that is not there yet, or not any more, is waited for.
-async fn watch(args: &WatchArgs, mut client: Client, context: &Context) -> Result<(), Failure> {
+/// A value that is not there yet, or not any more, is waited for. Survives a restart of the daemon.
+async fn watch(args: &GetArgs, mut client: Client, context: &Context) -> Result<(), Failure> {
     let mut last = None;
     loop {
-        let query = async |client: &mut Client| {
-            let what = &args.what;
-            let query = StateQuery {
-                name: what.name.clone(),
-                kind: what.kind,
-                key: what.key.clone(),
-                limit: what.limit,
-            };
-            match client.read::<StateView>(Route::ShowState, "", &query).await {
-                Err(skep_api::client::ClientError::Refused(body))
-                    if body.code == ErrorCode::UnknownTarget =>
-                {
-                    Ok(None)
+        let follow = async |client: &mut Client| client.follow(Route::WatchState, "", &query(args)).await;
+        let mut lines: Lines<StateSeen> = context.ask(&mut client, follow).await?;
+        loop {
+            match lines.next().await {
+                Ok(Some(seen)) if last.as_ref() == Some(&seen) => {}
+                Ok(Some(seen)) => {
+                    match &seen.view {
+                        Some(view) => print(view, args.key.is_some(), &context.output)?,
+                        None => context.output.say(&format!("{} is not there", args.name)),
+                    }
+                    last = Some(seen);
                 }
-                other => other.map(Some),
+                // It cannot be watched any more, or the daemon has gone: asked anew, it says why, or goes on.
+                Ok(None) | Err(ClientError::Lost(_)) => break,
+                Err(error) => return Err(error.into()),
             }
-        };
-        let now = context.ask(&mut client, query).await?;
-        if now != last {
-            match &now {
-                Some(view) => print(view, args.what.key.is_some(), &context.output)?,
-                None => context.output.say(&format!("{} is not there", args.what.name)),
-            }
-            last = now;
         }
-        tokio::time::sleep(Duration::from_millis(args.interval.0.max(1))).await;
+        tokio::time::sleep(RECONNECT_PAUSE).await;
+        client = context.connect().await?;
     }
 }
 
