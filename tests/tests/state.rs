@@ -332,6 +332,29 @@ fn a_saved_state_outlives_the_machines_memory() {
 }
 
 #[test]
+fn a_store_that_is_left_behind_is_told_and_can_be_taken_along() {
+    let skep = Skep::new();
+    skep.boot();
+    let place = |name: &str| format!("dir={}", skep.root().join(name).display());
+    let moved = skep.run(["state", "config", &place("first")]);
+    assert_eq!((moved.code, moved.stderr.as_str()), (Some(0), ""), "there was nothing in it");
+    skep.ok(["state", "set", "times", "7"]);
+    let moved = skep.run(["state", "config", &place("second")]);
+    assert!(
+        moved.stderr.contains("first with its data") && moved.stderr.contains("skep state restore"),
+        "{moved:?}"
+    );
+    assert_eq!(skep.run(["state", "get", "times"]).code, Some(3));
+    // As it says.
+    let file = skep.root().join("backup").display().to_string();
+    skep.ok(["state", "config", &place("first")]);
+    skep.ok(["state", "backup", &file]);
+    skep.ok(["state", "config", &place("second")]);
+    skep.ok(["state", "restore", &file]);
+    assert_eq!(skep.ok(["state", "get", "times"]), "7\n");
+}
+
+#[test]
 fn where_there_can_be_no_state_apps_run_and_are_told_why() {
     let skep = Skep::new();
     skep.boot();

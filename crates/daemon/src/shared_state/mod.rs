@@ -149,6 +149,11 @@ impl Driver {
         }
     }
 
+    /// Opens the home's store, or makes one where there is none; with the configuration that it was opened by. The place
+    /// that is configured counts only while no worker runs: two stores would split what workers share.
+    ///
+    /// # Errors
+    /// In the words of whoever refuses: the configuration cannot be read, or no place takes a store.
     fn open_or_make(&mut self) -> Result<(StateConfig, Supervisor), String> {
         self.shared_state.prepared = true;
         let config = config::load(&self.site.home)?;

@@ -1,7 +1,7 @@
 //! `state config`: how the shared state is kept.
 
 use skep_api::client::Client;
-use skep_api::{ErrorCode, Route, StateConfig};
+use skep_api::{ErrorCode, Route, StateConfig, StateStats};
 use skep_spec::{Bytes, Millis, SpecError};
 
 use super::args::ConfigArgs;
@@ -14,7 +14,15 @@ pub(super) async fn run(args: &ConfigArgs, client: &mut Client, context: &Contex
     let config: StateConfig = if args.settings.is_empty() {
         client.read(Route::ShowStateConfig, "", &()).await?
     } else {
-        client.ask(Route::ConfigureState, &change(&args.settings)?).await?
+        let change = change(&args.settings)?;
+        let left = if change.dir.is_some() { left(client).await? } else { None };
+        let config: StateConfig = client.ask(Route::ConfigureState, &change).await?;
+        for line in left.iter().flat_map(|left| left.words(&config)) {
+            if !context.output.quiet {
+                context.output.complain(&line);
+            }
+        }
+        config
     };
     if context.output.json {
         return context.output.print_json(&config);
@@ -38,6 +46,53 @@ pub(super) async fn run(args: &ConfigArgs, client: &mut Client, context: &Contex
         _ => text.push_str("redis_port      off (default)\n"),
     }
     context.output.print(&text)
+}
+
+/// A store with data in it that is not taken along when another place is chosen.
+struct Left {
+    /// Where it lies.
+    store: String,
+    /// The setting so far.
+    dir: Option<String>,
+    /// Workers run, which have it open.
+    in_use: bool,
+}
+
+/// The store so far; none: nothing is in it, or there is none that could be read.
+async fn left(client: &mut Client) -> Result<Option<Left>, Failure> {
+    let before: StateConfig = client.read(Route::ShowStateConfig, "", &()).await?;
+    let Ok(stats) = client.read::<StateStats>(Route::StateStats, "", &()).await else { return Ok(None) };
+    let in_use = client.daemon().await?.workers > 0;
+    let holds = stats.rows > 0 || stats.counters > 0;
+    Ok(holds.then_some(Left { store: stats.dir, dir: before.dir, in_use }))
+}
+
+impl Left {
+    fn words(&self, config: &StateConfig) -> Vec<String> {
+        if config.dir == self.dir {
+            return Vec::new();
+        }
+        let store = &self.store;
+        let dir = |dir: &Option<String>| dir.clone().unwrap_or_default();
+        let (old, new) = (dir(&self.dir), dir(&config.dir));
+        if self.in_use {
+            return vec![
+                format!(
+                    "workers go on with the store in {store}; the new place is used once none of them runs, without its data"
+                ),
+                "  to take the data along: `skep state backup FILE` before, `skep state restore FILE` after"
+                    .to_owned(),
+            ];
+        }
+        vec![
+            format!(
+                "the store so far stays behind in {store} with its data; the new place has a store of its own"
+            ),
+            format!(
+                "  to take the data along: `skep state config dir={old}`, `skep state backup FILE`, `skep state config dir={new}`, `skep state restore FILE`"
+            ),
+        ]
+    }
 }
 
 fn change(settings: &[String]) -> Result<StateConfig, Failure> {
@@ -97,6 +152,17 @@ mod tests {
         assert_eq!(of(&["save=off"]).expect("sensible").save_ms, Some(0));
         assert_eq!(of(&["redis_port=6380"]).expect("sensible").redis_port, Some(6380));
         assert_eq!(of(&["redis_port=off"]).expect("sensible").redis_port, Some(0));
+    }
+
+    #[test]
+    fn a_store_that_stays_behind_is_told_with_the_way_to_take_it_along() {
+        let left = |in_use| Left { store: "/dev/shm/skep-0-1".into(), dir: None, in_use };
+        let moved = StateConfig { dir: Some("/x".into()), ..StateConfig::default() };
+        assert_eq!(left(false).words(&StateConfig::default()), Vec::<String>::new());
+        let idle = left(false).words(&moved).join("\n");
+        assert!(idle.contains("/dev/shm/skep-0-1 with its data") && idle.contains("config dir=`"), "{idle}");
+        let busy = left(true).words(&moved).join("\n");
+        assert!(busy.contains("workers go on") && busy.contains("`skep state backup FILE` before"), "{busy}");
     }
 
     #[test]
