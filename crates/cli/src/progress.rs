@@ -171,6 +171,12 @@ impl Report {
         }
     }
 
+    /// An app was not taken in.
+    pub(crate) fn refused(&mut self, app: &str, error: skep_api::ErrorBody, output: &Output) {
+        let app = Some(app.to_owned());
+        self.fail(Failed { error, app, slot: None, worker: None, stderr_tail: None }, output);
+    }
+
     /// The exit code of all of it.
     pub(crate) fn result(&self) -> Result<(), Failure> {
         match self.failed {

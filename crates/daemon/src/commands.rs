@@ -36,6 +36,14 @@ impl Driver {
         let spec = request.spec;
         spec.validate().map_err(ErrorBody::from)?;
         self.check_order(std::slice::from_ref(&spec))?;
+        if let Some(other) = self.fleet.apps().into_iter().find(|app| app.name == spec.name) {
+            let (name, app) = (other.name, other.id);
+            let taken = match other.deleting {
+                false => skep_core::Rejection::NameTaken { name, app },
+                true => skep_core::Rejection::NameLeaving { name, app },
+            };
+            return Err(ErrorBody::new(ErrorCode::NameTaken, taken.to_string()));
+        }
         let instances = spec.instances.on(self.site.processors);
         let policy = crate::policy::policy(&spec, spec.runtime_choice().runtime, instances);
         let app = AppId(self.fleet.desired().next_app);

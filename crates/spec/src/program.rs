@@ -4,7 +4,7 @@ use crate::AppSpec;
 use std::collections::BTreeMap;
 
 /// The interpreter's name that means "the script runs by itself".
-pub(crate) const NO_INTERPRETER: &str = "none";
+pub const NO_INTERPRETER: &str = "none";
 /// The shell for command lines; POSIX promises it at this path.
 const SHELL: &str = "/bin/sh";
 

@@ -2,7 +2,7 @@
 
 use crate::command_line::{Line, read_line, read_words};
 use crate::facts::{Entry, Facts, absolute, base_name, extension};
-use crate::{Account, AppSpec, ExecMode, SpecError, interpreter, name, program};
+use crate::{Account, AppSpec, ExecMode, SpecError, folder, interpreter, name, program};
 
 /// What was typed: the thing to run, and a spec in which only what the user said is set.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +70,10 @@ pub fn resolve(raw: RawStart, facts: &dyn Facts) -> Result<Resolved, SpecError> 
 
     let named_after = match find(&what, &spec, facts)? {
         Found::File(path) => take_file(&mut spec, &path, facts)?,
+        Found::Folder((folder, script)) => {
+            take_file(&mut spec, &script, facts)?;
+            folder
+        }
         Found::Program(path) => take_program(&mut spec, &path, facts)?,
         Found::Line(line) => take_line(&mut spec, line, &mut notes, facts)?,
     };
@@ -83,9 +87,18 @@ pub fn resolve(raw: RawStart, facts: &dyn Facts) -> Result<Resolved, SpecError> 
             base_name(spec.script.as_deref().unwrap_or_default()),
         ));
     }
-    let files = [&mut spec.out_file, &mut spec.error_file, &mut spec.log_file, &mut spec.pid_file];
-    for path in files.into_iter().flatten() {
+    let files = [
+        ("out_file", &mut spec.out_file),
+        ("error_file", &mut spec.error_file),
+        ("log_file", &mut spec.log_file),
+        ("pid_file", &mut spec.pid_file),
+    ];
+    for (field, path) in files.into_iter().filter_map(|(field, path)| Some((field, path.as_mut()?))) {
         *path = absolute(&spec.cwd, path);
+        if facts.look(path) == Some(Entry::Directory) {
+            // Whoever writes would wait for a file that never comes.
+            return Err(SpecError::field(field, path.clone(), "is a directory", "name a file in it"));
+        }
     }
     spec.validate()?;
     Ok(Resolved { spec, notes })
@@ -120,6 +133,8 @@ fn check_accounts(spec: &AppSpec, facts: &dyn Facts) -> Result<(), SpecError> {
 enum Found {
     /// A file, by its absolute path.
     File(String),
+    /// A directory and the script in it, by their absolute paths.
+    Folder((String, String)),
     /// A program of `PATH`, by its absolute path.
     Program(String),
     /// A command line.
@@ -140,10 +155,16 @@ fn find(what: &str, spec: &AppSpec, facts: &dyn Facts) -> Result<Found, SpecErro
         let path = absolute(base, what);
         match facts.look(&path) {
             Some(Entry::File { .. }) => return Ok(Found::File(path)),
-            Some(Entry::Directory) if what.contains('/') || what == "." => {
-                return Err(is_directory(what));
+            Some(Entry::Directory) => return enter(what, &path, spec, facts).map(Found::Folder),
+            Some(Entry::Other) => {
+                return Err(SpecError::field(
+                    "script",
+                    what,
+                    "is a device or a socket",
+                    "name a script, a program or a command line",
+                ));
             }
-            Some(Entry::Directory | Entry::Other) | None => {}
+            None => {}
         }
     }
     if what.contains(char::is_whitespace) {
@@ -157,17 +178,24 @@ fn find(what: &str, spec: &AppSpec, facts: &dyn Facts) -> Result<Found, SpecErro
     Err(not_found(what, &spec.cwd, facts))
 }
 
-fn is_directory(what: &str) -> SpecError {
-    let remedy = format!("name a file in it, or use `skep start \"npm start\" --cwd {what}`");
-    SpecError::field("script", what, "is a directory", remedy)
+/// The script of a directory, as its interpreter finds it. A directory goes before a program of `PATH` with its name, as
+/// in PM2; which of the two was meant is asked where the directory has nothing to run.
+fn enter(what: &str, path: &str, spec: &AppSpec, facts: &dyn Facts) -> Result<(String, String), SpecError> {
+    if let Some(script) = folder::script(path, spec.interpreter.as_deref(), facts) {
+        return Ok((path.to_owned(), script));
+    }
+    let mut remedy = format!("name a file in it, or use `skep start \"npm start\" --cwd {what}`");
+    if !what.contains('/')
+        && let Some(program) = facts.find_program(what)
+    {
+        remedy = format!("name a file in it; the program of this name is {program}");
+    }
+    Err(SpecError::field("script", what, "is a directory without a script to start", remedy))
 }
 
 /// An error that names the file which was probably meant.
 fn not_found(what: &str, cwd: &str, facts: &dyn Facts) -> SpecError {
     let path = absolute(cwd, what);
-    if facts.look(&path) == Some(Entry::Directory) {
-        return is_directory(what); // No program has its name either.
-    }
     let (directory, wanted) = path.rsplit_once('/').unwrap_or(("", &path));
     let directory = if directory.is_empty() { "/" } else { directory };
     let names = facts.names_in(directory);
@@ -394,8 +422,19 @@ mod tests {
         assert_eq!(remedy("sevrer.py"), "did you mean server.py?");
         assert!(remedy("frontend").contains("neither a file"));
         assert!(remedy("./sub").contains("npm start"));
+        assert!(remedy("sub").contains("npm start"));
         assert!(remedy("nosuch --flag").contains("neither a file"));
         assert!(remedy(" ").contains("name a script"));
+    }
+
+    #[test]
+    fn a_directory_goes_before_a_program_of_its_name_and_is_never_taken_for_it() {
+        let machine = machine().file("/srv/ruby/index.js", "").file("/srv/bash/notes.txt", "");
+        let ruby = resolve(raw("ruby", &[]), &machine).unwrap().spec;
+        assert_eq!((ruby.name.as_str(), ruby.script.as_deref()), ("ruby", Some("/srv/ruby/index.js")));
+        let error = resolve(raw("bash", &[]), &machine).unwrap_err();
+        assert!(error.to_string().contains("is a directory"), "{error}");
+        assert!(error.remedy().contains("the program of this name is /usr/bin/bash"), "{}", error.remedy());
     }
 
     #[test]
@@ -415,6 +454,10 @@ mod tests {
         let spec = resolve(own, &machine()).unwrap().spec;
         assert_eq!(spec.script.as_deref(), Some("/srv/sub/own.js"));
         assert_eq!((spec.cwd.as_str(), spec.out_file.as_deref()), ("/srv/sub", Some("/srv/sub/log/out.log")));
+        let mut folder = raw("app.js", &[]);
+        folder.spec.log_file = Some("sub".into());
+        let error = resolve(folder, &machine()).unwrap_err();
+        assert_eq!(error.to_string(), r#"log_file: "/srv/sub" is a directory"#);
         let mut lost = raw("app.js", &[]);
         lost.spec.cwd = "nowhere".into();
         assert!(resolve(lost, &machine()).unwrap_err().to_string().contains("is not a directory"));

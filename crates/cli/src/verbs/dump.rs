@@ -5,6 +5,7 @@ use crate::progress::Report;
 use crate::session::Context;
 use crate::settle::Goal;
 use serde_json::{Map, Value};
+use skep_api::client::ClientError;
 use skep_api::{Act, AppsQuery, CreateApp, Detail, ErrorCode, Route};
 use skep_spec::{AppSpec, ExecMode, Instances};
 use std::collections::BTreeMap;
@@ -87,8 +88,12 @@ pub(crate) async fn start(
             started.push((spec.name.clone(), script));
             let mut own = context.connect_or_start().await?;
             let timeout_ms = patience(spec);
-            let lines = own.create(&CreateApp { spec: spec.clone(), wait: true, timeout_ms }).await?;
-            answers.push((spec.name.clone(), lines, own));
+            match own.create(&CreateApp { spec: spec.clone(), wait: true, timeout_ms }).await {
+                Ok(lines) => answers.push((spec.name.clone(), lines, own)),
+                // Its script may have gone; the others start all the same.
+                Err(ClientError::Refused(error)) => report.refused(&spec.name, error, &context.output),
+                Err(error) => return Err(error.into()),
+            }
         }
         for (name, lines, _connection) in answers {
             let act = Act::default();
@@ -100,7 +105,7 @@ pub(crate) async fn start(
 }
 
 /// Ours, else PM2's.
-fn find(context: &Context) -> Result<PathBuf, Failure> {
+pub(crate) fn find(context: &Context) -> Result<PathBuf, Failure> {
     let own = context.home()?.path().join(FILE);
     let pm2s = std::env::var_os("HOME").map(|home| Path::new(&home).join(".pm2").join(FILE));
     let backup = own.with_extension("pm2.bak");

@@ -74,13 +74,13 @@ impl Lines {
 /// Reads a JSON body.
 pub(crate) async fn read<T: DeserializeOwned>(body: Incoming) -> Result<T, ErrorBody> {
     let bytes = collect(body, REQUEST_BYTES_MAX).await?;
-    serde_json::from_slice(&bytes).map_err(|error| bad_request(&format!("the body cannot be read: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| unreadable(&bytes, &error))
 }
 
 /// Reads the JSON body of a request about many apps.
 pub(crate) async fn read_large<T: DeserializeOwned>(body: Incoming) -> Result<T, ErrorBody> {
     let bytes = collect(body, LARGE_REQUEST_BYTES_MAX).await?;
-    serde_json::from_slice(&bytes).map_err(|error| bad_request(&format!("the body cannot be read: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| unreadable(&bytes, &error))
 }
 
 /// Reads a JSON body that may be left out.
@@ -89,7 +89,28 @@ pub(crate) async fn arguments<T: DeserializeOwned + Default>(body: Incoming) -> 
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(&bytes).map_err(|error| bad_request(&format!("the body cannot be read: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| unreadable(&bytes, &error))
+}
+
+/// Why a body cannot be read; for an app with its name and the attribute that is wrong.
+fn unreadable(bytes: &[u8], error: &serde_json::Error) -> ErrorBody {
+    let body: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let apps = body["apps"].as_array().into_iter().flatten().chain(body.get("spec"));
+    match apps.filter_map(serde_json::Value::as_object).find_map(wrong_attribute) {
+        Some(words) => bad_request(&words),
+        None => bad_request(&format!("the body cannot be read: {error}")),
+    }
+}
+
+fn wrong_attribute(app: &serde_json::Map<String, serde_json::Value>) -> Option<String> {
+    app.iter().find_map(|(attribute, value)| {
+        let alone = serde_json::json!({ attribute: value });
+        let error = serde_json::from_value::<skep_spec::AppSpec>(alone).err()?.to_string();
+        // The list of all attributes that there are is long.
+        let error = error.split(", expected one of `").next().unwrap_or(&error);
+        let name = app.get("name").and_then(serde_json::Value::as_str).unwrap_or("an app without a name");
+        Some(format!("{name}: {attribute}: {error}"))
+    })
 }
 
 async fn collect(body: Incoming, bytes_max: usize) -> Result<Bytes, ErrorBody> {
@@ -111,4 +132,25 @@ pub(crate) fn query<T: DeserializeOwned>(text: &str) -> Result<T, ErrorBody> {
 
 fn bad_request(message: &str) -> ErrorBody {
     ErrorBody::new(ErrorCode::BadRequest, message).with_hint("GET /v1/openapi.json describes all there is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> String {
+        let error = serde_json::from_str::<skep_api::CreateApp>(text).unwrap_err();
+        unreadable(text.as_bytes(), &error).message
+    }
+
+    #[test]
+    fn a_wrong_attribute_is_named_with_its_app() {
+        let said = check(r#"{"spec":{"name":"web","max_memory_restart":"10X"}}"#);
+        assert!(said.starts_with("web: max_memory_restart: ") && said.contains("200M"), "{said}");
+        assert_eq!(
+            check(r#"{"spec":{"name":"web","instnaces":2}}"#),
+            "web: instnaces: unknown field `instnaces`"
+        );
+        assert!(check(r#"{"spec":{"name":"web""#).starts_with("the body cannot be read: EOF"));
+    }
 }

@@ -6,6 +6,7 @@ mod body;
 mod logs;
 mod metrics;
 mod progress;
+mod script;
 mod state;
 mod tcp;
 
@@ -120,7 +121,7 @@ async fn route(driver: Shared, request: Request<Incoming>) -> Answer {
             json(&views)
         }
         Route::ApplyApps => progress::apply(driver, read_large(body).await?).await,
-        Route::CreateApp => progress::create(driver, read(body).await?),
+        Route::CreateApp => progress::create(driver, read(body).await?).await,
         Route::StartApps
         | Route::StopApps
         | Route::RestartApps

@@ -32,7 +32,8 @@ impl Waiting {
     }
 }
 
-pub(crate) fn create(driver: Shared, request: CreateApp) -> Answer {
+pub(crate) async fn create(driver: Shared, request: CreateApp) -> Answer {
+    super::script::check(&driver, std::slice::from_ref(&request.spec)).await?;
     let waiting = Waiting::new(request.wait, request.timeout_ms, "started");
     let pending = driver.borrow_mut().create(request)?;
     tell(driver, vec![pending], waiting)
@@ -41,6 +42,7 @@ pub(crate) fn create(driver: Shared, request: CreateApp) -> Answer {
 /// The plan first, then what becomes of it.
 pub(crate) async fn apply(driver: Shared, request: ApplyApps) -> Answer {
     let (wait, timeout_ms) = (request.wait, request.timeout_ms);
+    super::script::check(&driver, &request.apps).await?;
     let applied = driver.borrow_mut().apply(request)?;
     let (out, body) = Lines::new();
     // There is room for one line before anybody reads.

@@ -63,6 +63,9 @@ fn word(field: &str, value: &Value) -> Result<String, Failure> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
         Value::Number(number) => number.to_string(),
+        Value::Null => {
+            return Err(refused(field, value, "is missing", "docs/deploy.md shows what is needed"));
+        }
         _ => return Err(refused(field, value, "is no text", "write it in quotes")),
     };
     if text.is_empty() {
@@ -315,7 +318,7 @@ pub(super) mod tests {
             (json!({ "port": "22; sh" }), "has blanks"),
             (json!({ "port": 70000 }), "is no port"),
             (json!({ "env": { "A;sh": "1" } }), "is no variable's name"),
-            (json!({ "repo": null }), "is no text"),
+            (json!({ "repo": null }), "repo is missing"),
             (json!({ "host": [] }), "is empty"),
         ] {
             let said = target(change.clone()).unwrap_err();
