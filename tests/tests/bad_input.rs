@@ -2,7 +2,7 @@
 //! is wrong and what to do, exit code 1, and nothing that was half-started.
 
 use serde_json::{Value, json};
-use skep_tests::{Outcome, Skep, finish, skep_binary};
+use skep_tests::{Outcome, Skep, finish, http, skep_binary};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
@@ -110,6 +110,11 @@ fn a_command_line_that_makes_no_sense_is_refused_with_its_remedy() {
     site.line("ok.js --name a --gid nobodyhere", &["gid", "nobodyhere", "getent group"]);
     site.line("ok.js --name a --frobnicate", &["--frobnicate"]);
     site.line("nosuch.json", &["nosuch.json"]);
+    site.line("/dev/null", &["script", "/dev/null", "a device or a socket"]);
+    site.line(
+        "ok.js --name a --output folder",
+        &["out_file", "folder", "is a directory", "name a file in it"],
+    );
 }
 
 #[test]
@@ -151,6 +156,88 @@ fn a_file_that_makes_no_sense_is_refused_whole() {
     site.app("folder.json", &json!({ "script": "./folder" }), &["a: ", "is a directory"]);
     site.app("norun.json", &json!({ "script": "./norun" }), &["a: ", "nobody may execute it", "chmod +x"]);
     site.app("user.json", &json!({ "uid": "nobodyhere" }), &["a: uid: ", "nobodyhere", "getent passwd"]);
+}
+
+#[test]
+fn the_api_refuses_what_makes_no_sense_with_the_attribute() {
+    let site = Site::new();
+    let path = |name: &str| site.skep.root().join(name).display().to_string();
+    let before = site.state();
+    let check = |route: &str, body: Value, status: u16, words: &[&str]| {
+        let answer = http::post_unix(&site.skep.socket(), route, &body).expect("it answers");
+        assert_eq!(answer.status, status, "{body}: {}", answer.body);
+        let error = answer.json()["error"].clone();
+        let said = format!("{} / {}", error["message"], error["hint"]);
+        for word in words {
+            assert!(said.contains(word), "{body} is not answered with {word:?}: {said}");
+        }
+    };
+    let with = |attributes: Value| {
+        let mut spec =
+            json!({ "name": "a", "script": path("ok.js"), "interpreter": "node", "cwd": path("") });
+        spec.as_object_mut().expect("an object").extend(attributes.as_object().expect("an object").clone());
+        spec
+    };
+    for (attributes, status, words) in [
+        (json!({ "script": path("nosuch.js") }), 422, ["a: script: ", "is not there"]),
+        (json!({ "script": path("folder"), "interpreter": "none" }), 422, ["a: script: ", "is a directory"]),
+        (json!({ "script": path("norun"), "interpreter": "none" }), 422, ["nobody may execute", "chmod +x"]),
+        (json!({ "name": "a/b" }), 422, ["name", "choose another"]),
+        (json!({ "name": "old" }), 409, ["the name `old` belongs to", "another name"]),
+        (json!({ "instances": "banana" }), 400, ["a: instances: ", "write a number up to 1024"]),
+        (json!({ "max_memory_restart": "10X" }), 400, ["a: max_memory_restart: ", "200M"]),
+        (json!({ "instnaces": 2 }), 400, ["a: instnaces: ", "unknown field"]),
+        (json!({ "env": { "X": "one\0two" } }), 422, ["env", "NUL"]),
+        (json!({ "depends_on": ["a"] }), 422, ["a: depends_on", "leads back"]),
+    ] {
+        check("/v1/apps", json!({ "spec": with(attributes.clone()) }), status, &words);
+        if status != 409 {
+            // A sound one beside it is not started either.
+            let apps = [with(json!({ "name": "sound" })), with(attributes)];
+            check("/v1/apply", json!({ "apps": apps }), status, &words);
+        }
+    }
+    let apps = [with(json!({ "name": "other" }))];
+    check(
+        "/v1/apply",
+        json!({ "apps": apps, "renames": { "old": "third" } }),
+        422,
+        &["third", "describe it"],
+    );
+    assert_eq!(site.state(), before);
+}
+
+#[test]
+fn an_app_keeps_its_name_where_something_is_tied_to_it() {
+    let site = Site::new();
+    let app = |name: &str, more: Value| {
+        let mut app = json!({ "name": name, "script": "ok.js", "listen_timeout": 100 });
+        app.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        app
+    };
+    let nightly = json!({ "tick": { "cron": "0 3 * * *", "command": "true" } });
+    let apps = [
+        app("db", json!({})),
+        app("web", json!({ "depends_on": ["db"] })),
+        app("jobs", json!({ "schedules": nightly })),
+    ];
+    site.write("order.json", &json!({ "apps": apps }).to_string());
+    site.skep.ok(["start", "order.json"]);
+    let before = site.state();
+    for (line, words) in [
+        ("restart db --name store", ["db cannot be called store", "web depends on db"]),
+        ("restart jobs --name work", ["what its jobs have done", "delete it and start it"]),
+        ("reload web --name db", ["another app has this name", "skep list"]),
+        ("reload all --name one", ["names are unique", "name one app"]),
+        ("restart order.json --name one", ["order.json is a file of apps", "change the name in the file"]),
+        ("restart web --name a,b", ["name", "choose another"]),
+    ] {
+        let words_of: Vec<&str> = line.split(' ').collect();
+        let outcome = site.skep.run(&words_of);
+        site.check(&[(line, outcome)], &before, &words);
+    }
+    site.skep.ok(["reload", "web", "--name", "shop"]);
+    assert_eq!(site.skep.app("shop").slots.len(), 1);
 }
 
 #[test]

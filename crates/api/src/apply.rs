@@ -24,6 +24,10 @@ pub struct ApplyApps {
     /// Apps that are there already get `inherited_env` too.
     #[serde(default)]
     pub update_env: bool,
+    /// Apps that get another name: `{"web": "shop"}` says that what `apps` calls `shop` was `web` until now. The log
+    /// files and pid files stay where they are. Where nothing is called `web` any more, it was done before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub renames: BTreeMap<String, String>,
     /// What is done with apps that are there already. Default: only what their changes take.
     #[serde(default)]
     pub mode: ApplyMode,

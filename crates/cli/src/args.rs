@@ -88,11 +88,11 @@ pub(crate) enum Verb {
     #[command(name = "startOrReload", visible_alias = "startOrGracefulReload")]
     StartOrReload(FileCommand),
     /// Stop workers; the apps stay known
-    Stop(WatchableCommand),
+    Stop(StopCommand),
     /// Restart in place: all workers at once
-    Restart(WatchableCommand),
+    Restart(RestartCommand),
     /// Replace workers one after the other, without a pause in service
-    Reload(TargetCommand),
+    Reload(ReloadCommand),
     /// Stop apps and forget them
     #[command(visible_alias = "del")]
     Delete(TargetCommand),
@@ -238,13 +238,35 @@ pub(crate) struct TargetCommand {
     pub(crate) wait: WaitArgs,
 }
 
-// `skep stop` and `skep restart`.
+// `skep stop`.
 #[derive(Debug, Args)]
-pub(crate) struct WatchableCommand {
+pub(crate) struct StopCommand {
     #[command(flatten)]
     pub(crate) target: TargetCommand,
 
-    /// Stop watching files as well; with restart: begin to, or stop if they are watched
+    /// Stop watching files as well
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+// `skep reload`.
+#[derive(Debug, Args)]
+pub(crate) struct ReloadCommand {
+    #[command(flatten)]
+    pub(crate) target: TargetCommand,
+
+    /// Give the app this name; its log files stay where they are
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+// `skep restart`.
+#[derive(Debug, Args)]
+pub(crate) struct RestartCommand {
+    #[command(flatten)]
+    pub(crate) reload: ReloadCommand,
+
+    /// Begin to watch files as well, or stop if they are watched
     #[arg(long)]
     pub(crate) watch: bool,
 }

@@ -105,11 +105,9 @@ async fn talk(verb: Verb, context: &Context) -> Result<(), Failure> {
         Verb::StartOrRestart(args) => verbs::apply::start_or(args, ApplyMode::Restart, context).await,
         Verb::StartOrReload(args) => verbs::apply::start_or(args, ApplyMode::Reload, context).await,
         Verb::Apply(args) => verbs::apply::run(args, context).await,
-        Verb::Stop(args) => verbs::act::run_watchable(Route::StopApps, Goal::Stopped, args, context).await,
-        Verb::Restart(args) => {
-            verbs::act::run_watchable(Route::RestartApps, Goal::Running, args, context).await
-        }
-        Verb::Reload(args) => verbs::act::run(Route::ReloadApps, Goal::Running, args, context).await,
+        Verb::Stop(args) => verbs::act::stop(args, context).await,
+        Verb::Restart(args) => verbs::act::renew(Route::RestartApps, args.reload, args.watch, context).await,
+        Verb::Reload(args) => verbs::act::renew(Route::ReloadApps, args, false, context).await,
         Verb::Delete(args) => verbs::act::run(Route::DeleteApps, Goal::Gone, args, context).await,
         Verb::Reset(args) => verbs::act::run(Route::ResetApps, Goal::Known, args, context).await,
         Verb::Scale(args) => verbs::scale::run(args, context).await,

@@ -48,10 +48,15 @@ impl Fleet {
                 }
                 Ok(self.grow(turn, op, at, instances, wish))
             }
-            Command::Update { app, namespace, policy, instances, revision, how } => {
+            Command::Update { app, name, namespace, policy, instances, revision, how } => {
                 check_instances(instances)?;
                 let at = find_app(&self.apps, app)?;
-                self.check_cycle(&self.apps[at].name, &policy.depends_on)?;
+                let name = name.unwrap_or_else(|| self.apps[at].name.clone());
+                if name != self.apps[at].name {
+                    self.check_name(&name)?;
+                }
+                self.check_cycle(&name, &policy.depends_on)?;
+                self.apps[at].name = name;
                 if let Some(namespace) = namespace {
                     self.apps[at].namespace = namespace;
                 }

@@ -26,6 +26,8 @@ pub enum Command {
     Update {
         /// Which app.
         app: AppId,
+        /// The name from now on, unique in the fleet; none leaves it as it is.
+        name: Option<String>,
         /// The label from now on; none leaves it as it is.
         namespace: Option<String>,
         /// The policy from now on.

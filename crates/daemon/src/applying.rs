@@ -24,11 +24,13 @@ pub(crate) struct Applied {
 
 /// The commands of an apply in the making.
 #[derive(Debug, Default)]
-struct Draft {
+pub(crate) struct Draft {
     plan: Vec<PlannedApp>,
     commands: Vec<(AppId, String, Action, Command)>,
+    /// Commands that give apps other names, before everything else; nobody waits for them.
+    pub(crate) renames: Vec<(AppId, Command)>,
     /// Specs that the commands refer to.
-    specs: BTreeMap<(AppId, Revision), AppSpec>,
+    pub(crate) specs: BTreeMap<(AppId, Revision), AppSpec>,
 }
 
 impl Driver {
@@ -41,12 +43,14 @@ impl Driver {
         let dry_run = request.dry_run;
         let draft = self.draft(request)?;
         let plan = ApplyPlan { apps: draft.plan };
-        if dry_run || draft.commands.is_empty() {
+        if dry_run || draft.commands.is_empty() && draft.renames.is_empty() {
             return Ok(Applied { plan, pending: Vec::new() });
         }
         let added: Vec<(AppId, Revision)> = draft.specs.keys().copied().collect();
         self.specs.extend(draft.specs.into_iter().map(|(key, spec)| (key, Rc::new(spec))));
-        let (mut commands, mut pending) = (Vec::new(), Vec::new());
+        let rename = |(app, command)| (self.ops.begin(Some(app)).0, command);
+        let mut commands: Vec<(OpId, Command)> = draft.renames.into_iter().map(rename).collect();
+        let mut pending = Vec::new();
         for (app, name, action, command) in draft.commands {
             let (op, news) = self.ops.begin(Some(app));
             commands.push((op, command));
@@ -64,12 +68,13 @@ impl Driver {
     }
 
     fn draft(&self, request: ApplyApps) -> Result<Draft, ErrorBody> {
-        let ApplyApps { apps, inherited_env, update_env, mode, prune, .. } = request;
+        let ApplyApps { apps, inherited_env, update_env, renames, mode, prune, .. } = request;
         check_names(&apps)?;
-        self.check_order(&apps)?;
-        let known: BTreeMap<String, AppView> =
+        let mut known: BTreeMap<String, AppView> =
             self.fleet.apps().into_iter().map(|app| (app.name.clone(), app)).collect();
         let mut draft = Draft::default();
+        self.draft_renames(&mut draft, &renames, &apps, &mut known)?;
+        self.check_order(&apps)?;
         let mut next = self.fleet.desired().next_app;
         let described: BTreeSet<String> = apps.iter().map(|spec| spec.name.clone()).collect();
         for mut spec in apps {
@@ -85,7 +90,12 @@ impl Driver {
                 }
                 Some(view) if view.deleting => return Err(leaving(&spec.name)),
                 Some(view) => {
-                    let present = self.specs.get(&(view.id, view.revision)).cloned().unwrap_or_default();
+                    let renamed = draft.renamed(view);
+                    if let Some(renamed) = &renamed {
+                        crate::renaming::keep_files(renamed, &mut spec);
+                    }
+                    let present = renamed.or_else(|| self.specs.get(&(view.id, view.revision)).cloned());
+                    let present = present.unwrap_or_default();
                     match update_env {
                         true => inherit(&mut spec, &inherited_env),
                         false => spec.inherited_env.clone_from(&present.inherited_env),
@@ -163,9 +173,10 @@ impl Driver {
         };
         let update = how.map(|how| {
             let instances = spec.instances.on(self.site.processors);
-            let revision = self.next_revision(view.id);
+            let revision = draft.next_revision(view.id, self);
             let command = Command::Update {
                 app: view.id,
+                name: None,
                 namespace: Some(spec.namespace.clone()),
                 policy: crate::policy::policy(&spec, spec.runtime_choice().runtime, instances),
                 instances,
@@ -180,7 +191,7 @@ impl Driver {
     }
 
     /// A number that no spec of the app has: old ones are kept for as long as a worker runs them.
-    fn next_revision(&self, app: AppId) -> Revision {
+    pub(crate) fn next_revision(&self, app: AppId) -> Revision {
         let last = self.specs.range((app, Revision(0))..=(app, Revision(u32::MAX))).next_back();
         Revision(last.map_or(0, |((_, revision), _)| revision.0.wrapping_add(1)))
     }
@@ -197,6 +208,22 @@ fn follow_the_last(pending: &mut Vec<(Pending, Action)>) {
 }
 
 impl Draft {
+    /// What an app is that gets another name and nothing else yet.
+    fn renamed(&self, view: &AppView) -> Option<Rc<AppSpec>> {
+        self.renames.iter().find(|(app, _)| *app == view.id)?;
+        let last = self.specs.range((view.id, Revision(0))..=(view.id, Revision(u32::MAX))).next_back();
+        last.map(|(_, spec)| Rc::new(spec.clone()))
+    }
+
+    /// The number of the app's next spec.
+    fn next_revision(&self, app: AppId, driver: &Driver) -> Revision {
+        let mut revision = driver.next_revision(app);
+        while self.specs.contains_key(&(app, revision)) {
+            revision = Revision(revision.0.wrapping_add(1));
+        }
+        revision
+    }
+
     fn add(
         &mut self,
         app: AppId,

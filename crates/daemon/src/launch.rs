@@ -69,6 +69,10 @@ pub(crate) fn compose(
         env.insert(name.to_owned(), value);
     }
     identity(spec, place, facts, &mut env);
+    if is_python(&argv) {
+        // As PM2: its lines are in the log when they are written, not when a buffer is full.
+        env.entry("PYTHONUNBUFFERED".to_owned()).or_insert_with(|| "1".to_owned());
+    }
     match role {
         NodeRole::ClusterWorker => {
             node_channel(&mut env);
@@ -89,6 +93,12 @@ pub(crate) fn compose(
         argv.splice(0..0, step);
     }
     Launch { argv, env }
+}
+
+/// Whether Python runs the script.
+fn is_python(argv: &[String]) -> bool {
+    let program = argv.first().map(|program| program.rsplit('/').next().unwrap_or(program));
+    program.is_some_and(|program| program.starts_with("python") || program == "pypy3")
 }
 
 /// Who the worker is: in PM2's names, which give way to what the user set, and in ours.

@@ -37,6 +37,7 @@ mod pm2;
 mod policy;
 mod ports;
 mod probe;
+mod renaming;
 mod replies;
 mod rest;
 mod server;

@@ -10,7 +10,7 @@ use skep_api::{ErrorBody, ErrorCode};
 use skep_core::SlotId;
 use skep_jobs::UnixMs;
 use skep_logs::{DateFormat, Every, FileSpec, Format, Framing, Rotation, Stream, StreamId, Times, WhenFull};
-use skep_spec::{AppSpec, Instances, LogType};
+use skep_spec::{AppSpec, ExecMode, Instances, LogType};
 
 use crate::driver::Driver;
 use crate::worker::Worker;
@@ -117,9 +117,11 @@ pub(crate) fn path(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) ->
     }
 }
 
-/// Whether all instances write to one file: when they are to be merged, or when there is only one.
+/// Whether all instances write to one file: when they are to be merged, or when there is only one. One that was asked to
+/// be a cluster has a number all the same, as in PM2: it may grow.
 pub(crate) fn is_shared(spec: &AppSpec) -> bool {
-    spec.merge_logs || spec.instances == Instances::Count(1)
+    let one = spec.instances == Instances::Count(1) && spec.exec_mode != Some(ExecMode::Cluster);
+    spec.merge_logs || one
 }
 
 /// The time of `log_type: pairs` when no format is named: PM2's.
@@ -199,7 +201,7 @@ fn numbered(path: PathBuf, slot: SlotId) -> PathBuf {
 }
 
 /// App names may hold anything but control characters; file names may not hold a slash.
-fn file_name(app: &str) -> String {
+pub(crate) fn file_name(app: &str) -> String {
     app.replace(['/', '\0'], "-")
 }
 

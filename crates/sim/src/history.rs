@@ -176,7 +176,15 @@ fn serve(world: &mut World, dice: &mut Dice) -> Checked {
             4..6 => {
                 revision += 1;
                 let (policy, revision, how) = (policy.clone(), Revision(revision), UpdateHow::Rolling);
-                world.command(Command::Update { app, namespace: None, policy, instances, revision, how })?;
+                world.command(Command::Update {
+                    app,
+                    name: None,
+                    namespace: None,
+                    policy,
+                    instances,
+                    revision,
+                    how,
+                })?;
             }
             6..8 => {
                 instances = 1 + u32::try_from(dice.below(5)).expect("below five");
@@ -253,7 +261,7 @@ fn command(world: &mut World, dice: &mut Dice, step: u64) -> Checked {
                 if dice.percent(60) { u32::try_from(app.slots.len()).expect("few") } else { instances };
             let revision = Revision(u32::try_from(step).expect("few steps"));
             let policy = Policy { singleton: dice.percent(15), ..policy(dice) };
-            Command::Update { app: app.id, namespace: None, policy, instances, revision, how }
+            Command::Update { app: app.id, name: None, namespace: None, policy, instances, revision, how }
         }
         92..97 => Command::Delete { target },
         97..99 => Command::Reset { target },

@@ -157,7 +157,15 @@ impl Scenario {
         let instances = self.view().slots.iter().filter(|slot| !slot.leaving).count();
         let instances = u32::try_from(instances).expect("a story has few slots");
         let (policy, revision) = (self.policy.clone(), Revision(revision));
-        self.command(Command::Update { app: self.app, namespace: None, policy, instances, revision, how })
+        self.command(Command::Update {
+            app: self.app,
+            name: None,
+            namespace: None,
+            policy,
+            instances,
+            revision,
+            how,
+        })
     }
 
     /// The current worker of the slot with this index ends by itself.

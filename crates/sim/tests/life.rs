@@ -1,8 +1,8 @@
 //! Stories of start, stop, restart, delete and shutdown.
 
 use skep_core::{
-    Command, Effect, ExitStatus, Failure, Notice, Outcome, Policy, ReadyRule, Reason, Rejection, SlotId,
-    Span, Target,
+    Command, Effect, ExitStatus, Failure, Notice, Outcome, Policy, ReadyRule, Reason, Rejection, Revision,
+    SlotId, Span, Target, UpdateHow,
 };
 use skep_sim::{Behaviour, Scenario};
 
@@ -169,6 +169,27 @@ fn a_command_about_something_unknown_changes_nothing_and_says_what_is_unknown() 
     let op = it.scale(5000);
     assert!(matches!(it.outcome(op), Some(Outcome::Rejected(Rejection::TooManyInstances { .. }))));
     it.run(10).shows("online#1");
+}
+
+#[test]
+fn an_app_gets_another_name_and_its_workers_notice_nothing() {
+    let mut it = Scenario::ready(2, Policy::default());
+    it.create("api", 1);
+    it.run(500);
+    let rename = |it: &mut Scenario, name: &str| {
+        let (policy, name) = (Policy::default(), Some(name.to_owned()));
+        let (namespace, instances, revision, how) = (None, 2, Revision(2), UpdateHow::Hot);
+        it.command(Command::Update { app: it.app, name, namespace, policy, instances, revision, how })
+    };
+    let op = rename(&mut it, "api");
+    assert!(matches!(it.outcome(op), Some(Outcome::Rejected(Rejection::NameTaken { .. }))));
+    let op = rename(&mut it, "shop");
+    it.run(50).shows("online#1, online#2");
+    it.done(op);
+    assert_eq!(it.view().name, "shop");
+    let op = it.create("web", 1);
+    it.run(500);
+    it.done(op);
 }
 
 #[test]

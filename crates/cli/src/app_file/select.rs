@@ -24,11 +24,45 @@ impl StartArgs {
         }
         let raw = Self { env, ..self.clone() }.to_raw("", args)?;
         let mut overrides = said(&raw.spec);
-        if raw.instances_given {
-            overrides.insert("instances".to_owned(), to_value(&raw.spec.instances));
-        }
+        overrides.extend(self.said_though_usual(&raw.spec));
         overrides.remove("env");
         Ok(Selection { environment: names.into_iter().next(), overrides, env: raw.spec.env })
+    }
+}
+
+impl StartArgs {
+    /// Attributes that were given the value that they have anyway: an app that is there, or a file, may have another one
+    /// (`--restart-delay 0`, `--cron-restart 0`).
+    fn said_though_usual(&self, spec: &AppSpec) -> Map<String, Value> {
+        let all = [
+            ("instances", self.instances.is_some(), to_value(&spec.instances)),
+            ("namespace", self.namespace.is_some(), to_value(&spec.namespace)),
+            ("runtime", self.runtime.is_some(), to_value(&spec.runtime)),
+            ("balance", self.balance.is_some(), to_value(&spec.balance)),
+            ("max_restarts", self.max_restarts.is_some(), to_value(&spec.max_restarts)),
+            ("min_uptime", self.min_uptime.is_some(), to_value(&spec.min_uptime)),
+            ("restart_delay", self.restart_delay.is_some(), to_value(&spec.restart_delay)),
+            (
+                "exp_backoff_restart_delay",
+                self.exp_backoff_restart_delay.is_some(),
+                to_value(&spec.exp_backoff_restart_delay),
+            ),
+            ("cron_restart", self.cron_restart.is_some(), to_value(&spec.cron_restart)),
+            ("watch_delay", self.watch_delay.is_some(), to_value(&spec.watch_delay)),
+            ("watch_action", self.watch_action.is_some(), to_value(&spec.watch_action)),
+            ("kill_signal", self.kill_signal.is_some(), to_value(&spec.kill_signal)),
+            ("kill_timeout", self.kill_timeout.is_some(), to_value(&spec.kill_timeout)),
+            ("listen_timeout", self.listen_timeout.is_some(), to_value(&spec.listen_timeout)),
+            ("max_surge", self.max_surge.is_some(), to_value(&spec.max_surge)),
+            ("max_unavailable", self.max_unavailable.is_some(), to_value(&spec.max_unavailable)),
+            ("drain", self.drain.is_some(), to_value(&spec.drain)),
+            ("drain_websockets", self.drain_websockets.is_some(), to_value(&spec.drain_websockets)),
+            ("log_type", self.log_type.is_some(), to_value(&spec.log_type)),
+        ];
+        all.into_iter()
+            .filter(|(_, said, _)| *said)
+            .map(|(name, _, value)| (name.to_owned(), value))
+            .collect()
     }
 }
 
@@ -64,6 +98,16 @@ mod tests {
         assert_eq!(selection.env["A"], "1");
         let names: Vec<_> = selection.overrides.keys().cloned().collect();
         assert_eq!(names, ["args", "instances", "namespace"]);
+        let usual = StartArgs {
+            restart_delay: Some(skep_spec::Millis(0)),
+            cron_restart: Some(crate::args::CronArg(None)),
+            ..StartArgs::default()
+        };
+        let overrides = usual.selection(&[]).unwrap().overrides;
+        assert_eq!(
+            serde_json::to_value(overrides).unwrap(),
+            serde_json::json!({ "restart_delay": 0, "cron_restart": null })
+        );
         let two = StartArgs { env: vec!["a".into(), "b".into()], ..StartArgs::default() };
         assert!(two.selection(&[]).is_err());
     }

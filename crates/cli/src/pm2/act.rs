@@ -77,11 +77,11 @@ pub(super) async fn run(action: &Action, front: &Front) -> Result<(), Trouble> {
             "Using --env [env] without passing the ecosystem.config.js does not work".to_owned(),
         ));
     }
-    if action.renews && !front.line.has("update-env") {
-        front.say.line("Use --update-env to update environment variables");
-    }
     let mut client = front.context.connect_or_start().await?;
     for word in operands {
+        if action.renews && !front.line.has("update-env") {
+            front.say.line("Use --update-env to update environment variables");
+        }
         let apps = all(&mut client).await?;
         match select(word, &apps, &front.cwd()?) {
             Some(selected) => carry_out(action, &selected, &mut client, front).await?,
@@ -126,13 +126,21 @@ pub(super) async fn carry_out_untold(
     client: &mut Client,
     front: &Front,
 ) -> Result<(), Trouble> {
-    let Selected { slots, targets, .. } = selected;
-    let by_name = !selected.by_id;
-    let outcome = if action.renews && by_name && front.line.changes_apps() {
-        files::renew(targets, action.mode(), client, front).await
-    } else {
-        in_turns(action, selected, client, front).await
+    let mut slots = selected.slots.clone();
+    let changes = action.renews && front.line.changes_apps();
+    let whole = if changes { selected.whole(&all(client).await?) } else { None };
+    let outcome = match whole {
+        Some(targets) => files::renew(&targets, action.mode(), client, front).await,
+        None => {
+            if changes {
+                one_of_several(&selected.word, front)?;
+            }
+            in_turns(action, selected, client, front).await
+        }
     };
+    if let Some(name) = front.line.value("name").filter(|_| changes) {
+        slots.iter_mut().for_each(|(_, app)| name.clone_into(app));
+    }
     if let Err(Trouble::Told) = outcome {
         // The workers were started; that they fail is theirs, as in PM2: `list` shows it.
     } else {
@@ -144,6 +152,19 @@ pub(super) async fn carry_out_untold(
     for (id, name) in slots {
         front.say.info(&format!("[{name}]({id}) ✓"));
     }
+    Ok(())
+}
+
+/// Options for one instance of several: PM2 changes that one alone, here all of an app are alike.
+fn one_of_several(word: &str, front: &Front) -> Result<(), Trouble> {
+    if let Some(name) = front.line.value("name") {
+        return Err(Trouble::Error(format!(
+            "--name {name}: all instances of an app have one name, and {word} is one of several; name the app"
+        )));
+    }
+    front.say.warn(&format!(
+        "the options have no effect: all instances of an app have the same, and {word} is one of several; name the app"
+    ));
     Ok(())
 }
 

@@ -195,7 +195,6 @@ impl Command {
 pub(super) fn usage() -> String {
     "usage: pm2 [options] <command>\n\n\
      pm2 -h, --help             all available commands and options\n\
-     pm2 <command> -h           help on a specific command\n\n\
      This pm2 is skep: `skep help` tells what it can do beyond PM2\n"
         .to_owned()
 }

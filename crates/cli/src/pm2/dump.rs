@@ -23,7 +23,13 @@ pub(super) async fn resurrect(front: &Front) -> Result<(), Trouble> {
     front.say.info("Resurrecting");
     let home = front.context.home()?;
     front.say.info(&format!("Restoring processes located in {}", home.path().join(dump::FILE).display()));
-    for (_, script) in dump::start(None, |spec| patience::of_specs([spec]), &front.context).await? {
+    if dump::find(&front.context).is_err() {
+        // A machine that boots for the first time has none: scripts go on.
+        front.say.error("No processes saved; DUMP file doesn't exist");
+        return list::show(front).await;
+    }
+    let started = dump::start(None, |spec| patience::of_specs([spec]), &front.context).await?;
+    for (_, script) in started {
         front.say.info(&format!("Process {script} restored"));
     }
     list::show(front).await

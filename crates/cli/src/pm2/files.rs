@@ -4,14 +4,18 @@
 use super::act::{Action, DELETE, STOP, all, carry_out_untold};
 use super::say::Trouble;
 use super::select::{ids, select};
+use super::shape::{self, Said};
+use super::start::tell_cron;
 use super::{Front, list, patience};
 use crate::app_file::{self, Apps};
+use crate::file_args::FileChoice;
 use crate::machine::Machine;
+use crate::verbs::{apply, rename};
 use skep_api::client::Client;
 use skep_api::{
     Action as Planned, ApplyApps, ApplyMode, ApplyPlan, AppsQuery, Detail, ErrorCode, Progress, Prune,
 };
-use skep_spec::{AppSpec, ExecMode, Facts, Instances, RawStart, resolve};
+use skep_spec::{AppSpec, Facts, RawStart, resolve};
 use std::collections::BTreeMap;
 
 /// Whether the word names a file of apps that is there (or standard input).
@@ -32,15 +36,21 @@ fn machine() -> Result<Machine, Trouble> {
     Machine::here().map_err(|error| Trouble::doing("the current directory cannot be used", &error))
 }
 
+/// The names that `--only` gives.
+fn only(front: &Front) -> Vec<String> {
+    let names = front.line.value("only").unwrap_or_default();
+    names.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
 /// The apps of a file that `--only` and `--env` choose.
 fn read(word: &str, front: &Front) -> Result<Apps, Trouble> {
     let machine = machine()?;
     let mut args = front.line.app()?;
+    // PM2 does not look at it: the file has the names.
+    args.name = None;
     args.env = front.line.value("env").map(str::to_owned).into_iter().collect();
     let selection = args.selection(&front.line.own_args)?;
-    let only = front.line.value("only").unwrap_or_default();
-    let only: Vec<String> =
-        only.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let only = only(front);
     let file = app_file::open(word, &machine).map_err(crate::failure::Failure::from)?;
     let mut apps = file.resolve(&selection, &only, &machine).map_err(crate::failure::Failure::from)?;
     if let Some(environment) = &selection.environment {
@@ -48,11 +58,27 @@ fn read(word: &str, front: &Front) -> Result<Apps, Trouble> {
             front.say.warn_out(&format!("Environment [{environment}] is not defined in process file"));
         }
     }
+    for note in &file.document.notes {
+        front.say.warn(note);
+    }
+    let home = front.context.home()?;
+    let environment = selection.environment.as_deref();
     for spec in &mut apps.specs {
-        // PM2 does not share a port unless it is told a number of instances.
-        if spec.exec_mode.is_none() && spec.is_node() && spec.instances == Instances::Count(1) {
-            spec.exec_mode = Some(ExecMode::Fork);
+        let written = file.document.apps.iter().find(|app| app.identity(environment) == spec.name);
+        let has = |name: &str| {
+            let in_file = written.is_some_and(|app| app.attributes().contains_key(name));
+            in_file || selection.overrides.contains_key(name)
+        };
+        let said = Said {
+            instances: has("instances"),
+            exec_mode: has("exec_mode"),
+            merge_logs: has("merge_logs"),
+            usual_log: front.line.has("log"),
+        };
+        if let Some(cron) = &spec.cron_restart {
+            tell_cron(Some(cron), front);
         }
+        shape::complete(spec, said, home.path());
     }
     Ok(apps)
 }
@@ -73,19 +99,22 @@ pub(super) async fn start(word: &str, mode: ApplyMode, front: &Front) -> Result<
     }
     let update_env = front.line.has("update-env");
     let request = request(apps.specs, apps.inherited_env, update_env, mode);
-    let plan = apply(&request, &mut client, front).await?;
+    let plan = send(&request, &mut client, front).await?;
     tell(&plan, &mut client, front).await
 }
 
 /// `stop` or `delete` of a file: of its apps that are there.
 pub(super) async fn act(action: &Action, word: &str, front: &Front) -> Result<(), Trouble> {
-    let apps = read(word, front)?;
+    // Their scripts may have gone: only the names count.
+    let only = only(front);
+    let env = front.line.value("env").map(str::to_owned).into_iter().collect();
+    let names = apply::names(word, &FileChoice { only, env }, &machine()?)?;
     let mut client = front.context.connect_or_start().await?;
-    for spec in apps.specs {
+    for name in names {
         let known = all(&mut client).await?;
-        match select(&spec.name, &known, &front.cwd()?) {
+        match select(&name, &known, &front.cwd()?) {
             Some(selected) => carry_out_untold(action, &selected, &mut client, front).await?,
-            None => front.say.warn_out(&format!("{} is not running", spec.name)),
+            None => front.say.warn_out(&format!("{name} is not running")),
         }
     }
     list::show(front).await
@@ -96,7 +125,7 @@ pub(super) fn only_known(action: &Action) -> bool {
     action.name == STOP.name || action.name == DELETE.name
 }
 
-/// `restart web --update-env`, `restart web --max-memory-restart 200M`: apps that are there, with what was said now.
+/// `restart web --update-env`, `restart web --name shop`: apps that are there, with what was said now.
 pub(super) async fn renew(
     targets: &[String],
     mode: ApplyMode,
@@ -104,17 +133,24 @@ pub(super) async fn renew(
     front: &Front,
 ) -> Result<(), Trouble> {
     let mut args = front.line.app()?;
-    if args.name.take().is_some() {
-        front.say.warn(
-            "--name has no effect: an app that is there keeps its name; delete it and start it again under another",
-        );
+    let name = args.name.take();
+    if let Some(cron) = &args.cron_restart {
+        tell_cron(cron.0.as_ref(), front);
     }
+    let mut renames = BTreeMap::new();
     let selection = args.selection(&front.line.own_args)?;
     let environment = if front.line.has("update-env") { inherited()? } else { BTreeMap::new() };
     let mut specs = Vec::new();
+    if let Some(name) = &name {
+        let old = rename::the_app(targets, &all(client).await?, name)?.name.clone();
+        renames = rename::renames(&old, name);
+    }
     for app in client.apps(targets, AppsQuery { detail: Detail::Full, ..AppsQuery::default() }).await? {
         let Some(spec) = app.spec else { continue };
         let mut spec = changed(*spec, &selection.overrides)?;
+        if let Some(name) = &name {
+            spec.name.clone_from(name);
+        }
         if front.line.switches_watch() {
             spec.watch = skep_spec::Watch::All(spec.watch.is_off());
         }
@@ -123,7 +159,8 @@ pub(super) async fn renew(
         spec.validate().map_err(crate::failure::Failure::from)?;
         specs.push(spec);
     }
-    apply(&request(specs, BTreeMap::new(), true, mode), client, front).await.map(drop)
+    let request = ApplyApps { renames, ..request(specs, BTreeMap::new(), true, mode) };
+    send(&request, client, front).await.map(drop)
 }
 
 fn changed(
@@ -153,11 +190,22 @@ fn request(
 ) -> ApplyApps {
     let prune = Prune::Nothing;
     let timeout_ms = if mode == ApplyMode::Reload { None } else { patience::of_specs(&apps) };
-    ApplyApps { apps, inherited_env, update_env, mode, prune, dry_run: false, wait: true, timeout_ms }
+    let renames = BTreeMap::new();
+    ApplyApps {
+        apps,
+        inherited_env,
+        update_env,
+        renames,
+        mode,
+        prune,
+        dry_run: false,
+        wait: true,
+        timeout_ms,
+    }
 }
 
 /// Carries a request out; that a worker fails is shown by `list`, as in PM2.
-async fn apply(request: &ApplyApps, client: &mut Client, front: &Front) -> Result<ApplyPlan, Trouble> {
+async fn send(request: &ApplyApps, client: &mut Client, front: &Front) -> Result<ApplyPlan, Trouble> {
     let mut lines = client.apply(request).await?;
     let mut plan = ApplyPlan { apps: Vec::new() };
     while let Some(line) = lines.next().await? {

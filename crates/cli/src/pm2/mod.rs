@@ -19,6 +19,7 @@ mod runtime;
 mod say;
 mod scale;
 mod select;
+mod shape;
 mod start;
 mod streaming;
 mod talk;

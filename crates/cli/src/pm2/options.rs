@@ -328,6 +328,13 @@ fn know(typed: &str) -> Option<(String, String, Value, &'static [Command])> {
 
 fn note(line: &mut Line, long: &str, of_app: &str, value: Option<String>) {
     if !of_app.is_empty() {
+        // The last one counts; only this one adds up.
+        let ours = OPTIONS.iter().all(|known| known.long != long);
+        if long != "filter-env" && !ours {
+            let given = format!("--{of_app}");
+            let again = |word: &String| word.split('=').next() == Some(&*given);
+            line.app_words.retain(|word| !again(word));
+        }
         match (&value, long) {
             // Without a value these mean the default, which is what happens anyway.
             (None, "log" | "max-restarts") => {}
@@ -363,6 +370,16 @@ mod tests {
         assert_eq!(app.name.as_deref(), Some("web"));
         assert_eq!(app.instances, Some(skep_spec::Instances::Minus(1)));
         assert_eq!(app.kill_timeout.unwrap().0, 5_000);
+    }
+
+    #[test]
+    fn of_an_option_that_is_given_twice_the_last_counts() {
+        let app =
+            check("start app.js -n a --name b -i 2 -i 3 --cron x --cron-restart 0").unwrap().app().unwrap();
+        assert_eq!(app.name.as_deref(), Some("b"));
+        assert_eq!(app.instances, Some(skep_spec::Instances::Count(3)));
+        let app = check("start app.js --filter-env A --filter-env B").unwrap().app().unwrap();
+        assert_eq!(app.filter_env, ["A", "B"]);
     }
 
     #[test]

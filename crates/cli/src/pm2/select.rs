@@ -18,8 +18,25 @@ pub(super) struct Selected {
 }
 
 impl Selected {
-    /// As PM2 prints ids: `[ 0, 1 ]`.
+    /// The apps that are meant, if none of them is meant in part.
+    pub(super) fn whole(&self, apps: &[AppView]) -> Option<Vec<String>> {
+        if !self.by_id {
+            return Some(self.targets.clone());
+        }
+        let mut names: Vec<String> = self.slots.iter().map(|(_, name)| name.clone()).collect();
+        names.sort();
+        names.dedup();
+        let meant = |name: &String| self.slots.iter().filter(|(_, of)| of == name).count();
+        let whole =
+            |name: &String| apps.iter().any(|app| app.name == *name && app.slots.len() == meant(name));
+        names.iter().all(whole).then_some(names)
+    }
+
+    /// As PM2 prints ids: `[ 0, 1 ]`; one that was typed is text there.
     pub(super) fn ids(&self) -> String {
+        if self.by_id && self.slots.len() == 1 {
+            return format!("[ '{}' ]", self.slots[0].0);
+        }
         ids(self.slots.iter().map(|(id, _)| *id))
     }
 }
@@ -99,12 +116,25 @@ mod tests {
             |ids: &str, targets: &[&str]| Some((ids.into(), targets.iter().map(|t| (*t).into()).collect()));
         assert_eq!(check("web"), found("[ 0, 1 ]", &["web"]));
         assert_eq!(check("back"), found("[ 2, 3 ]", &["jobs"]));
-        assert_eq!(check("3"), found("[ 3 ]", &["3"]));
+        assert_eq!(check("3"), found("[ '3' ]", &["3"]));
         assert_eq!(check("/jo.s/"), found("[ 2, 3 ]", &["jobs"]));
         assert_eq!(check("./jobs.js"), found("[ 2, 3 ]", &["jobs"]));
         assert_eq!(check("all"), found("[ 0, 1, 2, 3 ]", &["web", "jobs"]));
         assert_eq!(check("7"), None);
         assert_eq!(check("nosuch"), None);
+    }
+
+    #[test]
+    fn an_app_whose_instances_are_all_named_is_meant_as_a_whole() {
+        let apps = [
+            app("web", vec![slot(0, Status::Online), slot(1, Status::Online)]),
+            app("jobs", vec![slot(2, Status::Online)]),
+        ];
+        let apps = [AppView { id: 1, ..apps[0].clone() }, AppView { id: 2, ..apps[1].clone() }];
+        let whole = |word| select(word, &apps, Path::new("/srv")).and_then(|selected| selected.whole(&apps));
+        assert_eq!(whole("web"), Some(vec!["web".to_owned()]));
+        assert_eq!(whole("2"), Some(vec!["jobs".to_owned()]));
+        assert_eq!(whole("1"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::act::{RESTART, all, carry_out, told};
 use super::options::WITHOUT_MEANING;
 use super::say::Trouble;
 use super::select::{Selected, select};
+use super::shape::{self, Said};
 use super::{Front, files, list, patience, refusal, write};
 use crate::machine::Machine;
 use crate::settle::Goal;
@@ -108,9 +109,12 @@ fn new_app(word: &str, args: &StartArgs, front: &Front) -> Result<AppSpec, Troub
         Machine::here().map_err(|error| Trouble::doing("the current directory cannot be used", &error))?;
     let mut raw = args.to_raw(word, &front.line.own_args).map_err(refused)?;
     if args.name.is_none() && is_command_line(word) && !front.cwd()?.join(word).exists() {
-        raw.spec.name = word.to_owned();
+        raw.spec.name = shape::name_of_line(word).to_owned();
     }
-    // PM2 does not share a port unless it is told a number of instances.
+    if let Some(cron) = &args.cron_restart {
+        tell_cron(cron.0.as_ref(), front);
+    }
+    // PM2 does not look into a script for how many processes it is.
     if args.instances.is_none() && raw.spec.exec_mode.is_none() {
         raw.spec.exec_mode = Some(ExecMode::Fork);
     }
@@ -120,14 +124,34 @@ fn new_app(word: &str, args: &StartArgs, front: &Front) -> Result<AppSpec, Troub
     } else if args.exec_mode.is_none() {
         spec.exec_mode = None;
     }
+    let said = Said {
+        instances: args.instances.is_some(),
+        exec_mode: spec.exec_mode.is_some(),
+        merge_logs: false,
+        usual_log: front.line.has("log"),
+    };
+    shape::complete(&mut spec, said, front.context.home()?.path());
     Ok(spec)
 }
 
-/// PM2 calls a command line by its text, which has to be one that can be a name here.
+/// Whether PM2 calls it by its text, which has to be one that can be a name here.
 fn is_command_line(word: &str) -> bool {
     const NAME_BYTES_MAX: usize = 128;
-    let cannot_be = |c: char| c == '/' || c == ',' || c.is_control();
-    word.contains(' ') && word.len() <= NAME_BYTES_MAX && !word.starts_with('-') && !word.contains(cannot_be)
+    let cannot_be = |c: char| c == ',' || c.is_control();
+    let name = shape::name_of_line(word);
+    let is_name = !name.trim().is_empty()
+        && name.len() <= NAME_BYTES_MAX
+        && !name.starts_with('-')
+        && !name.contains(cannot_be);
+    word.contains(' ') && is_name
+}
+
+/// PM2 tells of a schedule before it starts an app.
+pub(super) fn tell_cron(cron: Option<&skep_spec::Cron>, front: &Front) {
+    match cron {
+        Some(pattern) => front.say.info(&format!("cron restart at {pattern}")),
+        None => front.say.info("disabling cron restart"),
+    }
 }
 
 fn source_maps(front: &Front) -> Option<String> {

@@ -31,6 +31,9 @@ pub(super) async fn reset(front: &Front) -> Result<(), Trouble> {
     let word = operand(front, 0, "reset <name|id|all>")?;
     let mut client = front.context.connect_or_start().await?;
     let Some(found) = selected(word, &mut client, front).await? else {
+        if word == "all" {
+            return list::show(front).await;
+        }
         return Err(Trouble::Plain("Unknown process name".to_owned()));
     };
     let mut lines = client.act::<String>(Route::ResetApps, &found.targets, &Act::default()).await?;

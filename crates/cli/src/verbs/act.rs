@@ -1,7 +1,7 @@
 //! `stop`, `restart`, `reload`, `delete`, `reset`: one command on several apps.
 
 use crate::app_file;
-use crate::args::{TargetCommand, WaitArgs, WatchableCommand};
+use crate::args::{ReloadCommand, StopCommand, TargetCommand, WaitArgs};
 use crate::failure::Failure;
 use crate::progress::{End, Report};
 use crate::session::Context;
@@ -21,15 +21,27 @@ pub(crate) async fn run(
     carry_out(route, goal, args, act, context).await
 }
 
-/// The same for verbs that switch watching on and off.
-pub(crate) async fn run_watchable(
+/// `skep stop`.
+pub(crate) async fn stop(args: StopCommand, context: &Context) -> Result<(), Failure> {
+    let act = Act { switch_watch: args.watch, ..wait(&args.target.wait) };
+    carry_out(Route::StopApps, Goal::Stopped, args.target, act, context).await
+}
+
+/// `skep restart` and `skep reload`.
+pub(crate) async fn renew(
     route: Route,
-    goal: Goal,
-    args: WatchableCommand,
+    args: ReloadCommand,
+    switch_watch: bool,
     context: &Context,
 ) -> Result<(), Failure> {
-    let act = Act { switch_watch: args.watch, ..wait(&args.target.wait) };
-    carry_out(route, goal, args.target, act, context).await
+    let ReloadCommand { target, name } = args;
+    match name {
+        Some(name) => super::rename::run(route, target, &name, switch_watch, context).await,
+        None => {
+            let act = Act { switch_watch, ..wait(&target.wait) };
+            carry_out(route, Goal::Running, target, act, context).await
+        }
+    }
 }
 
 async fn carry_out(
@@ -55,6 +67,11 @@ async fn carry_out(
     super::list::show(&report.done, &mut client, context).await
 }
 
+/// Whether a target is a file of apps.
+pub(super) fn is_file(target: &String) -> bool {
+    app_file::is_app_file(target) && (target == "-" || Path::new(target).exists())
+}
+
 /// Files among the targets: `restart` and `reload` bring what they say into force and are done; for every other verb
 /// they stand for the names in them.
 async fn on_files(
@@ -62,8 +79,6 @@ async fn on_files(
     mut args: TargetCommand,
     context: &Context,
 ) -> Result<Option<TargetCommand>, Failure> {
-    let is_file =
-        |target: &String| app_file::is_app_file(target) && (target == "-" || Path::new(target).exists());
     if !args.targets.iter().any(is_file) {
         if !args.choice.env.is_empty() || !args.choice.only.is_empty() {
             return Err(Failure::new(

@@ -14,7 +14,7 @@ use crate::settle::{Goal, settle};
 use crate::start_args::StartArgs;
 use skep_api::client::{Client, ClientError};
 use skep_api::{Action, ApplyApps, ApplyMode, ApplyPlan, AppsQuery, ErrorCode, Prune};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `skep apply`.
 pub(crate) async fn run(args: ApplyCommand, context: &Context) -> Result<(), Failure> {
@@ -117,6 +117,7 @@ pub(crate) fn request(apps: Apps, mode: ApplyMode, wait: &WaitArgs) -> ApplyApps
         apps: apps.specs,
         inherited_env: apps.inherited_env,
         update_env: false,
+        renames: BTreeMap::new(),
         mode,
         prune: Prune::Nothing,
         dry_run: false,
@@ -126,7 +127,11 @@ pub(crate) fn request(apps: Apps, mode: ApplyMode, wait: &WaitArgs) -> ApplyApps
 }
 
 /// Sends the request, tells what becomes of it, and shows the apps.
-async fn carry_out(request: ApplyApps, shown: Shown, context: &Context) -> Result<ApplyPlan, Failure> {
+pub(super) async fn carry_out(
+    request: ApplyApps,
+    shown: Shown,
+    context: &Context,
+) -> Result<ApplyPlan, Failure> {
     let mut client = match request.dry_run {
         true => match context.connect_if_running().await? {
             Some(client) => client,

@@ -23,6 +23,7 @@ pub(crate) mod monit;
 pub(crate) mod openapi;
 pub(crate) mod parity;
 pub(crate) mod queues;
+pub(crate) mod rename;
 pub(crate) mod resurrect;
 pub(crate) mod run;
 pub(crate) mod scale;

@@ -193,11 +193,27 @@ pub(crate) async fn as_pm2(
 ) -> Result<(), Option<Failure>> {
     let operand = |at: usize| operands.get(at).map(String::as_str);
     match (command, operand(0), operand(1)) {
-        ("set" | "config", Some(key), Some(value)) => set(key, value, context).await.map_err(Some),
+        ("set" | "config" | "conf", Some(key), Some(value)) => {
+            set(key, value, context).await.map_err(Some)?;
+            let module = split(key).len() > 1;
+            let changed = if module { "[PM2] Setting changed\n" } else { "" };
+            let shown = shown(&Settings::read(context).map_err(Some)?, module.then(|| split(key)[0]));
+            context.output.print(&format!("{changed}{shown}")).map_err(Some)
+        }
         ("set", ..) => Err(Some(Failure::new(
             ErrorCode::BadRequest,
             "set: a key and a value are needed",
             "pm2 set KEY VALUE",
+        ))),
+        ("multiset", None, _) => Err(Some(Failure::new(
+            ErrorCode::BadRequest,
+            "multiset: pairs of keys and values are needed",
+            "pm2 multiset \"KEY VALUE KEY VALUE\"",
+        ))),
+        ("unset", None, _) => Err(Some(Failure::new(
+            ErrorCode::BadRequest,
+            "unset: a key is needed",
+            "pm2 unset KEY, or pm2 unset all",
         ))),
         ("multiset", Some(pairs), _) => {
             let words: Vec<&str> = pairs.split_whitespace().collect();
@@ -222,7 +238,15 @@ pub(crate) async fn as_pm2(
             let settings = Settings::read(context).map_err(Some)?;
             let value = settings.get(key).ok_or(None)?;
             let text = value.as_str().map_or_else(|| inspect(value), str::to_owned);
-            context.output.print(&format!("{text}\n")).map_err(Some)
+            let text = match split(key)[..] {
+                [module, name, ..] => format!("Value for module {module} key {name}: {text}\n"),
+                // PM2 prints a module's settings, and of any other only that there are some.
+                _ if value.is_object() => {
+                    shown(&settings, Some(key)) + "Modules configuration. Copy/Paste line to edit values.\n"
+                }
+                _ => format!("{text}\n"),
+            };
+            context.output.print(&text).map_err(Some)
         }
         (_, None, _) => {
             let settings = Settings::read(context).map_err(Some)?;
@@ -231,6 +255,19 @@ pub(crate) async fn as_pm2(
             context.output.print(&lines).map_err(Some)
         }
     }
+}
+
+/// The settings of modules, or of this one, as PM2 prints them.
+fn shown(settings: &Settings, module: Option<&str>) -> String {
+    let mut text = String::new();
+    for (name, value) in settings.all.iter().filter(|(name, _)| module.is_none_or(|module| module == *name)) {
+        if let Value::Object(inner) = value {
+            text.push_str(&format!("Module: {name}\n"));
+            let lines = inner.iter().map(|(key, value)| format!("$ pm2 set {name}:{key} {}\n", plain(value)));
+            text.extend(lines);
+        }
+    }
+    text
 }
 
 #[cfg(test)]

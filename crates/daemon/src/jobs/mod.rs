@@ -100,6 +100,12 @@ impl Driver {
         self.sync_jobs();
     }
 
+    /// Whether anything is kept of jobs of an app of this name.
+    pub(crate) fn has_jobs(&self, app: &str) -> bool {
+        let kept = self.board.open.as_ref().is_some_and(|open| open.jobs.ids().any(|job| job.app == app));
+        kept || self.board.told.keys().any(|job| job.app == app)
+    }
+
     /// Opens the ledger and begins; true if it is open.
     fn open_jobs(&mut self) -> bool {
         if self.board.open.is_some() {

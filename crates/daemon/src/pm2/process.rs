@@ -26,6 +26,8 @@ const ELSEWHERE: &[&str] = &[
     "instance_var",
     "out_file",
     "error_file",
+    "log_file",
+    "pid_file",
 ];
 
 impl Driver {
@@ -125,7 +127,12 @@ fn pm2_env(
         all.insert("args".to_owned(), json!(spec.args));
     }
     all.insert("filter_env".to_owned(), json!(spec.filter_env));
-    all.insert("watch".to_owned(), json!(identity::is_watched(spec)));
+    let watch = match &spec.watch {
+        skep_spec::Watch::All(on) => json!(on),
+        skep_spec::Watch::Path(path) => json!([path]),
+        skep_spec::Watch::Paths(paths) => json!(paths),
+    };
+    all.insert("watch".to_owned(), watch);
     all.insert("status".to_owned(), json!(status(spec, view).as_str()));
     all.insert("pm_uptime".to_owned(), json!(started_unix_ms(slot, place.past)));
     all.insert("axm_actions".to_owned(), json!(told.actions));
@@ -136,8 +143,12 @@ fn pm2_env(
     if identity::exec_mode(spec) == "cluster_mode" {
         all.insert("_pm2_version".to_owned(), json!(PM2_VERSION));
     }
-    if let Some(version) = told.version.clone().or_else(|| version_of(spec)) {
-        all.insert("version".to_owned(), json!(version));
+    if slot.worker.is_some() || view.last_exit.is_some() {
+        let version = told.version.clone().or_else(|| version_of(spec));
+        all.insert("version".to_owned(), json!(version.as_deref().unwrap_or("N/A")));
+    }
+    if let Some(log) = &spec.log_file {
+        all.insert("pm_log_path".to_owned(), json!(log));
     }
     if let Some(version) = &told.node_version {
         all.insert("node_version".to_owned(), json!(version));

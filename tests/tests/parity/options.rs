@@ -1,0 +1,101 @@
+//! What is said at a start or a restart, and what becomes of it.
+
+use super::side::{Side, same, same_code};
+use super::{compare_lists, log_files};
+use serde_json::Value;
+
+fn both() -> (Side, Side) {
+    let (pm2, skep) = (Side::pm2(), Side::skep());
+    for side in [&pm2, &skep] {
+        let write = |name: &str, text: &str| {
+            std::fs::write(side.place.root().join(name), text).expect("the folder is the test's own");
+        };
+        write("app.js", "setInterval(() => {}, 1000)\n");
+        side.run("ping").ok();
+    }
+    (pm2, skep)
+}
+
+#[test]
+fn modes_and_log_files_are_those_of_pm2() {
+    let (pm2, skep) = both();
+    // PM2 says of `max` that it starts 0 instances.
+    same_code(&pm2, &skep, "start app.js --name all_cores -i max");
+    for line in [
+        "start app.js --name one -i 1",
+        "start app.js --name a_b.c",
+        "start app.js --name both --log",
+        "start app.js --name x --name twice -i 3 -i 2",
+    ] {
+        same(&pm2, &skep, line);
+    }
+    compare_lists(&pm2, &skep);
+    assert_eq!(log_files(&skep), log_files(&pm2));
+    same(&pm2, &skep, "restart 0");
+    same(&pm2, &skep, "restart one a_b.c");
+}
+
+#[test]
+fn a_restart_changes_what_is_said_and_turns_off_what_is_set_to_nothing() {
+    let (pm2, skep) = both();
+    for line in [
+        "start app.js --name web --restart-delay 200 --cron-restart 0",
+        "restart web --max-memory-restart 100M --kill-timeout 2500",
+        "restart 0 --namespace back",
+        "reload web --listen-timeout 1000",
+    ] {
+        same(&pm2, &skep, line);
+        // PM2 writes down that there is no schedule.
+        let fields = |side: &Side| {
+            let env = side.processes().remove(0)["pm2_env"].clone();
+            ["max_memory_restart", "kill_timeout", "namespace", "listen_timeout", "restart_delay"]
+                .map(|field| env[field].clone())
+        };
+        assert_eq!(fields(&skep), fields(&pm2), "`pm2 {line}`");
+    }
+    same(&pm2, &skep, "restart web --restart-delay 0");
+    assert_eq!(skep.processes()[0]["pm2_env"].get("restart_delay"), None);
+    skep.run("restart web --cron-restart=@daily").ok();
+    assert_eq!(skep.processes()[0]["pm2_env"]["cron_restart"], "@daily");
+    same(&pm2, &skep, "restart web --cron-restart 0");
+    assert_eq!(skep.processes()[0]["pm2_env"].get("cron_restart"), None);
+}
+
+#[test]
+fn what_finds_nothing_succeeds_where_scripts_count_on_it() {
+    let (pm2, skep) = both();
+    same_code(&pm2, &skep, "resurrect");
+    same(&pm2, &skep, "reset all");
+    for line in ["set a:b c", "get a:b", "get a", "get nosuch"] {
+        same(&pm2, &skep, line);
+    }
+    // A file whose script has gone still names its apps.
+    for side in [&pm2, &skep] {
+        let file = r#"{ "apps": [{ "name": "gone", "script": "gone.js" }] }"#;
+        std::fs::write(side.place.root().join("eco.json"), file).expect("the folder is the test's own");
+        std::fs::write(side.place.root().join("gone.js"), "setInterval(() => {}, 1000)\n").expect("the same");
+    }
+    same(&pm2, &skep, "start eco.json");
+    for side in [&pm2, &skep] {
+        std::fs::remove_file(side.place.root().join("gone.js")).expect("it is there");
+    }
+    same(&pm2, &skep, "stop eco.json");
+    same(&pm2, &skep, "delete eco.json");
+}
+
+#[test]
+fn pythons_lines_are_in_the_log_when_they_are_written() {
+    let (pm2, skep) = both();
+    for side in [&pm2, &skep] {
+        let script =
+            "import os, time\nprint('unbuffered', os.environ['PYTHONUNBUFFERED'])\ntime.sleep(600)\n";
+        std::fs::write(side.place.root().join("said.py"), script).expect("the folder is the test's own");
+        side.run("start said.py").ok();
+        let log = side.home().join("logs/said-out.log");
+        skep_tests::Deadline::until("the line is there", || {
+            std::fs::read_to_string(&log).is_ok_and(|text| text == "unbuffered 1\n").then_some(())
+        });
+    }
+    let version = |side: &Side| side.processes()[0]["pm2_env"].get("version").cloned();
+    assert_eq!((version(&skep), version(&pm2)), (Some(Value::from("N/A")), Some(Value::from("N/A"))));
+}
