@@ -83,7 +83,7 @@ fn main() -> Result<()> {
             "  {SOAK:<12} alone: a million requests (--requests=N) across reloads, scales, upgrades and SIGKILLs"
         );
         println!(
-            "  {RELOADS:<12} alone: 100 reloads (--reloads=N) of each kind of app, Node and balance, some hours in all;"
+            "  {RELOADS:<12} alone: 100 reloads (--reloads=N) of each kind of app, Node and balance, two hours in all;"
         );
         println!(
             "  {:<12} one part of them: --app=http|express|fastify|https|ws --node=N --balance=auto|shared|ipc",

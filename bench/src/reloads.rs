@@ -2,7 +2,7 @@
 //! balance. Counted is every request that was not answered completely and correctly, every keep-alive client of a plain server
 //! that had to connect again, and the fewest workers that were ready at any time.
 //!
-//! A hundred reloads of all cells take hours: cells can be chosen, and what was measured of the others stays in the results
+//! A hundred reloads of all cells take two hours: cells can be chosen, and what was measured of the others stays in the results
 //! until it is measured again. A promise counts as measured when every cell was.
 
 use std::io::Write;
