@@ -87,6 +87,26 @@ fn a_forked_app_that_never_listens_is_online_at_once_as_in_pm2() {
 }
 
 #[test]
+fn variables_of_pm2_are_defaults_for_what_is_started() {
+    let pm2 = Pm2::new();
+    let start = |line: &str| {
+        let mut command = pm2.command(line);
+        command.env("PM2_KILL_SIGNAL", "SIGTERM").env("PM2_KILL_TIMEOUT", "9000");
+        finish(command)
+    };
+    start("start app.js --name web").ok();
+    start("start app.js --name own --kill-timeout 500").ok();
+    let field = |at: usize, name: &str| pm2.processes()[at]["pm2_env"][name].clone();
+    assert_eq!((field(0, "kill_signal"), field(0, "kill_timeout")), (json!("SIGTERM"), json!(9000)));
+    assert_eq!((field(1, "kill_signal"), field(1, "kill_timeout")), (json!("SIGTERM"), json!(500)));
+    let mut command = pm2.command("start app.js --name wrong");
+    command.env("PM2_KILL_TIMEOUT", "soon");
+    let said = finish(command).err();
+    assert!(said.contains("PM2_KILL_TIMEOUT: \"soon\" makes no sense"), "{said}");
+    assert_eq!(pm2.processes().len(), 2);
+}
+
+#[test]
 fn a_pid_file_is_written_where_it_was_asked_for() {
     let pm2 = Pm2::new();
     pm2.run("start app.js --name web -p run/web.pid -i 2 --listen-timeout 100").ok();

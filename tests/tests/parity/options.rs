@@ -2,7 +2,7 @@
 
 use super::side::{Side, same, same_code};
 use super::{compare_lists, log_files};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn both() -> (Side, Side) {
     let (pm2, skep) = (Side::pm2(), Side::skep());
@@ -33,6 +33,36 @@ fn modes_and_log_files_are_those_of_pm2() {
     assert_eq!(log_files(&skep), log_files(&pm2));
     same(&pm2, &skep, "restart 0");
     same(&pm2, &skep, "restart one a_b.c");
+    // PM2 writes more than six ids on several lines.
+    same_code(&pm2, &skep, "delete all");
+    // Of a file it is the same.
+    for side in [&pm2, &skep] {
+        let app = |name: &str, instances: Value| json!({ "name": name, "script": "app.js", "instances": instances });
+        let mut forked = app("forked", json!(2));
+        forked["exec_mode"] = json!("fork");
+        let plain = json!({ "name": "my_plain", "script": "app.js", "watch": ["lib"] });
+        let apps = [app("file_one", json!(1)), app("file_max", json!("max")), forked, plain];
+        std::fs::write(side.place.root().join("eco.json"), json!({ "apps": apps }).to_string())
+            .expect("the folder is the test's own");
+    }
+    same_code(&pm2, &skep, "start eco.json");
+    // Their ids are given in any order.
+    let rows = |side: &Side| {
+        let mut rows: Vec<[Value; 4]> = side
+            .processes()
+            .into_iter()
+            .map(|entry| {
+                let env = &entry["pm2_env"];
+                let id = format!("-{}.", entry["pm_id"]);
+                let file = side.plain(&env["pm_out_log_path"].to_string()).concat().replace(&id, "-ID.");
+                let watch = env.get("watch").filter(|watch| watch.is_array()).cloned();
+                [entry["name"].clone(), env["exec_mode"].clone(), file.into(), watch.unwrap_or_default()]
+            })
+            .collect();
+        rows.sort_by_key(|row| row.clone().map(|field| field.to_string()));
+        rows
+    };
+    assert_eq!(rows(&skep), rows(&pm2));
 }
 
 #[test]

@@ -31,6 +31,18 @@ impl StartArgs {
 }
 
 impl StartArgs {
+    /// Whether a value was given to one of the attributes that defaults from elsewhere must not change.
+    pub(crate) fn says(&self, attribute: &str) -> bool {
+        match attribute {
+            "kill_signal" => self.kill_signal.is_some(),
+            "kill_timeout" => self.kill_timeout.is_some(),
+            "listen_timeout" => self.listen_timeout.is_some(),
+            "instance_var" => self.instance_var.is_some(),
+            "shutdown_with_message" => self.shutdown_with_message,
+            _ => false,
+        }
+    }
+
     /// Attributes that were given the value that they have anyway: an app that is there, or a file, may have another one
     /// (`--restart-delay 0`, `--cron-restart 0`).
     fn said_though_usual(&self, spec: &AppSpec) -> Map<String, Value> {

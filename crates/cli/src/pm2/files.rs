@@ -6,7 +6,7 @@ use super::say::Trouble;
 use super::select::{ids, select};
 use super::shape::{self, Said};
 use super::start::tell_cron;
-use super::{Front, list, patience};
+use super::{Front, list, patience, variables};
 use crate::app_file::{self, Apps};
 use crate::file_args::FileChoice;
 use crate::machine::Machine;
@@ -79,6 +79,7 @@ fn read(word: &str, front: &Front) -> Result<Apps, Trouble> {
             tell_cron(Some(cron), front);
         }
         shape::complete(spec, said, home.path());
+        variables::apply(spec, &has, &variables::own).map_err(crate::failure::Failure::from)?;
     }
     Ok(apps)
 }

@@ -23,6 +23,7 @@ mod shape;
 mod start;
 mod streaming;
 mod talk;
+pub(crate) mod variables;
 mod write;
 
 use crate::args::Global;

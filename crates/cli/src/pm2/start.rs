@@ -5,7 +5,7 @@ use super::options::WITHOUT_MEANING;
 use super::say::Trouble;
 use super::select::{Selected, select};
 use super::shape::{self, Said};
-use super::{Front, files, list, patience, refusal, write};
+use super::{Front, files, list, patience, refusal, variables, write};
 use crate::machine::Machine;
 use crate::settle::Goal;
 use crate::start_args::StartArgs;
@@ -131,6 +131,7 @@ fn new_app(word: &str, args: &StartArgs, front: &Front) -> Result<AppSpec, Troub
         usual_log: front.line.has("log"),
     };
     shape::complete(&mut spec, said, front.context.home()?.path());
+    variables::apply(&mut spec, &|attribute| args.says(attribute), &variables::own).map_err(refused)?;
     Ok(spec)
 }
 

@@ -3,10 +3,11 @@
 use crate::app_file;
 use crate::failure::Failure;
 use crate::machine::Machine;
+use crate::pm2::variables;
 use crate::run_args::RunCommand;
 use crate::session::Context;
 use skep_api::ErrorCode;
-use skep_spec::{AppSpec, Bytes, ExecMode, Instances, LogType, Resolved, resolve};
+use skep_spec::{AppSpec, Bytes, ExecMode, LogType, Resolved, resolve};
 
 /// Standard output and standard error, by the names under which the daemon opens them.
 const STDOUT: &str = "/dev/stdout";
@@ -72,6 +73,9 @@ fn one(
     if is_pm2s_choice && !spec.is_node() {
         spec.exec_mode = None;
     }
+    if manner == Manner::Pm2 {
+        variables::apply(&mut spec, &|attribute| args.app.says(attribute), &variables::own)?;
+    }
     Ok(spec)
 }
 
@@ -94,15 +98,23 @@ fn of_file(
         ));
     }
     let inherited = apps.inherited_env;
-    let with_environment = |mut spec: AppSpec| {
+    let environment = selection.environment.as_deref();
+    let complete = |mut spec: AppSpec| {
         spec.inherited_env.clone_from(&inherited);
-        let is_alone = spec.instances == Instances::Count(1);
-        if manner == Manner::Pm2 && spec.exec_mode.is_none() && spec.is_node() && is_alone {
-            spec.exec_mode = Some(ExecMode::Fork);
+        let written = file.document.apps.iter().find(|app| app.identity(environment) == spec.name);
+        let is_said = |attribute: &str| {
+            let in_file = written.is_some_and(|app| app.attributes().contains_key(attribute));
+            in_file || selection.overrides.contains_key(attribute)
+        };
+        if manner == Manner::Pm2 {
+            if spec.exec_mode.is_none() && spec.is_node() && !is_said("instances") {
+                spec.exec_mode = Some(ExecMode::Fork);
+            }
+            variables::apply(&mut spec, &is_said, &variables::own)?;
         }
-        spec
+        Ok(spec)
     };
-    Ok(apps.specs.into_iter().map(with_environment).collect())
+    apps.specs.into_iter().map(complete).collect()
 }
 
 fn to_our_output(spec: &mut AppSpec, manner: Manner) {
