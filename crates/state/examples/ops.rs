@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use skep_state::strings::{self, Expiry, If};
 use skep_state::{
-    Ask, Client, Identity, IfBusy, LockMode, Options, Owner, Result, SpaceKind, Supervisor, Tx, WallMs,
+    Ask, Client, Identity, IfBusy, LockMode, Options, Owner, Result, Save, SpaceKind, Supervisor, Tx, WallMs,
     lists, zsets,
 };
 
@@ -49,7 +49,7 @@ fn main() -> Result<()> {
         "empty" => Ok(()),
         "spread" => set(tx, &member(i)),
         "incr" => strings::add(tx, map, b"n", 1).map(|_| ()),
-        "push" => lists::push(tx, map, b"l", lists::End::Front, &[b"xxx"]).map(|_| ()),
+        "push" => lists::push(tx, map, b"l", lists::End::Front, &[b"xxx"], Save::Now).map(|_| ()),
         "board" => zsets::add(tx, board, &[], member(i).as_bytes(), (i % 10) as f64).map(|_| ()),
         _ => set(tx, "k"),
     };

@@ -3,6 +3,7 @@
 use crate::WallMs;
 use crate::error::Result;
 use crate::key::{Key, Put, StoredName, Table, Take};
+use crate::ranks;
 use crate::record::{self, Kind};
 use crate::spaces::Space;
 use crate::tx::{Tx, View};
@@ -43,44 +44,44 @@ pub(crate) fn find(view: &View<'_>, space: Space, key: &[u8], kind: Kind) -> Res
     Ok(record.map(|record| Collection::decode(record.body)))
 }
 
+/// When the record of a changed collection is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Save {
+    /// With the change.
+    Now,
+    /// By [`Tx::settle`], until which nothing else may look at the collection: it is about to be changed again.
+    Later,
+}
+
 /// Changes a collection, made empty if it is not there. An empty one ceases to be; another gets a new version.
 pub(crate) fn edit<R>(
     tx: &mut Tx<'_>,
     space: Space,
     key: &[u8],
     kind: Kind,
-    f: impl FnOnce(&mut Tx<'_>, &mut Collection) -> Result<R>,
-) -> Result<R> {
-    let mut held = Held::load(tx, space, key, kind)?;
-    let result = f(tx, &mut held.collection)?;
-    held.save(tx)?;
-    Ok(result)
-}
-
-/// As [`edit`] of a collection that is about to be changed again: its record is read only once, and is written by
-/// [`Tx::settle`], until which nothing else may look at it.
-pub(crate) fn edit_again<R>(
-    tx: &mut Tx<'_>,
-    space: Space,
-    key: &[u8],
-    kind: Kind,
+    save: Save,
     f: impl FnOnce(&mut Tx<'_>, &mut Collection) -> Result<R>,
 ) -> Result<R> {
     let mut held = match tx.held.take() {
-        Some(held) if (held.space, held.kind) == (space, kind) && held.key == key => held,
+        Some(held) if save == Save::Later && held.is(space, key, kind) => held,
         other => {
             tx.held = other;
             tx.settle()?;
             Held::load(tx, space, key, kind)?
         }
     };
-    let before = held.collection;
+    let (before, moves) = (held.collection, tx.moves.len());
     let result = f(tx, &mut held.collection);
     if result.is_err() {
         // What it has written is as if it were not there.
         held.collection = before;
+        tx.moves.truncate(moves);
     }
-    tx.held = Some(held);
+    match save {
+        Save::Now if result.is_ok() => held.save(tx)?,
+        Save::Now => {}
+        Save::Later => tx.held = Some(held),
+    }
     result
 }
 
@@ -97,6 +98,10 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    fn is(&self, space: Space, key: &[u8], kind: Kind) -> bool {
+        (self.space, self.kind) == (space, kind) && self.key == key
+    }
+
     fn load(tx: &mut Tx<'_>, space: Space, key: &[u8], kind: Kind) -> Result<Self> {
         let name = StoredName::new("key", key)?;
         let found = {
@@ -115,9 +120,12 @@ impl Held {
         Ok(Self { space, key: key.to_vec(), kind, before, expires, collection })
     }
 
-    /// Writes its record.
+    /// Writes what is put off until its end.
     pub(crate) fn save(self, tx: &mut Tx<'_>) -> Result<()> {
         let Self { space, key, kind, before, expires, collection } = self;
+        if tx.moves.len() > 0 {
+            ranks::settle(tx, &collection.elements())?;
+        }
         let name = StoredName::new("key", &key)?;
         if before == Some(collection) && space.is_named() {
             // A new version is for WATCH, which is the door's, on its own databases. Scores of a board that change leave

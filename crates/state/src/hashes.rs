@@ -1,6 +1,6 @@
 //! Hashes: fields with values.
 
-use crate::collection::{edit, element, find, split, whole_name_and_rest};
+use crate::collection::{Save, edit, element, find, split, whole_name_and_rest};
 use crate::error::Result;
 use crate::key::StoredName;
 use crate::record::Kind;
@@ -25,7 +25,7 @@ pub fn get<'t>(view: &View<'t>, space: Space, key: &[u8], field: &[u8]) -> Resul
 pub fn set(tx: &mut Tx<'_>, space: Space, key: &[u8], field: &[u8], value: &[u8]) -> Result<bool> {
     tx.check_value(value)?;
     let field = StoredName::new("field", field)?;
-    edit(tx, space, key, Kind::Hash, |tx, hash| {
+    edit(tx, space, key, Kind::Hash, Save::Now, |tx, hash| {
         let row = hash.elements().name(&field);
         let new = tx.get(&row)?.is_none();
         hash.count += u64::from(new);
@@ -43,7 +43,7 @@ pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], field: &[u8]) -> Result
         return Ok(false);
     }
     let field = StoredName::new("field", field)?;
-    edit(tx, space, key, Kind::Hash, |tx, hash| {
+    edit(tx, space, key, Kind::Hash, Save::Now, |tx, hash| {
         let was = tx.delete(&hash.elements().name(&field))?;
         hash.count -= u64::from(was);
         Ok(was)
@@ -55,7 +55,7 @@ pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], field: &[u8]) -> Result
 /// # Errors
 /// See [`get`].
 pub fn set_all(tx: &mut Tx<'_>, space: Space, key: &[u8], pairs: &[(&[u8], &[u8])]) -> Result<u64> {
-    edit(tx, space, key, Kind::Hash, |tx, hash| {
+    edit(tx, space, key, Kind::Hash, Save::Now, |tx, hash| {
         let mut new = 0;
         for (field, value) in pairs {
             tx.check_value(value)?;
@@ -77,7 +77,7 @@ pub fn remove_all(tx: &mut Tx<'_>, space: Space, key: &[u8], fields: &[&[u8]]) -
     if find(&tx.view(), space, key, Kind::Hash)?.is_none() {
         return Ok(0);
     }
-    edit(tx, space, key, Kind::Hash, |tx, hash| {
+    edit(tx, space, key, Kind::Hash, Save::Now, |tx, hash| {
         let mut removed = 0;
         for field in fields {
             let field = StoredName::new("field", field)?;

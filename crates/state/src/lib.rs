@@ -55,6 +55,7 @@ mod workers;
 pub mod zsets;
 
 pub use client::{Client, Identity};
+pub use collection::Save;
 pub use control::LAYOUT;
 pub use counters::Counter;
 pub use error::{Error, Result};

@@ -93,6 +93,10 @@ pub const SWEEP_ELEMENTS: usize = 1_024;
 /// A sorted set counts its members in buckets of at most this many, so that a rank costs a walk over bucket counts.
 pub const RANK_BUCKET_MAX: u32 = 512;
 
+/// So many members that come and go are noted before their buckets are counted: many a bucket, and a few hundred
+/// kilobytes of positions at most.
+pub const RANK_MOVES_MAX: usize = 4_096;
+
 /// Longest error text that waiters of a single flight are told.
 pub const ERROR_BYTES_MAX: usize = 4 * 1024;
 

@@ -1,6 +1,6 @@
 //! Lists: an ordered row of values. Elements lie at consecutive places, so that an index is a place.
 
-use crate::collection::{Collection, edit, edit_again, find};
+use crate::collection::{Collection, Save, edit, find};
 use crate::error::Result;
 use crate::key::Key;
 use crate::record::Kind;
@@ -27,16 +27,15 @@ fn place(list: &Collection, index: u64) -> Key {
 ///
 /// # Errors
 /// [`crate::Error::WrongType`], [`crate::Error::ValueTooLong`], or when the store itself fails; so for all here.
-pub fn push(tx: &mut Tx<'_>, space: Space, key: &[u8], end: End, values: &[&[u8]]) -> Result<u64> {
-    edit(tx, space, key, Kind::List, |tx, list| extend(tx, list, end, values))
-}
-
-/// As [`push`], for what is done many times in a row to one list: see [`Tx::settle`].
-///
-/// # Errors
-/// See [`push`].
-pub fn push_again(tx: &mut Tx<'_>, space: Space, key: &[u8], end: End, values: &[&[u8]]) -> Result<u64> {
-    edit_again(tx, space, key, Kind::List, |tx, list| extend(tx, list, end, values))
+pub fn push(
+    tx: &mut Tx<'_>,
+    space: Space,
+    key: &[u8],
+    end: End,
+    values: &[&[u8]],
+    save: Save,
+) -> Result<u64> {
+    edit(tx, space, key, Kind::List, save, |tx, list| extend(tx, list, end, values))
 }
 
 fn extend(tx: &mut Tx<'_>, list: &mut Collection, end: End, values: &[&[u8]]) -> Result<u64> {
@@ -65,7 +64,7 @@ pub fn pop(tx: &mut Tx<'_>, space: Space, key: &[u8], end: End) -> Result<Option
     if find(&tx.view(), space, key, Kind::List)?.is_none() {
         return Ok(None);
     }
-    edit(tx, space, key, Kind::List, |tx, list| {
+    edit(tx, space, key, Kind::List, Save::Now, |tx, list| {
         let row = match end {
             End::Front => place(list, 0),
             End::Back => place(list, list.count - 1),
@@ -108,7 +107,7 @@ pub fn set(tx: &mut Tx<'_>, space: Space, key: &[u8], index: u64, value: &[u8]) 
     if find(&tx.view(), space, key, Kind::List)?.is_none_or(|list| index >= list.count) {
         return Ok(false);
     }
-    edit(tx, space, key, Kind::List, |tx, list| tx.put(&place(list, index), value))?;
+    edit(tx, space, key, Kind::List, Save::Now, |tx, list| tx.put(&place(list, index), value))?;
     Ok(true)
 }
 
@@ -120,7 +119,7 @@ pub fn trim(tx: &mut Tx<'_>, space: Space, key: &[u8], start: u64, keep: u64) ->
     if find(&tx.view(), space, key, Kind::List)?.is_none() {
         return Ok(());
     }
-    edit(tx, space, key, Kind::List, |tx, list| {
+    edit(tx, space, key, Kind::List, Save::Now, |tx, list| {
         let start = start.min(list.count);
         let end = start.saturating_add(keep).min(list.count);
         for index in (0..start).chain(end..list.count) {
@@ -139,7 +138,7 @@ pub fn trim(tx: &mut Tx<'_>, space: Space, key: &[u8], start: u64, keep: u64) ->
 /// See [`push`].
 pub fn insert(tx: &mut Tx<'_>, space: Space, key: &[u8], index: u64, value: &[u8]) -> Result<u64> {
     tx.check_value(value)?;
-    edit(tx, space, key, Kind::List, |tx, list| {
+    edit(tx, space, key, Kind::List, Save::Now, |tx, list| {
         let index = index.min(list.count);
         if index * 2 < list.count {
             list.head -= 1;
@@ -163,7 +162,7 @@ pub fn insert(tx: &mut Tx<'_>, space: Space, key: &[u8], index: u64, value: &[u8
 /// See [`push`].
 pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], indexes: &[u64]) -> Result<()> {
     let (Some(first), Some(last)) = (indexes.first(), indexes.last()) else { return Ok(()) };
-    edit(tx, space, key, Kind::List, |tx, list| {
+    edit(tx, space, key, Kind::List, Save::Now, |tx, list| {
         let (front, back) = (*last, list.count - first);
         if front < back {
             let mut to = *last;

@@ -2,84 +2,155 @@
 //! bucket counts (100,000 members: some 300) and one bucket.
 //!
 //! A bucket's row lies at `part(3)` + the first position that it covers; the first bucket covers from the beginning.
-//! Invariant: the counts of the buckets add up to the number of members.
+//! Invariant: whenever somebody looks, the counts of the buckets add up to the number of members.
+//!
+//! Within a transaction members that come and go are only noted, and counted together at its end or before anything looks
+//! at them ([`settle`]): one way down the tree for each bucket that changes, where each member would cost three.
+
+use std::ops::ControlFlow;
 
 use crate::error::Result;
 use crate::key::{Key, Take};
-use crate::limits::RANK_BUCKET_MAX;
+use crate::limits::{RANK_BUCKET_MAX, RANK_MOVES_MAX};
 use crate::tx::{Tx, View};
 
 /// Rows of a sorted set's members by score, and of its buckets.
 pub(crate) const BY_SCORE: u8 = 2;
 pub(crate) const BUCKETS: u8 = 3;
 
-/// The bucket that covers `position` (bytes of a score and a member): its row and its count.
-fn bucket(view: &View<'_>, set: &Key, position: &[u8]) -> Result<Option<(Vec<u8>, u32)>> {
-    let buckets = set.u8(BUCKETS);
-    let row = view.last_up_to(&buckets, &buckets.push(position))?;
-    Ok(row.map(|(key, value)| (key.to_vec(), Take(value).u32())))
+/// Members of one set that were put and taken since its buckets were counted.
+#[derive(Debug, Default)]
+pub(crate) struct Moves {
+    /// Their positions (bytes of a score and a member), one behind the other: no allocation for each.
+    bytes: Vec<u8>,
+    moves: Vec<Move>,
 }
 
-/// Whether one bucket covers both positions: then moving a member from one to the other changes no count.
-pub(crate) fn one_bucket(view: &View<'_>, set: &Key, a: &[u8], b: &[u8]) -> Result<bool> {
-    let (low, high) = if a < b { (a, b) } else { (b, a) };
-    let buckets = set.u8(BUCKETS);
-    let last = view.last_up_to(&buckets, &buckets.push(high))?;
-    // The bucket of the higher one covers the lower one too, if it begins before it.
-    Ok(last.is_none_or(|(key, _)| &key[buckets.as_slice().len()..] <= low))
+#[derive(Debug, Clone, Copy)]
+struct Move {
+    begin: usize,
+    end: usize,
+    /// 1: put; -1: taken.
+    by: i64,
 }
 
-/// A member was put at `position`.
-pub(crate) fn added(tx: &mut Tx<'_>, set: &Key, position: &[u8]) -> Result<()> {
-    let counted = recount(tx, set, position, |_, count| (count < RANK_BUCKET_MAX).then(|| count + 1))?;
-    if counted {
-        return Ok(());
+impl Moves {
+    /// A member was put at `position`.
+    pub(crate) fn added(&mut self, position: &[u8]) {
+        self.note(position, 1);
     }
-    let Some((key, count)) = bucket(&tx.view(), set, position)? else {
-        return tx.put(&set.u8(BUCKETS), &1u32.to_be_bytes());
-    };
-    let row = Key::copy(&key);
-    let half = RANK_BUCKET_MAX / 2;
-    let begin = &key[set.as_slice().len() + 1..];
-    let by_score = set.u8(BY_SCORE);
-    let middle = {
-        let view = tx.view();
-        let mut rows = view.rows_from(&by_score, &by_score.push(begin))?.skip(half as usize);
-        rows.next().transpose()?.map(|(key, _)| key[by_score.as_slice().len()..].to_vec())
-    };
-    tx.put(&row, &half.to_be_bytes())?;
-    match middle {
-        Some(middle) => {
-            let rest = count + 1 - half;
-            tx.put(&set.u8(BUCKETS).push(&middle), &rest.to_be_bytes())
-        }
-        None => tx.put(&row, &(count + 1).to_be_bytes()),
+
+    /// A member was taken from `position`.
+    pub(crate) fn removed(&mut self, position: &[u8]) {
+        self.note(position, -1);
+    }
+
+    fn note(&mut self, position: &[u8], by: i64) {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(position);
+        self.moves.push(Move { begin, end: self.bytes.len(), by });
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.moves.len()
+    }
+
+    /// Whether there are as many as should be kept.
+    pub(crate) fn is_full(&self) -> bool {
+        self.moves.len() >= RANK_MOVES_MAX
+    }
+
+    /// Forgets what was noted after the first `len`.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.moves.truncate(len);
+        self.bytes.truncate(self.moves.last().map_or(0, |last| last.end));
+    }
+
+    fn position(&self, at: Move) -> &[u8] {
+        &self.bytes[at.begin..at.end]
     }
 }
 
-/// A member was taken from `position`.
-pub(crate) fn removed(tx: &mut Tx<'_>, set: &Key, position: &[u8]) -> Result<()> {
-    let is_first = |key: &[u8]| key.len() == set.as_slice().len() + 1;
-    let stays = |key: &[u8], count: u32| (count > 1 || is_first(key)).then(|| count.saturating_sub(1));
-    if !recount(tx, set, position, stays)?
-        && let Some((key, _)) = bucket(&tx.view(), set, position)?
-    {
-        tx.delete(&Key::copy(&key))?;
+/// Counts what was noted of `set`.
+pub(crate) fn settle(tx: &mut Tx<'_>, set: &Key) -> Result<()> {
+    let mut noted = std::mem::take(&mut tx.moves);
+    let bytes = &noted.bytes;
+    // The last first: whatever lies behind the beginning of its bucket is in that, too.
+    noted.moves.sort_unstable_by(|a, b| bytes[b.begin..b.end].cmp(&bytes[a.begin..a.end]));
+    let mut unusual = Vec::new();
+    let mut rest = noted.moves.as_slice();
+    while !rest.is_empty() {
+        rest = &rest[count(tx, set, &noted, rest, &mut unusual)?..];
     }
+    for (begin, count) in unusual {
+        divide(tx, set, &begin, u32::try_from(count).unwrap_or(0))?;
+    }
+    // Its memory serves the rest of the transaction.
+    noted.truncate(0);
+    tx.moves = noted;
     Ok(())
 }
 
-/// Writes another count of the bucket that covers `position`, by one way down the tree; false if `f` gives none.
-fn recount(
+/// Counts what of `moves` lies in the bucket of the first of them, and in those before it up to one in which nothing does;
+/// how many that were. Buckets that are new, empty or too large by now are left as they are, and told.
+fn count(
     tx: &mut Tx<'_>,
     set: &Key,
-    position: &[u8],
-    f: impl FnOnce(&[u8], u32) -> Option<u32>,
-) -> Result<bool> {
+    noted: &Moves,
+    moves: &[Move],
+    unusual: &mut Vec<(Vec<u8>, i64)>,
+) -> Result<usize> {
+    let sum = |moves: &[Move]| moves.iter().map(|at| at.by).sum::<i64>();
     let buckets = set.u8(BUCKETS);
-    tx.replace_last_up_to(&buckets, &buckets.push(position), |key, value| {
-        f(key, Take(value).u32()).map(u32::to_be_bytes)
-    })
+    let mut counted = 0;
+    tx.replace_back_from(&buckets, &buckets.push(noted.position(moves[0])), |key, value| {
+        let begin = &key[buckets.as_slice().len()..];
+        let rest = &moves[counted..];
+        let inside = rest.partition_point(|at| noted.position(*at) >= begin);
+        counted += inside;
+        let by = sum(&rest[..inside]);
+        let count = i64::from(Take(value).u32()) + by;
+        let least = u32::from(!begin.is_empty());
+        let usual = u32::try_from(count).ok().filter(|count| (least..=RANK_BUCKET_MAX).contains(count));
+        if usual.is_none() && by != 0 {
+            unusual.push((begin.to_vec(), count));
+        }
+        let new = usual.filter(|_| by != 0).map(u32::to_be_bytes);
+        if inside > 0 && inside < rest.len() { ControlFlow::Continue(new) } else { ControlFlow::Break(new) }
+    })?;
+    if counted == 0 {
+        // There is no bucket yet: the first one covers everything.
+        unusual.push((Vec::new(), sum(moves)));
+        counted = moves.len();
+    }
+    Ok(counted)
+}
+
+/// Writes the count of a bucket that is new, empty, or too large: as several ones then.
+fn divide(tx: &mut Tx<'_>, set: &Key, begin: &[u8], count: u32) -> Result<()> {
+    let row = set.u8(BUCKETS).push(begin);
+    if count == 0 && !begin.is_empty() {
+        return tx.delete(&row).map(|_| ());
+    }
+    let half = RANK_BUCKET_MAX / 2;
+    let pieces = if count > RANK_BUCKET_MAX { count / half } else { 1 };
+    let begins: Vec<Vec<u8>> = {
+        let by_score = set.u8(BY_SCORE);
+        let view = tx.view();
+        let rows = view.rows_from(&by_score, &by_score.push(begin))?.step_by(half as usize);
+        let begins = rows.take(pieces as usize).skip(1);
+        begins
+            .map(|row| row.map(|(key, _)| key[by_score.as_slice().len()..].to_vec()))
+            .collect::<Result<_>>()?
+    };
+    let mut left = count;
+    let mut row = row;
+    for next in begins {
+        tx.put(&row, &half.to_be_bytes())?;
+        left -= half;
+        row = set.u8(BUCKETS).push(&next);
+    }
+    tx.put(&row, &left.to_be_bytes())
 }
 
 /// How many members lie before `position`.
@@ -121,4 +192,23 @@ pub(crate) fn seek(view: &View<'_>, set: &Key, rank: u64) -> Result<(Vec<u8>, u6
         sum += count;
     }
     Ok((begin, sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_leaves_the_others_as_they_were() {
+        let mut moves = Moves::default();
+        moves.added(b"one");
+        moves.removed(b"three");
+        moves.added(b"two");
+        moves.truncate(2);
+        moves.added(b"x");
+        let noted: Vec<(&[u8], i64)> = moves.moves.iter().map(|at| (moves.position(*at), at.by)).collect();
+        assert_eq!(noted, [(&b"one"[..], 1), (b"three", -1), (b"x", 1)]);
+        moves.truncate(9);
+        assert_eq!(moves.len(), 3);
+    }
 }

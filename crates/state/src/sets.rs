@@ -1,6 +1,6 @@
 //! Sets: members.
 
-use crate::collection::{edit, element, find, split};
+use crate::collection::{Save, edit, element, find, split};
 use crate::error::Result;
 use crate::key::StoredName;
 use crate::record::Kind;
@@ -13,7 +13,7 @@ use crate::tx::{Tx, View};
 /// [`crate::Error::WrongType`], [`crate::Error::KeyTooLong`], or when the store itself fails; so for all here.
 pub fn add(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8]) -> Result<bool> {
     let member = StoredName::new("member", member)?;
-    edit(tx, space, key, Kind::Set, |tx, set| {
+    edit(tx, space, key, Kind::Set, Save::Now, |tx, set| {
         let row = set.elements().name(&member);
         let new = tx.get(&row)?.is_none();
         if new {
@@ -33,7 +33,7 @@ pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8]) -> Resul
         return Ok(false);
     }
     let member = StoredName::new("member", member)?;
-    edit(tx, space, key, Kind::Set, |tx, set| {
+    edit(tx, space, key, Kind::Set, Save::Now, |tx, set| {
         let was = tx.delete(&set.elements().name(&member))?;
         set.count -= u64::from(was);
         Ok(was)
@@ -45,7 +45,7 @@ pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8]) -> Resul
 /// # Errors
 /// See [`add`].
 pub fn add_all(tx: &mut Tx<'_>, space: Space, key: &[u8], members: &[&[u8]]) -> Result<u64> {
-    edit(tx, space, key, Kind::Set, |tx, set| {
+    edit(tx, space, key, Kind::Set, Save::Now, |tx, set| {
         let mut new = 0;
         for member in members {
             let member = StoredName::new("member", member)?;
@@ -68,7 +68,7 @@ pub fn remove_all(tx: &mut Tx<'_>, space: Space, key: &[u8], members: &[&[u8]]) 
     if find(&tx.view(), space, key, Kind::Set)?.is_none() {
         return Ok(0);
     }
-    edit(tx, space, key, Kind::Set, |tx, set| {
+    edit(tx, space, key, Kind::Set, Save::Now, |tx, set| {
         let mut removed = 0;
         for member in members {
             let member = StoredName::new("member", member)?;

@@ -1,5 +1,6 @@
 //! What code inside of a transaction sees: rows by key, in order, and a list of whom to wake afterwards.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering::Relaxed;
 
 use heed::{RoTxn, RwTxn};
@@ -9,6 +10,7 @@ use crate::control::Control;
 use crate::engine::Db;
 use crate::error::{Error, Result};
 use crate::key::{Key, Table};
+use crate::ranks::Moves;
 use crate::{Owner, WallMs};
 
 /// One transaction makes at most this many unique numbers: a script or a pipeline may make many keys at once.
@@ -80,12 +82,6 @@ impl<'t> View<'t> {
             .take_while(move |row| row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix.as_slice()))))
     }
 
-    /// The last row up to `to` (included), if it begins with `prefix`.
-    pub(crate) fn last_up_to(&self, prefix: &Key, to: &Key) -> Result<Option<Row<'t>>> {
-        let row = self.db.get_lower_than_or_equal_to(self.txn, to.as_slice())?;
-        Ok(row.filter(|(key, _)| key.starts_with(prefix.as_slice())))
-    }
-
     /// The first row that begins with `prefix`.
     pub(crate) fn first(&self, prefix: &Key) -> Result<Option<Row<'t>>> {
         let row = self.db.get_greater_than_or_equal_to(self.txn, prefix.as_slice())?;
@@ -104,6 +100,8 @@ pub struct Tx<'t> {
     wakes: Vec<usize>,
     /// A collection that is changed again and again: see [`Tx::settle`].
     pub(crate) held: Option<Held>,
+    /// Members of the sorted set under change that came and went.
+    pub(crate) moves: Moves,
 }
 
 impl std::fmt::Debug for Tx<'_> {
@@ -116,12 +114,21 @@ impl<'t> Tx<'t> {
     pub(crate) fn new(txn: RwTxn<'t>, db: Db, now: WallMs, control: &'t Control) -> Self {
         let id = txn.id() as u64;
         let base = control.header().ticket_base.load(Relaxed);
-        Self { txn, db, now, id, unique: base + (id << UNIQUE_BITS), control, wakes: Vec::new(), held: None }
+        Self {
+            txn,
+            db,
+            now,
+            id,
+            unique: base + (id << UNIQUE_BITS),
+            control,
+            wakes: Vec::new(),
+            held: None,
+            moves: Moves::default(),
+        }
     }
 
-    /// Writes the record of a collection whose changes were put off ([`crate::lists::push_again`],
-    /// [`crate::zsets::update_again`]). To be called before anything else is done with the transaction; the commit does it,
-    /// too.
+    /// Writes what was put off of a collection's changes ([`Save::Later`](crate::Save::Later)). To be called before anything
+    /// else is done with the transaction; the commit does it, too.
     ///
     /// # Errors
     /// When the store itself fails.
@@ -216,23 +223,32 @@ impl<'t> Tx<'t> {
         Ok(true)
     }
 
-    /// The same for the last row up to `to` (included), if it begins with `prefix`; `f` sees its key and value.
-    pub(crate) fn replace_last_up_to<V: AsRef<[u8]>>(
+    /// Goes over the rows from the last up to `to` (included) backwards, for as long as they begin with `prefix` and `f` says
+    /// so; what `f` makes of a row (it sees key and value), if anything, becomes its value. One way down the tree for all.
+    pub(crate) fn replace_back_from<V: AsRef<[u8]>>(
         &mut self,
         prefix: &Key,
         to: &Key,
-        f: impl FnOnce(&[u8], &[u8]) -> Option<V>,
-    ) -> Result<bool> {
+        mut f: impl FnMut(&[u8], &[u8]) -> ControlFlow<Option<V>, Option<V>>,
+    ) -> Result<()> {
         let range = (std::ops::Bound::Unbounded, std::ops::Bound::Included(to.as_slice()));
         let mut rows = self.db.rev_range_mut(&mut self.txn, &range)?;
-        let Some((row, value)) = rows.next().transpose()? else { return Ok(false) };
-        let Some(new) = row.starts_with(prefix.as_slice()).then(|| f(row, value)).flatten() else {
-            return Ok(false);
-        };
-        let row = Key::copy(row);
-        // SAFETY: as in `replace`; the key is a copy, too.
-        unsafe { rows.put_current(row.as_slice(), new.as_ref()) }?;
-        Ok(true)
+        while let Some((row, value)) = rows.next().transpose()? {
+            if !row.starts_with(prefix.as_slice()) {
+                break;
+            }
+            let flow = f(row, value);
+            let (ControlFlow::Continue(new) | ControlFlow::Break(new)) = &flow;
+            if let Some(new) = new {
+                let row = Key::copy(row);
+                // SAFETY: as in `replace`; the key is a copy, too.
+                unsafe { rows.put_current(row.as_slice(), new.as_ref()) }?;
+            }
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Removes a row; whether it was there.

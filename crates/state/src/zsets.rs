@@ -1,6 +1,6 @@
 //! Sorted sets: members with scores, in the order of score and then of the member's bytes.
 
-use crate::collection::{Collection, edit, edit_again, element, find, split};
+use crate::collection::{Collection, Save, edit, element, find, split};
 use crate::error::{Error, Result};
 use crate::key::{Key, StoredName, Take};
 use crate::ranks::{self, BY_SCORE};
@@ -65,14 +65,11 @@ fn score_of(bytes: Option<&[u8]>) -> Option<f64> {
     bytes.map(|bytes| f64::from_bits(Take(bytes).u64()))
 }
 
-fn insert(tx: &mut Tx<'_>, set: &Collection, member: &StoredName<'_>, position: &[u8]) -> Result<()> {
-    tx.put(&set.elements().u8(BY_SCORE).push(position), &element(member, &[]))
-}
-
 fn unplace(tx: &mut Tx<'_>, set: &Collection, member: &StoredName<'_>, score: f64) -> Result<()> {
     let position = position(score, member);
     tx.delete(&set.elements().u8(BY_SCORE).push(&position))?;
-    ranks::removed(tx, &set.elements(), &position)
+    tx.moves.removed(&position);
+    count_when_full(tx, set)
 }
 
 /// Moves a member, whose own row says its new score, to where that belongs.
@@ -83,18 +80,20 @@ fn place(
     before: Option<f64>,
     score: f64,
 ) -> Result<()> {
-    let all = set.elements();
-    let to = position(score, member);
+    let by_score = set.elements().u8(BY_SCORE);
     if let Some(before) = before {
         let from = position(before, member);
-        tx.delete(&all.u8(BY_SCORE).push(&from))?;
-        if ranks::one_bucket(&tx.view(), &all, &from, &to)? {
-            return insert(tx, set, member, &to);
-        }
-        ranks::removed(tx, &all, &from)?;
+        tx.delete(&by_score.push(&from))?;
+        tx.moves.removed(&from);
     }
-    insert(tx, set, member, &to)?;
-    ranks::added(tx, &all, &to)
+    let to = position(score, member);
+    tx.put(&by_score.push(&to), &element(member, &[]))?;
+    tx.moves.added(&to);
+    count_when_full(tx, set)
+}
+
+fn count_when_full(tx: &mut Tx<'_>, set: &Collection) -> Result<()> {
+    if tx.moves.is_full() { ranks::settle(tx, &set.elements()) } else { Ok(()) }
 }
 
 /// Gives a member the score that `f` makes of the one it has; `None` leaves it as it is. The score then, if any.
@@ -107,25 +106,11 @@ pub fn update(
     space: Space,
     key: &[u8],
     member: &[u8],
+    save: Save,
     f: impl FnOnce(Option<f64>) -> Option<f64>,
 ) -> Result<Option<f64>> {
     let member = StoredName::new("member", member)?;
-    edit(tx, space, key, Kind::SortedSet, |tx, set| score_with(tx, set, &member, f))
-}
-
-/// As [`update`], for what is done many times in a row to one set: see [`Tx::settle`].
-///
-/// # Errors
-/// See [`update`].
-pub fn update_again(
-    tx: &mut Tx<'_>,
-    space: Space,
-    key: &[u8],
-    member: &[u8],
-    f: impl FnOnce(Option<f64>) -> Option<f64>,
-) -> Result<Option<f64>> {
-    let member = StoredName::new("member", member)?;
-    edit_again(tx, space, key, Kind::SortedSet, |tx, set| score_with(tx, set, &member, f))
+    edit(tx, space, key, Kind::SortedSet, save, |tx, set| score_with(tx, set, &member, f))
 }
 
 fn score_with(
@@ -156,7 +141,7 @@ fn score_with(
 /// See [`update`].
 pub fn set(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8], score: f64) -> Result<bool> {
     let mut new = false;
-    update(tx, space, key, member, |before| {
+    update(tx, space, key, member, Save::Now, |before| {
         new = before.is_none();
         Some(score)
     })?;
@@ -168,7 +153,7 @@ pub fn set(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8], score: f64)
 /// # Errors
 /// See [`update`].
 pub fn add(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8], by: f64) -> Result<f64> {
-    let sum = update(tx, space, key, member, |before| Some(before.unwrap_or(0.0) + by))?;
+    let sum = update(tx, space, key, member, Save::Now, |before| Some(before.unwrap_or(0.0) + by))?;
     Ok(sum.unwrap_or(0.0))
 }
 
@@ -181,7 +166,7 @@ pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8]) -> Resul
         return Ok(false);
     }
     let member = StoredName::new("member", member)?;
-    edit(tx, space, key, Kind::SortedSet, |tx, set| {
+    edit(tx, space, key, Kind::SortedSet, Save::Now, |tx, set| {
         let row = member_row(set, &member);
         let Some(score) = score_of(tx.get(&row)?) else { return Ok(false) };
         tx.delete(&row)?;
@@ -330,7 +315,7 @@ pub fn remove_all(tx: &mut Tx<'_>, space: Space, key: &[u8], members: &[&[u8]]) 
     if find(&tx.view(), space, key, Kind::SortedSet)?.is_none() {
         return Ok(0);
     }
-    edit(tx, space, key, Kind::SortedSet, |tx, set| {
+    edit(tx, space, key, Kind::SortedSet, Save::Now, |tx, set| {
         let mut removed = 0;
         for member in members {
             let member = StoredName::new("member", member)?;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use skep_state::lists::End;
 use skep_state::strings::{Expiry, If};
 use skep_state::zsets::Order;
-use skep_state::{Error, Space, hashes, keys, lists, sets, strings, zsets};
+use skep_state::{Error, Save, Space, hashes, keys, lists, sets, strings, zsets};
 
 const SPACE: fn() -> Space = || Space::database(3);
 
@@ -93,11 +93,11 @@ proptest! {
             let value = vec![byte; 3];
             match deed {
                 0 | 1 => {
-                    store.write(NOW, |tx| lists::push(tx, SPACE(), b"l", End::Back, &[&value])).expect("pushed");
+                    store.write(NOW, |tx| lists::push(tx, SPACE(), b"l", End::Back, &[&value], Save::Now)).expect("pushed");
                     model.push_back(value);
                 }
                 2 => {
-                    store.write(NOW, |tx| lists::push(tx, SPACE(), b"l", End::Front, &[&value])).expect("pushed");
+                    store.write(NOW, |tx| lists::push(tx, SPACE(), b"l", End::Front, &[&value], Save::Now)).expect("pushed");
                     model.push_front(value);
                 }
                 3 => {
@@ -214,20 +214,20 @@ fn what_is_put_off_is_there_when_the_transaction_settles_and_when_it_commits() {
     let all = store.supervisor.store();
     let done = all.write(NOW, |tx| {
         for value in [b"a", b"b"] {
-            lists::push_again(tx, SPACE(), b"list", End::Back, &[value])?;
+            lists::push(tx, SPACE(), b"list", End::Back, &[value], Save::Later)?;
         }
         tx.settle()?;
         assert_eq!(lists::len(&tx.view(), SPACE(), b"list")?, 2);
-        lists::push_again(tx, SPACE(), b"list", End::Front, &[b"first"])?;
+        lists::push(tx, SPACE(), b"list", End::Front, &[b"first"], Save::Later)?;
         // Another one: the list's record is written before.
-        zsets::update_again(tx, SPACE(), b"board", b"ann", |_| Some(1.0))?;
+        zsets::update(tx, SPACE(), b"board", b"ann", Save::Later, |_| Some(1.0))?;
         assert_eq!(lists::len(&tx.view(), SPACE(), b"list")?, 3);
-        zsets::update_again(tx, SPACE(), b"board", b"bob", |_| Some(2.0))?;
-        let wrong = lists::push_again(tx, SPACE(), b"board", End::Back, &[b"x"]);
+        zsets::update(tx, SPACE(), b"board", b"bob", Save::Later, |_| Some(2.0))?;
+        let wrong = lists::push(tx, SPACE(), b"board", End::Back, &[b"x"], Save::Later);
         assert!(matches!(wrong, Err(Error::WrongType { .. })));
         let too_long = vec![0; 17 * 1024 * 1024];
         let values: [&[u8]; 2] = [b"kept", &too_long];
-        let refused = lists::push_again(tx, SPACE(), b"fresh", End::Back, &values);
+        let refused = lists::push(tx, SPACE(), b"fresh", End::Back, &values, Save::Later);
         assert!(matches!(refused, Err(Error::ValueTooLong { .. })));
         Ok(())
     });

@@ -1,7 +1,7 @@
 //! Lists, apart from commands that move or wait (`pops`).
 
-use skep_state::Kind;
 use skep_state::lists::{self, End};
+use skep_state::{Kind, Save};
 
 use crate::call::{Call, integer, is, positive};
 use crate::cmd::hashes::{gone, must_be};
@@ -10,14 +10,15 @@ use crate::notify::LIST;
 
 fn push(c: &mut Call<'_, '_>, end: End, only_if_there: bool) -> Done {
     let key = c.args[1];
-    let length = if !only_if_there {
-        lists::push_again(c.access.tx(), c.space, key, end, &c.args[2..])?
+    let save = if !only_if_there {
+        Save::Later
     } else if must_be(c, key, Kind::List)? {
-        lists::push(c.access.tx(), c.space, key, end, &c.args[2..])?
+        Save::Now
     } else {
         c.out.integer(0);
         return Ok(());
     };
+    let length = lists::push(c.access.tx(), c.space, key, end, &c.args[2..], save)?;
     c.ready(key);
     c.event(LIST, if end == End::Front { "lpush" } else { "rpush" }, key);
     c.out.size(length);

@@ -1,8 +1,8 @@
 //! Taking from lists and sorted sets, at once or when there is something, and moving between lists.
 
-use skep_state::Kind;
 use skep_state::lists::{self, End};
 use skep_state::zsets::{self, Order, Scored};
+use skep_state::{Kind, Save};
 
 use crate::call::{Call, is, positive};
 use crate::client::{Blocked, Nothing};
@@ -94,7 +94,7 @@ fn shift(
     }
     must_be(c, to, Kind::List)?;
     let Some(value) = lists::pop(c.access.tx(), c.space, from, take_at)? else { return Ok(None) };
-    lists::push(c.access.tx(), c.space, to, put_at, &[&value])?;
+    lists::push(c.access.tx(), c.space, to, put_at, &[&value], Save::Now)?;
     c.ready(to);
     c.event(LIST, if take_at == End::Front { "lpop" } else { "rpop" }, from);
     c.event(LIST, if put_at == End::Front { "lpush" } else { "rpush" }, to);

@@ -1,7 +1,7 @@
 //! SORT.
 
 use skep_state::zsets::Order;
-use skep_state::{Kind, hashes, keys, lists, sets, strings, zsets};
+use skep_state::{Kind, Save, hashes, keys, lists, sets, strings, zsets};
 
 use crate::call::{Call, integer, is};
 use crate::fault::{Done, Fault, SYNTAX, text};
@@ -161,7 +161,7 @@ fn run(c: &mut Call<'_, '_>, may_store: bool) -> Done {
         }
     } else {
         let values: Vec<&[u8]> = answers.iter().map(|answer| answer.as_deref().unwrap_or_default()).collect();
-        lists::push(c.access.tx(), c.space, to, lists::End::Back, &values)?;
+        lists::push(c.access.tx(), c.space, to, lists::End::Back, &values, Save::Now)?;
         c.ready(to);
         c.event(LIST, "sortstore", to);
     }

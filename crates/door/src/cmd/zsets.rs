@@ -1,7 +1,7 @@
 //! Sorted sets, apart from ranges (`zranges`) and what puts several together (`zalgebra`).
 
-use skep_state::Kind;
 use skep_state::zsets::{self, Order, Scored};
+use skep_state::{Kind, Save};
 
 use crate::call::{Call, integer, is, positive};
 use crate::cmd::hashes::{Sample, choose, gone, must_be, sample};
@@ -71,14 +71,14 @@ pub(crate) fn zadd(c: &mut Call<'_, '_>) -> Done {
         // Only now it looks.
         c.access.tx().settle()?;
     }
-    // Otherwise `update_again` tells, which looks anyway.
+    // Otherwise `update` tells, which looks anyway.
     let there = !options.only_old || must_be(c, key, Kind::SortedSet)?;
     let (mut added, mut changed, mut last) = (0, 0, None);
     if there {
         for (score, member) in pairs {
             let mut outcome = None;
             let mut not_a_number = false;
-            zsets::update_again(c.access.tx(), c.space, key, member, |before| {
+            zsets::update(c.access.tx(), c.space, key, member, Save::Later, |before| {
                 let wanted = if options.increment { before.unwrap_or(0.0) + score } else { score };
                 not_a_number = wanted.is_nan();
                 let decided = if not_a_number { None } else { decide(options, before, wanted) };
