@@ -157,6 +157,27 @@ fn a_watcher_outlives_the_daemon_and_goes_on_with_the_next_one() {
 }
 
 #[test]
+fn a_watcher_that_was_killed_leaves_nobody_who_is_told() {
+    let stage = Stage::new();
+    let deadline = Deadline::after(LIMIT);
+    let watch = Watch::start(&stage.skep, &["times"]);
+    assert_eq!(watch.next(deadline), "0");
+    let told = || stage.skep.api("/v1/state/stats")["wakes"].as_u64().expect("a number");
+    // Of three changes in a row, each told before the next.
+    let is_told = || {
+        let before = told();
+        (0..3).for_each(|_| {
+            stage.change("/leaderboard");
+            told();
+        });
+        told() > before
+    };
+    assert!(is_told(), "somebody watches, if something else");
+    drop(watch);
+    Deadline::until("it was noticed that the watcher has gone", || (!is_told()).then_some(()));
+}
+
+#[test]
 fn what_cannot_be_watched_is_refused_with_a_hint() {
     let stage = Stage::new();
     stage.skep.ok(["state", "set", "times", "k", "v", "--kind", "map"]);

@@ -205,7 +205,11 @@ pub const ROUTES: &[RouteSpec] = &[
     ),
     get(Route::StateNames, "/v1/state", "What is in the shared state, by name."),
     get(Route::ShowState, "/v1/state/entry", "A counter, or what is in a map or a leaderboard."),
-    get(Route::WatchState, "/v1/state/watch", "As GET /v1/state/entry, now and as soon as it has changed."),
+    get(
+        Route::WatchState,
+        "/v1/state/watch",
+        "As GET /v1/state/entry: now, as soon as it has changed, and now and then in between.",
+    ),
     post(Route::ChangeState, "/v1/state/entry", "Sets, adds to or removes what a name stands for."),
     get(Route::StateLocks, "/v1/state/locks", "Locks that are held or waited for: by whom, and since when."),
     get(Route::StateQueues, "/v1/state/queues", "Queues, and how many jobs are in them."),

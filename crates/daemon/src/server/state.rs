@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use skep_api::{ErrorBody, ErrorCode, Route, StateConfig, StateFile, StateQuery, StateSeen};
 use skep_state::{Store, Supervisor, WallMs};
+use tokio::time::Instant;
 
 use super::answer::{Answer, json, lines};
 use super::body::{ClientGone, Lines, query, read};
@@ -19,6 +20,9 @@ use crate::shared_state::{Stores, durable, entries, failure, figures, queues};
 const TRIES: u32 = 100;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(30);
+
+/// After so long a watched value that is looked at is told though it has not changed.
+const SAID_AGAIN: Duration = Duration::from_secs(1);
 
 fn now() -> WallMs {
     WallMs(unix_ms())
@@ -134,6 +138,7 @@ async fn watch(driver: Shared, wanted: StateQuery) -> Answer {
     let (out, body) = Lines::new();
     tokio::task::spawn_local(async move {
         out.write(&last.seen).await?;
+        let mut said = Instant::now();
         loop {
             tokio::select! {
                 () = watcher.wait(last.expires_in) => {}
@@ -141,8 +146,10 @@ async fn watch(driver: Shared, wanted: StateQuery) -> Answer {
             }
             // The end of the answer has the client ask anew, and be told what is wrong.
             let Ok(now) = look(&driver, &mut watcher, &wanted).await else { break };
-            if now.seen != last.seen {
+            // Said again now and then: that the client has gone shows only when something is sent to it.
+            if now.seen != last.seen || said.elapsed() >= SAID_AGAIN {
                 out.write(&now.seen).await?;
+                said = Instant::now();
             }
             last = now;
         }
