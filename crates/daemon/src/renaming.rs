@@ -18,7 +18,7 @@ impl Driver {
     /// Adds the renames of an apply to its draft; from then on `known` has the apps under their new names.
     ///
     /// # Errors
-    /// When a new name is taken or described by nobody, or something else is tied to an old one.
+    /// When a new name is taken or described by nobody, an old one is unknown, or something else is tied to it.
     pub(crate) fn draft_renames(
         &self,
         draft: &mut Draft,
@@ -34,7 +34,16 @@ impl Driver {
                     .with_hint(format!("describe it in apps, under the name {new}")));
             };
             described.validate().map_err(ErrorBody::from)?;
-            let Some(view) = known.remove(old) else { continue };
+            let Some(view) = known.remove(old) else {
+                // Said again, because the answer was lost: it has been done. Otherwise somebody else was first, and
+                // what is described would become a second app.
+                if known.contains_key(new) {
+                    continue;
+                }
+                let message = format!("renames: there is no app {old}");
+                return Err(ErrorBody::new(ErrorCode::UnknownTarget, message)
+                    .with_hint("`skep list` shows what there is"));
+            };
             self.check_rename(&view, new, known)?;
             let present = self.specs.get(&(view.id, view.revision)).cloned().unwrap_or_default();
             let spec = renamed(&present, new, &self.site.home);
