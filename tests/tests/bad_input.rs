@@ -204,6 +204,13 @@ fn the_api_refuses_what_makes_no_sense_with_the_attribute() {
         422,
         &["third", "describe it"],
     );
+    // As of the second of two who rename the same app at once.
+    check(
+        "/v1/apply",
+        json!({ "apps": apps, "renames": { "gone": "other" } }),
+        404,
+        &["there is no app gone", "skep list"],
+    );
     assert_eq!(site.state(), before);
 }
 
