@@ -4,8 +4,8 @@ use crate::args::{APPEND, CronArg, off, value};
 use clap::Args;
 use skep_spec::{
     Account, AppSpec, Balance, Bytes, Drain, DrainWebSockets, ExecMode, Instances, LimitValue, Listen,
-    LogType, Millis, Probe, RawStart, Resource, ResourceLimit, Runtime, Share, Signal, SpecError, Umask,
-    Watch, WatchAction, Zone,
+    LogFile, LogType, Millis, Probe, RawStart, Resource, ResourceLimit, Runtime, Share, Signal, SpecError,
+    Umask, Watch, WatchAction, Zone,
 };
 
 /// What `--time` puts in front of each line, as PM2 does.
@@ -372,7 +372,7 @@ impl StartArgs {
     fn describe_logs(&self, spec: &mut AppSpec) {
         spec.out_file = self.output.clone();
         spec.error_file = self.error.clone();
-        spec.log_file = self.log.clone();
+        set(&mut spec.log_file, self.log.clone().map(LogFile::Path));
         spec.pid_file = self.pid_file.clone();
         spec.merge_logs = self.merge_logs;
         set(&mut spec.log_type, self.log_type);

@@ -10,7 +10,7 @@ use skep_api::{ErrorBody, ErrorCode};
 use skep_core::SlotId;
 use skep_jobs::UnixMs;
 use skep_logs::{DateFormat, Every, FileSpec, Format, Framing, Rotation, Stream, StreamId, Times, WhenFull};
-use skep_spec::{AppSpec, ExecMode, Instances, LogType};
+use skep_spec::{AppSpec, ExecMode, Instances, LogFile, LogType};
 
 use crate::driver::Driver;
 use crate::worker::Worker;
@@ -24,7 +24,7 @@ pub(crate) fn files(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) -
         return Vec::new();
     }
     let own = file(spec, path(spec, home, slot, stream), is_shared(spec));
-    let both = spec.log_file.as_ref().map(|log| file(spec, absolute(spec, log), true));
+    let both = combined(spec, home, slot).map(|path| file(spec, path, true));
     std::iter::once(own).chain(both).collect()
 }
 
@@ -115,6 +115,16 @@ pub(crate) fn path(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) ->
         None if is_shared(spec) => home.join("logs").join(format!("{}-{ending}.log", file_name(&spec.name))),
         None => home.join("logs").join(format!("{}-{ending}-{slot}.log", file_name(&spec.name))),
     }
+}
+
+/// The file of both streams, if there is one.
+pub(crate) fn combined(spec: &AppSpec, home: &Path, slot: SlotId) -> Option<PathBuf> {
+    let path = match &spec.log_file {
+        LogFile::Usual(false) => return None,
+        LogFile::Usual(true) => home.join("logs").join(format!("{}.log", file_name(&spec.name))),
+        LogFile::Path(given) => absolute(spec, given),
+    };
+    Some(if is_shared(spec) { path } else { numbered(path, slot) })
 }
 
 /// Whether all instances write to one file: when they are to be merged, or when there is only one. One that was asked to
@@ -238,8 +248,22 @@ mod tests {
         let given =
             AppSpec { out_file: Some("log/o.log".into()), error_file: Some("/dev/stderr".into()), ..spec() };
         assert_eq!(paths(&given), ["/srv/log/o.log", "/dev/stderr"]);
-        let many = AppSpec { instances: Instances::Count(2), log_file: Some("/v/all.log".into()), ..given };
-        assert_eq!(paths(&many), ["/srv/log/o-3.log", "/v/all.log", "/dev/stderr", "/v/all.log"]);
+        let log_file = LogFile::Path("/v/all.log".into());
+        let many = AppSpec { instances: Instances::Count(2), log_file, ..given };
+        assert_eq!(paths(&many), ["/srv/log/o-3.log", "/v/all-3.log", "/dev/stderr", "/v/all-3.log"]);
+    }
+
+    #[test]
+    fn the_usual_log_of_both_streams_is_called_like_the_app() {
+        let usual = AppSpec { log_file: LogFile::Usual(true), ..spec() };
+        let both = |spec: &AppSpec| {
+            combined(spec, Path::new("/h"), SlotId(3)).map(|path| path.display().to_string())
+        };
+        assert_eq!(both(&spec()), None);
+        assert_eq!(both(&usual).as_deref(), Some("/h/logs/web.log"));
+        let many = AppSpec { instances: Instances::Count(2), ..usual };
+        assert_eq!(both(&many).as_deref(), Some("/h/logs/web-3.log"));
+        assert_eq!(both(&AppSpec { merge_logs: true, ..many }).as_deref(), Some("/h/logs/web.log"));
     }
 
     #[test]

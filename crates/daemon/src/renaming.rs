@@ -9,7 +9,7 @@ use std::path::Path;
 
 use skep_api::{ErrorBody, ErrorCode};
 use skep_core::{AppView, Command, UpdateHow};
-use skep_spec::AppSpec;
+use skep_spec::{AppSpec, LogFile};
 
 use crate::applying::Draft;
 use crate::driver::Driver;
@@ -130,6 +130,9 @@ pub(crate) fn keep_files(renamed: &AppSpec, spec: &mut AppSpec) {
             to.clone_from(from);
         }
     }
+    if spec.log_file == LogFile::Usual(true) {
+        spec.log_file.clone_from(&renamed.log_file);
+    }
 }
 
 /// The same app under another name, with its log files and pid files where they are.
@@ -145,6 +148,11 @@ fn renamed(present: &AppSpec, new: &str, home: &Path) -> AppSpec {
     keep(&mut spec.out_file, "logs", "-out.log");
     keep(&mut spec.error_file, "logs", "-error.log");
     keep(&mut spec.pid_file, "pids", ".pid");
+    if spec.log_file == LogFile::Usual(true) {
+        let mut path = None;
+        keep(&mut path, "logs", ".log");
+        spec.log_file = path.map_or(LogFile::Usual(true), LogFile::Path);
+    }
     new.clone_into(&mut spec.name);
     spec
 }
@@ -152,7 +160,7 @@ fn renamed(present: &AppSpec, new: &str, home: &Path) -> AppSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logging::path;
+    use crate::logging::{combined, path};
     use skep_core::SlotId;
     use skep_logs::Stream;
     use skep_spec::Instances;
@@ -161,12 +169,18 @@ mod tests {
     fn an_app_with_another_name_goes_on_with_its_files() {
         let home = Path::new("/h");
         for instances in [Instances::Count(1), Instances::Count(2)] {
-            let spec = AppSpec { name: "web".into(), instances, ..AppSpec::default() };
+            let log_file = LogFile::Usual(true);
+            let spec = AppSpec { name: "web".into(), instances, log_file, ..AppSpec::default() };
             let other = renamed(&spec, "other", home);
             assert_eq!(other.name, "other");
             for stream in [Stream::Out, Stream::Err] {
                 assert_eq!(path(&other, home, SlotId(3), stream), path(&spec, home, SlotId(3), stream));
             }
+            let both = |spec| combined(spec, home, SlotId(3));
+            assert_eq!(both(&other), both(&spec));
+            let mut described = AppSpec { name: "other".into(), ..spec.clone() };
+            keep_files(&other, &mut described);
+            assert_eq!(both(&described), both(&spec));
             let pid_file = |spec| crate::pm2::pid_file(spec, home, SlotId(3));
             assert_eq!(pid_file(&other), pid_file(&spec));
         }

@@ -1,9 +1,9 @@
 //! [`AppSpec`]: all that one app was asked to be.
 
 use crate::{
-    Account, Balance, Bytes, Cron, DependsOn, Drain, DrainWebSockets, ExecMode, Instances, Listen, LogType,
-    Millis, Probe, Resource, ResourceLimit, Rotation, Runtime, Schedule, Share, Signal, Umask, Watch,
-    WatchAction, Zone,
+    Account, Balance, Bytes, Cron, DependsOn, Drain, DrainWebSockets, ExecMode, Instances, Listen, LogFile,
+    LogType, Millis, Probe, Resource, ResourceLimit, Rotation, Runtime, Schedule, Share, Signal, Umask,
+    Watch, WatchAction, Zone,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -183,9 +183,10 @@ pub struct AppSpec {
     /// The file for standard error. Default: `<home>/logs/<name>-error.log`.
     #[serde(skip_serializing_if = "Option::is_none", alias = "error")]
     pub error_file: Option<String>,
-    /// A file for both. Default: none.
-    #[serde(skip_serializing_if = "Option::is_none", alias = "log")]
-    pub log_file: Option<String>,
+    /// A file for both, beside those of each: a path, or true for `<home>/logs/<name>.log`; with the instance's id unless
+    /// merged. Default: none.
+    #[serde(skip_serializing_if = "LogFile::is_none", alias = "log")]
+    pub log_file: LogFile,
     /// Where each worker's process id is written while it runs; the instance's id is put before the ending `.pid`.
     /// Default: `<home>/pids/<name>-<id>.pid`.
     #[serde(skip_serializing_if = "Option::is_none", alias = "pid")]
@@ -269,7 +270,7 @@ impl Default for AppSpec {
             nice: None,
             out_file: None,
             error_file: None,
-            log_file: None,
+            log_file: LogFile::default(),
             pid_file: None,
             merge_logs: false,
             log_type: LogType::Raw,

@@ -50,7 +50,7 @@ pub use file::{
 pub use instances::{INSTANCES_MAX, Instances, InstancesChange};
 pub use limits::{Account, LimitValue, Resource, ResourceLimit};
 pub use listen::{Listen, ListenAddress};
-pub use logging::Rotation;
+pub use logging::{LogFile, Rotation};
 pub use name::{Clash, Existing, settle_clash};
 pub use probe::Probe;
 pub use program::{NO_INTERPRETER, split_words};

@@ -1,9 +1,20 @@
-//! How an app's log files are kept from growing for ever.
+//! Where lines of both streams go together, and how an app's log files are kept from growing for ever.
 
 use crate::cron::none_or_pattern;
 use crate::{Bytes, Compress, Cron, SpecError, Zone};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// The file for both streams, beside that of each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "true, false or a path")]
+#[schemars(inline)]
+pub enum LogFile {
+    /// The one in the home that is called like the app, or none.
+    Usual(bool),
+    /// This one.
+    Path(String),
+}
 
 /// When a log file is put aside and how much of the old ones is kept. On by default: a log that grows for ever fills
 /// the disk one night.
@@ -33,6 +44,47 @@ pub struct Rotation {
     /// Compress old files: true (gzip), false, `gzip` or `zstd`. Default: true.
     pub compress: Compress,
 }
+
+// === impl LogFile ===
+
+impl LogFile {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::Usual(false)
+    }
+
+    /// The path, if one was chosen.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Usual(_) => None,
+        }
+    }
+
+    /// The same, to be settled.
+    pub(crate) fn path_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Path(path) => Some(path),
+            Self::Usual(_) => None,
+        }
+    }
+}
+
+impl Default for LogFile {
+    fn default() -> Self {
+        Self::Usual(false)
+    }
+}
+
+impl From<String> for LogFile {
+    fn from(path: String) -> Self {
+        Self::Path(path)
+    }
+}
+
+// === impl Rotation ===
 
 impl Default for Rotation {
     fn default() -> Self {

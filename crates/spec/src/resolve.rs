@@ -88,12 +88,12 @@ pub fn resolve(raw: RawStart, facts: &dyn Facts) -> Result<Resolved, SpecError> 
         ));
     }
     let files = [
-        ("out_file", &mut spec.out_file),
-        ("error_file", &mut spec.error_file),
-        ("log_file", &mut spec.log_file),
-        ("pid_file", &mut spec.pid_file),
+        ("out_file", spec.out_file.as_mut()),
+        ("error_file", spec.error_file.as_mut()),
+        ("log_file", spec.log_file.path_mut()),
+        ("pid_file", spec.pid_file.as_mut()),
     ];
-    for (field, path) in files.into_iter().filter_map(|(field, path)| Some((field, path.as_mut()?))) {
+    for (field, path) in files.into_iter().filter_map(|(field, path)| Some((field, path?))) {
         *path = absolute(&spec.cwd, path);
         if facts.look(path) == Some(Entry::Directory) {
             // Whoever writes would wait for a file that never comes.
@@ -455,7 +455,7 @@ mod tests {
         assert_eq!(spec.script.as_deref(), Some("/srv/sub/own.js"));
         assert_eq!((spec.cwd.as_str(), spec.out_file.as_deref()), ("/srv/sub", Some("/srv/sub/log/out.log")));
         let mut folder = raw("app.js", &[]);
-        folder.spec.log_file = Some("sub".into());
+        folder.spec.log_file = crate::LogFile::Path("sub".into());
         let error = resolve(folder, &machine()).unwrap_err();
         assert_eq!(error.to_string(), r#"log_file: "/srv/sub" is a directory"#);
         let mut lost = raw("app.js", &[]);

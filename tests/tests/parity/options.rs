@@ -2,7 +2,7 @@
 
 use super::side::{Side, same, same_code};
 use super::{compare_lists, log_files};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 fn both() -> (Side, Side) {
     let (pm2, skep) = (Side::pm2(), Side::skep());
@@ -63,6 +63,55 @@ fn modes_and_log_files_are_those_of_pm2() {
         rows
     };
     assert_eq!(rows(&skep), rows(&pm2));
+}
+
+#[test]
+fn a_log_of_both_streams_lies_beside_those_of_each() {
+    let (pm2, skep) = both();
+    let app = |name: &str, more: Value| {
+        let mut app = json!({ "name": name, "script": "said.js" });
+        app.as_object_mut().expect("an object").extend(more.as_object().cloned().expect("an object"));
+        app
+    };
+    let apps = [
+        app("one", json!({ "log_file": true })),
+        app("my_two", json!({ "log": true, "instances": 2 })),
+        app("merged", json!({ "log_file": true, "combine_logs": true, "instances": 2 })),
+        app("named", json!({ "log": "all.log", "instances": 2 })),
+        app("text", json!({ "log_file": "true" })),
+        app("none", json!({ "log_file": false })),
+        app("wrong", json!({ "out_file": true })),
+    ];
+    for app in apps {
+        for side in [&pm2, &skep] {
+            let write = |name: &str, text: &str| {
+                std::fs::write(side.place.root().join(name), text).expect("the folder is the test's own");
+            };
+            write("said.js", "console.log('out'); console.error('err'); setInterval(() => {}, 1000)\n");
+            write("eco.json", &json!({ "apps": [app] }).to_string());
+        }
+        same_code(&pm2, &skep, "start eco.json");
+        let paths = |side: &Side| {
+            let of = |entry: &Map<String, Value>| {
+                let env = &entry["pm2_env"];
+                let texts = [&entry["name"], &entry["pm_id"], &env["pm_log_path"]].map(Value::to_string);
+                side.plain(&texts.join(" ")).concat()
+            };
+            side.processes().iter().map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(paths(&skep), paths(&pm2), "{app}");
+    }
+    for side in [&pm2, &skep] {
+        for (file, lines) in [("one.log", 2), ("my-two-1.log", 2), ("my-two-2.log", 2), ("merged.log", 4)] {
+            let path = side.home().join("logs").join(file);
+            skep_tests::Deadline::until(&format!("{file} has its lines"), || {
+                let text = std::fs::read_to_string(&path).ok()?;
+                let count = |word: &str| text.lines().filter(|line| *line == word).count();
+                (count("out") == lines / 2 && count("err") == lines / 2).then_some(())
+            });
+        }
+    }
+    assert_eq!(log_files(&skep), log_files(&pm2));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What PM2 makes of an app where skep would do otherwise: which mode, and under which names its files lie.
 
-use skep_spec::{AppSpec, ExecMode, Instances};
+use skep_spec::{AppSpec, ExecMode, Instances, LogFile};
 use std::path::Path;
 
 /// What was said of an app, on the command line or in a file.
@@ -37,10 +37,13 @@ fn name_files(spec: &mut AppSpec, usual_log: bool, home: &Path) {
         home.join(directory).join(format!("{stem}{ending}")).to_str().map(str::to_owned)
     };
     if usual_log && spec.log_file.is_none() {
-        spec.log_file = path("logs", ".log");
+        spec.log_file = LogFile::Usual(true);
     }
     if stem == spec.name {
         return; // It is what happens anyway.
+    }
+    if spec.log_file == LogFile::Usual(true) {
+        spec.log_file = path("logs", ".log").map_or(LogFile::Usual(true), LogFile::Path);
     }
     let files = [
         (&mut spec.out_file, path("logs", "-out.log")),
@@ -117,7 +120,9 @@ mod tests {
         let spec = check("my_app x", Instances::Count(1), None, Said { usual_log: true, ..Said::default() });
         assert_eq!(spec.out_file.as_deref(), Some("/h/logs/my-app-x-out.log"));
         assert_eq!(spec.pid_file.as_deref(), Some("/h/pids/my-app-x.pid"));
-        assert_eq!(spec.log_file.as_deref(), Some("/h/logs/my-app-x.log"));
+        assert_eq!(spec.log_file.path(), Some("/h/logs/my-app-x.log"));
+        let plain = check("web", Instances::Count(1), None, Said { usual_log: true, ..Said::default() });
+        assert_eq!(plain.log_file, LogFile::Usual(true));
         assert_eq!(check("a.b-c", Instances::Count(1), None, Said::default()).out_file, None);
         assert_eq!(stem("ünï😀"), "-n---");
     }

@@ -62,6 +62,9 @@ pub(crate) fn identity(spec: &AppSpec, place: Place, facts: Facts<'_>) -> Vec<(&
     if crate::logging::is_shared(spec) {
         all.push(("merge_logs", "true".to_owned()));
     }
+    if let Some(both) = crate::logging::combined(spec, facts.home, place.slot) {
+        all.push(("pm_log_path", both.display().to_string()));
+    }
     // PM2 joins lists by commas.
     for (name, list) in [("args", &spec.args), ("node_args", &spec.interpreter_args)] {
         if !list.is_empty() {

@@ -147,9 +147,6 @@ fn pm2_env(
         let version = told.version.clone().or_else(|| version_of(spec));
         all.insert("version".to_owned(), json!(version.as_deref().unwrap_or("N/A")));
     }
-    if let Some(log) = &spec.log_file {
-        all.insert("pm_log_path".to_owned(), json!(log));
-    }
     if let Some(version) = &told.node_version {
         all.insert("node_version".to_owned(), json!(version));
     }

@@ -269,12 +269,12 @@ impl Reader<'_> {
         }
     }
 
-    /// PM2 lets `true` and `false` stand for a file.
+    /// PM2 lets `false` stand for no file in particular, and `true` for the usual one of both streams.
     fn log_file(&mut self, name: &str, canonical: &str, value: &Value) -> Result<(), Problem> {
         match value {
             Value::Bool(false) => {}
-            Value::Bool(true) => {
-                self.notes.push(format!("{}: {name}: true has no effect: write a path", self.app.label));
+            Value::Bool(true) if canonical != "log_file" => {
+                return Err(self.problem(name, value, "is not accepted", "write a path"));
             }
             Value::String(text) if text == PM2_NOWHERE => self.put(canonical, Value::from("/dev/null")),
             other => {

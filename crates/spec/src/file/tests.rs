@@ -1,5 +1,5 @@
 use super::*;
-use crate::{ExecMode, Instances, Millis};
+use crate::{ExecMode, Instances, LogFile, Millis};
 
 fn document(text: &str, syntax: Syntax) -> Result<Document, String> {
     let value = parse(text, syntax, "f").map_err(|error| error.to_string())?;
@@ -54,6 +54,22 @@ fn pm2s_spellings_become_the_specs_fields() {
     assert_eq!((spec.max_restarts, spec.autorestart, spec.merge_logs), (3, false, true));
     assert_eq!((spec.name.as_str(), spec.out_file.as_deref()), ("7", Some("/dev/null")));
     assert_eq!(spec.filter_env, [""]);
+}
+
+#[test]
+fn a_log_of_both_streams_is_named_or_the_usual_one() {
+    let log = |value: &str| {
+        let text = format!(r#"{{ "script": "app.js", "name": "web", {value} }}"#);
+        document(&text, Syntax::Json)
+            .map(|file| file.apps[0].to_raw(&Selection::default()).unwrap().spec.log_file)
+    };
+    assert_eq!(log(r#""log_file": true"#).unwrap(), LogFile::Usual(true));
+    assert_eq!(log(r#""log": false"#).unwrap(), LogFile::Usual(false));
+    // PM2 takes the text for a path.
+    assert_eq!(log(r#""log": "true""#).unwrap(), LogFile::Path("true".into()));
+    assert_eq!(log(r#""logFile": "NULL""#).unwrap(), LogFile::Path("/dev/null".into()));
+    let refused = log(r#""out_file": true"#).unwrap_err().to_string();
+    assert!(refused.contains("out_file: true is not accepted"), "{refused}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::pm2::variables;
 use crate::run_args::RunCommand;
 use crate::session::Context;
 use skep_api::ErrorCode;
-use skep_spec::{AppSpec, Bytes, ExecMode, LogType, Resolved, resolve};
+use skep_spec::{AppSpec, Bytes, ExecMode, LogFile, LogType, Resolved, resolve};
 
 /// Standard output and standard error, by the names under which the daemon opens them.
 const STDOUT: &str = "/dev/stdout";
@@ -123,7 +123,7 @@ fn to_our_output(spec: &mut AppSpec, manner: Manner) {
         spec.merge_logs = true;
         spec.rotate.max_size = Bytes(0);
     } else if manner == Manner::Pm2 && spec.log_file.is_none() {
-        spec.log_file = Some(STDOUT.to_owned());
+        spec.log_file = LogFile::Path(STDOUT.to_owned());
     }
     spec.out_file.get_or_insert_with(|| STDOUT.to_owned());
     spec.error_file.get_or_insert_with(|| STDERR.to_owned());
@@ -171,10 +171,10 @@ mod tests {
         assert_eq!(plain.error_file.as_deref(), Some(STDERR));
         assert!(plain.merge_logs && plain.rotate.max_size == Bytes(0));
         let named = spec_of("skep run sh -o /tmp/x.log");
-        assert_eq!((named.out_file.as_deref(), named.log_file), (Some("/tmp/x.log"), None));
+        assert_eq!((named.out_file.as_deref(), named.log_file.is_none()), (Some("/tmp/x.log"), true));
         assert!(!named.merge_logs);
         let both = specs_of("skep run sh -o /tmp/x.log", Manner::Pm2).remove(0);
-        assert_eq!((both.out_file.as_deref(), both.log_file.as_deref()), (Some("/tmp/x.log"), Some(STDOUT)));
+        assert_eq!((both.out_file.as_deref(), both.log_file.path()), (Some("/tmp/x.log"), Some(STDOUT)));
         assert_eq!(both.error_file.as_deref(), Some("/dev/null"));
     }
 
