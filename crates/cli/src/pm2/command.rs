@@ -1,7 +1,7 @@
 //! PM2's commands and their other names.
 
 use super::say::Trouble;
-use super::{Front, act, describe, dump, host, left_out, list, look, scale, start, talk};
+use super::{Front, act, describe, dump, host, left_out, list, look, scale, start, talk, usage};
 use crate::verbs::{self, settings};
 use skep_api::ApplyMode;
 
@@ -118,6 +118,12 @@ const COMMANDS: &[(&str, Command)] = &[
     ("deploy", Command::Deploy),
 ];
 
+/// All names of commands that exist here.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|(name, _)| *name)
+}
+
 /// The command of this name.
 pub(super) fn find(word: &str) -> Option<Command> {
     let found = COMMANDS.iter().find(|(name, _)| *name == word).map(|(_, command)| *command);
@@ -195,21 +201,19 @@ impl Command {
 pub(super) fn usage() -> String {
     "usage: pm2 [options] <command>\n\n\
      pm2 -h, --help             all available commands and options\n\
+     pm2 <command> -h           help on a specific command\n\
      This pm2 is skep: `skep help` tells what it can do beyond PM2\n"
         .to_owned()
 }
 
 /// `--help`.
 pub(super) fn help() -> String {
-    let mut names: Vec<&str> = COMMANDS.iter().map(|(name, _)| *name).collect();
-    names.sort_unstable();
-    let mut text = usage();
-    text.push_str("\n  Commands:\n\n");
-    for line in names.chunks(8) {
-        text.push_str(&format!("    {}\n", line.join("  ")));
-    }
-    text.push_str("\n  Options are those of PM2 and those of `skep start --help`.\n");
-    text
+    format!(
+        "\n  Usage: pm2 [cmd] app\n\n  Options:\n\n    \
+         those of PM2, and those of `skep start --help`; they may stand before or behind the command\n\n  \
+         Commands:\n\n{}\n  This pm2 is skep: `skep help` tells what it can do beyond PM2\n",
+        usage::overview()
+    )
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod shape;
 mod start;
 mod streaming;
 mod talk;
+mod usage;
 pub(crate) mod variables;
 mod write;
 
@@ -37,6 +38,7 @@ use say::{Say, Trouble};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use streaming::Foreground;
@@ -70,6 +72,7 @@ pub(crate) fn run(words: Vec<String>) -> ExitCode {
         _ => {}
     }
     let line = match options::read(&words, find) {
+        Ok(line) if line.asks_for_help_first() => return help(),
         Ok(line) => line,
         Err(Misread(text)) => {
             eprintln!("\n  error: {text}\n");
@@ -90,7 +93,8 @@ pub(crate) fn run(words: Vec<String>) -> ExitCode {
         return ExitCode::FAILURE;
     };
     if line.has("help") {
-        return help();
+        say.always(&usage::of(word).unwrap_or_else(command::help));
+        return ExitCode::SUCCESS;
     }
     let front = Front { context, line, say, acted: RefCell::default() };
     match carry_out(command, &front) {
@@ -134,6 +138,7 @@ fn version() -> ExitCode {
 }
 
 fn help() -> ExitCode {
-    print!("{}", command::help());
+    // A reader that has gone (`pm2 --help | head`) wants no more.
+    drop(std::io::stdout().write_all(command::help().as_bytes()));
     ExitCode::SUCCESS
 }

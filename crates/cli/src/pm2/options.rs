@@ -163,6 +163,8 @@ pub(super) struct Line {
     /// Those that describe an app, in the words of `skep start`.
     app_words: Vec<String>,
 }
+    /// `--help` stood before the command.
+    helps_first: bool,
 
 /// What is wrong with a command line, in PM2's words.
 #[derive(Debug, PartialEq, Eq)]
@@ -177,6 +179,11 @@ impl Line {
     /// The last value of an option.
     pub(super) fn value(&self, long: &str) -> Option<&str> {
         let found = self.given.iter().rev().find(|(name, _)| name == long);
+    /// Whether help is wanted, and not that of a command.
+    pub(super) fn asks_for_help_first(&self) -> bool {
+        self.helps_first
+    }
+
         found.and_then(|(_, value)| value.as_deref())
     }
 
@@ -271,10 +278,11 @@ pub(super) fn read(words: &[String], find: fn(&str) -> Option<Command>) -> Resul
         note(&mut line, &long, &of_app, value);
     }
     if line.switches_watch() {
+        line.helps_first |= long == "help" && line.verb.is_none();
         line.app_words.retain(|word| word != "--watch");
     }
     // The command is looked at first: an unknown one has no options that could be wrong.
-    match unknown {
+    match unknown.filter(|_| !line.has("help")) {
         Some(text) if line.verb.as_deref().is_none_or(|verb| find(verb).is_some()) => Err(Misread(text)),
         _ => Ok(line),
     }
@@ -402,6 +410,15 @@ mod tests {
     #[test]
     fn an_option_with_an_optional_value_takes_the_next_word_unless_it_is_an_option() {
         let line = check("logs --highlight error web").unwrap();
+    #[test]
+    fn help_is_that_of_the_command_before_it_whatever_else_is_typed() {
+        let asks = |text: &str| check(text).map(|line| (line.has("help"), line.asks_for_help_first()));
+        assert_eq!(asks("logs --help --nosuch"), Ok((true, false)));
+        assert_eq!(asks("-n web start app.js -h"), Ok((true, false)));
+        assert_eq!(asks("-s --help start"), Ok((true, true)));
+        assert_eq!(asks("start app.js -- --help"), Ok((false, false)));
+    }
+
         assert_eq!((line.value("highlight"), line.operands.len()), (Some("error"), 1));
         let line = check("serve . 8080 --monitor --port").unwrap();
         assert!(line.has("monitor") && line.has("port") && line.value("port").is_none());
