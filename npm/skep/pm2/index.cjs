@@ -5,6 +5,7 @@
 // event loop alive but an open bus and a call under way.
 
 const { EventEmitter } = require('node:events')
+const fs = require('node:fs')
 const path = require('node:path')
 
 const { Control } = require('./control.cjs')
@@ -21,6 +22,20 @@ function flags (options) {
   if (options.updateEnv || options.update_env) words.push('--update-env')
   if (options.force) words.push('--force')
   if (options.parallel) words.push('--parallel', String(options.parallel))
+  return words
+}
+
+/** The same with what is to change of an app that is there: its name, and any attribute of a file of apps. */
+function changes (verb, options) {
+  const { env, only, updateEnv, update_env, force, parallel, name, ...rest } = options
+  if (env !== undefined && verb !== 'start') {
+    throw new Error('Using --env [env] without passing the ecosystem.config.js does not work')
+  }
+  if (typeof env === 'object') rest.env = env
+  const words = flags({ ...options, env: undefined })
+  if (name !== undefined) words.push(`--name=${name}`)
+  const attributes = JSON.stringify(rest, plain)
+  if (attributes !== '{}') words.push(`--attributes=${attributes}`)
   return words
 }
 
@@ -112,7 +127,7 @@ class PM2 extends EventEmitter {
       const isName = process => process.name === String(what) || process.pm2_env.namespace === String(what)
       const known = await this.#select(what, false)
       // A script's path means a new app; whether it is one, its name decides.
-      if (known.some(isName) || /^\d+$/.test(String(what)) && known.length > 0) return this.#act('restart', what)
+      if (known.some(isName) || /^\d+$/.test(String(what)) && known.length > 0) return this.#change('start', what, options)
       return this.#script(String(what), script, options)
     })
   }
@@ -298,12 +313,18 @@ class PM2 extends EventEmitter {
     })
   }
 
+  /** Of an app (`app:key`): it is restarted, and has it as a variable from then on. */
   set (key, value, callback) {
-    return answer(callback, () => this.#done(['set', String(key), String(value)]))
+    return answer(callback, () => this.#said(['set', String(key), String(value)]))
   }
 
   unset (key, callback) {
-    return answer(callback, () => this.#done(['unset', String(key)]))
+    return answer(callback, () => this.#said(['unset', String(key)]))
+  }
+
+  /** `KEY VALUE KEY VALUE`. */
+  multiset (serial, callback) {
+    return answer(callback, () => this.#said(['multiset', String(serial)]))
   }
 
   get (key, callback) {
@@ -363,11 +384,26 @@ class PM2 extends EventEmitter {
     if (typeof target === 'object' && target !== null) {
       return this.#describe(verb === 'reload' ? 'startOrReload' : 'startOrRestart', target, options)
     }
-    if (APP_FILE.test(String(target)) || flags(options).length > 0) {
-      if (!APP_FILE.test(String(target))) await this.#select(target)
-      return this.#command([verb, String(target), ...flags(options)])
+    if (APP_FILE.test(String(target))) return this.#command([verb, String(target), ...flags(options)])
+    return this.#change(verb, target, options)
+  }
+
+  /** `start`, `restart` and `reload` of what is known, with what is to change of it. */
+  async #change (verb, target, options) {
+    const words = changes(verb, options)
+    if (words.length === 0 && !this.#hasSettings(target)) return this.#act(verb === 'start' ? 'restart' : verb, target)
+    await this.#select(target)
+    return this.#command([verb, String(target), ...words])
+  }
+
+  /** Whether there is something in `set` for the apps that are meant: the program hands it on. */
+  #hasSettings (target) {
+    try {
+      const all = JSON.parse(fs.readFileSync(path.join(this.pm2_home, 'module_conf.json'), 'utf8'))
+      return typeof all[target] === 'object'
+    } catch {
+      return false
     }
-    return this.#act(verb, target)
   }
 
   /** Apps that are described here go through the program, which reads and checks them as it does a file's. */
@@ -438,6 +474,12 @@ class PM2 extends EventEmitter {
   /** A command of which only its success matters. */
   async #done (words) {
     await this.#run(words)
+    return { success: true }
+  }
+
+  /** The same in PM2's words. */
+  async #said (words) {
+    await this.#control.pm2(words)
     return { success: true }
   }
 

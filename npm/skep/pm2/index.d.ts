@@ -78,7 +78,9 @@ declare namespace pm2 {
     out_file?: string
     error?: string
     error_file?: string
-    log?: string
+    /** `true`: the usual file for both streams. */
+    log_file?: boolean | string
+    log?: boolean | string
     log_type?: 'json' | 'raw' | 'pairs' | 'named'
     log_date_format?: string
     time?: boolean
@@ -123,6 +125,9 @@ declare namespace pm2 {
     /** How many processes are restarted at once. */
     parallel?: number
   }
+
+  /** For apps that are there: any attribute may change, the name too. */
+  type ChangeOptions = CommandOptions & Omit<StartOptions, 'script' | 'env' | 'force'>
 
   interface BusProcess {
     pm_id?: number
@@ -176,14 +181,14 @@ declare class PM2 extends EventEmitter {
   stop(target: pm2.Target, callback: pm2.Callback<pm2.Proc[]>): void
   stop(target: pm2.Target): Promise<pm2.Proc[]>
   restart(target: pm2.Target | pm2.StartOptions, callback: pm2.Callback<pm2.Proc[]>): void
-  restart(target: pm2.Target | pm2.StartOptions, options: pm2.CommandOptions, callback: pm2.Callback<pm2.Proc[]>): void
-  restart(target: pm2.Target | pm2.StartOptions, options?: pm2.CommandOptions): Promise<pm2.Proc[]>
+  restart(target: pm2.Target | pm2.StartOptions, options: pm2.ChangeOptions, callback: pm2.Callback<pm2.Proc[]>): void
+  restart(target: pm2.Target | pm2.StartOptions, options?: pm2.ChangeOptions): Promise<pm2.Proc[]>
   reload(target: pm2.Target | pm2.StartOptions, callback: pm2.Callback<pm2.Proc[]>): void
-  reload(target: pm2.Target | pm2.StartOptions, options: pm2.CommandOptions, callback: pm2.Callback<pm2.Proc[]>): void
-  reload(target: pm2.Target | pm2.StartOptions, options?: pm2.CommandOptions): Promise<pm2.Proc[]>
+  reload(target: pm2.Target | pm2.StartOptions, options: pm2.ChangeOptions, callback: pm2.Callback<pm2.Proc[]>): void
+  reload(target: pm2.Target | pm2.StartOptions, options?: pm2.ChangeOptions): Promise<pm2.Proc[]>
   gracefulReload(target: pm2.Target | pm2.StartOptions, callback: pm2.Callback<pm2.Proc[]>): void
-  gracefulReload(target: pm2.Target | pm2.StartOptions, options: pm2.CommandOptions, callback: pm2.Callback<pm2.Proc[]>): void
-  gracefulReload(target: pm2.Target | pm2.StartOptions, options?: pm2.CommandOptions): Promise<pm2.Proc[]>
+  gracefulReload(target: pm2.Target | pm2.StartOptions, options: pm2.ChangeOptions, callback: pm2.Callback<pm2.Proc[]>): void
+  gracefulReload(target: pm2.Target | pm2.StartOptions, options?: pm2.ChangeOptions): Promise<pm2.Proc[]>
   delete(target: pm2.Target, callback: pm2.Callback<pm2.Proc[]>): void
   delete(target: pm2.Target): Promise<pm2.Proc[]>
   reset(target: pm2.Target, callback: pm2.Callback<pm2.Proc[]>): void
@@ -238,6 +243,9 @@ declare class PM2 extends EventEmitter {
   set(key: string, value: unknown): Promise<unknown>
   unset(key: string, callback: pm2.Callback<unknown>): void
   unset(key: string): Promise<unknown>
+  /** `KEY VALUE KEY VALUE` */
+  multiset(serial: string, callback: pm2.Callback<unknown>): void
+  multiset(serial: string): Promise<unknown>
   get(key: string, callback: pm2.Callback<unknown>): void
   get(key?: string): Promise<unknown>
 }

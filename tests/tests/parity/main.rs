@@ -1,5 +1,6 @@
 //! The same commands for PM2 and for skep under the name `pm2`; what scripts see is compared.
 
+mod changes;
 mod help;
 mod names;
 mod options;

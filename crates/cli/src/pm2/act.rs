@@ -3,13 +3,14 @@
 use super::say::Trouble;
 use super::select::{Selected, select, unknown};
 use super::talk::operand;
-use super::{Front, files, list, patience};
+use super::{Front, conf, files, list, patience};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress::Report;
 use crate::settle::Goal;
 use skep_api::client::Client;
 use skep_api::{Act, AppView, ApplyMode, AppsQuery, Route};
+use std::collections::BTreeMap;
 
 /// One of them.
 pub(super) struct Action {
@@ -128,9 +129,15 @@ pub(super) async fn carry_out_untold(
 ) -> Result<(), Trouble> {
     let mut slots = selected.slots.clone();
     let changes = action.renews && front.line.changes_apps();
-    let whole = if changes { selected.whole(&all(client).await?) } else { None };
+    let variables = if action.renews {
+        conf::variables_of(&selected.word, conf::known(front).as_ref())
+    } else {
+        BTreeMap::new()
+    };
+    let renews = changes || !variables.is_empty();
+    let whole = if renews { selected.whole(&all(client).await?) } else { None };
     let outcome = match whole {
-        Some(targets) => files::renew(&targets, action.mode(), client, front).await,
+        Some(targets) => files::renew(&targets, action.mode(), &variables, client, front).await,
         None => {
             if changes {
                 one_of_several(&selected.word, front)?;

@@ -1,8 +1,8 @@
 //! PM2's commands and their other names.
 
 use super::say::Trouble;
-use super::{Front, act, describe, dump, host, left_out, list, look, scale, start, talk, usage};
-use crate::verbs::{self, settings};
+use super::{Front, act, conf, describe, dump, host, left_out, list, look, scale, start, talk, usage};
+use crate::verbs;
 use skep_api::ApplyMode;
 
 /// What to do.
@@ -168,12 +168,7 @@ impl Command {
             Self::Cleardump => dump::clear(front),
             Self::Update => talk::update(front).await,
             Self::Set | Self::Get | Self::Conf | Self::Unset | Self::Multiset => {
-                let operands = &front.line.operands;
-                let command = front.line.verb.as_deref().unwrap_or_default();
-                settings::as_pm2(command, operands, &front.context).await.map_err(|error| match error {
-                    Some(failure) => Trouble::Failure(failure),
-                    None => Trouble::Told,
-                })
+                Box::pin(conf::run(self, front)).await
             }
             Self::Ecosystem => {
                 let simple = front.line.operand(0) == Some("simple");

@@ -6,16 +6,17 @@ use super::say::Trouble;
 use super::select::{ids, select};
 use super::shape::{self, Said};
 use super::start::tell_cron;
-use super::{Front, list, patience, variables};
+use super::{Front, conf, list, patience, variables};
 use crate::app_file::{self, Apps};
 use crate::file_args::FileChoice;
 use crate::machine::Machine;
 use crate::verbs::{apply, rename};
+use serde_json::{Map, Value};
 use skep_api::client::Client;
 use skep_api::{
     Action as Planned, ApplyApps, ApplyMode, ApplyPlan, AppsQuery, Detail, ErrorCode, Progress, Prune,
 };
-use skep_spec::{AppSpec, Facts, RawStart, resolve};
+use skep_spec::{AppSpec, Facts, FileError, RawStart, Syntax, resolve};
 use std::collections::BTreeMap;
 
 /// Whether the word names a file of apps that is there (or standard input).
@@ -63,6 +64,7 @@ fn read(word: &str, front: &Front) -> Result<Apps, Trouble> {
     }
     let home = front.context.home()?;
     let environment = selection.environment.as_deref();
+    let settings = conf::known(front);
     for spec in &mut apps.specs {
         let written = file.document.apps.iter().find(|app| app.identity(environment) == spec.name);
         let has = |name: &str| {
@@ -79,6 +81,7 @@ fn read(word: &str, front: &Front) -> Result<Apps, Trouble> {
             tell_cron(Some(cron), front);
         }
         shape::complete(spec, said, home.path());
+        conf::hand_on(spec, settings.as_ref());
         variables::apply(spec, &has, &variables::own).map_err(crate::failure::Failure::from)?;
     }
     Ok(apps)
@@ -130,6 +133,7 @@ pub(super) fn only_known(action: &Action) -> bool {
 pub(super) async fn renew(
     targets: &[String],
     mode: ApplyMode,
+    variables: &BTreeMap<String, String>,
     client: &mut Client,
     front: &Front,
 ) -> Result<(), Trouble> {
@@ -139,7 +143,9 @@ pub(super) async fn renew(
         tell_cron(cron.0.as_ref(), front);
     }
     let mut renames = BTreeMap::new();
-    let selection = args.selection(&front.line.own_args)?;
+    let mut overrides = args.selection(&front.line.own_args)?.overrides;
+    overrides.extend(attributes(front)?);
+    let own = strings(overrides.remove("env"));
     let environment = if front.line.has("update-env") { inherited()? } else { BTreeMap::new() };
     let mut specs = Vec::new();
     if let Some(name) = &name {
@@ -148,7 +154,7 @@ pub(super) async fn renew(
     }
     for app in client.apps(targets, AppsQuery { detail: Detail::Full, ..AppsQuery::default() }).await? {
         let Some(spec) = app.spec else { continue };
-        let mut spec = changed(*spec, &selection.overrides)?;
+        let mut spec = changed(*spec, &overrides)?;
         if let Some(name) = &name {
             spec.name.clone_from(name);
         }
@@ -157,6 +163,7 @@ pub(super) async fn renew(
         }
         // As PM2 does it, what is there stays unless it is said anew.
         spec.inherited_env.extend(environment.clone());
+        spec.env.extend(own.iter().chain(variables).map(|(name, text)| (name.clone(), text.clone())));
         spec.validate().map_err(crate::failure::Failure::from)?;
         specs.push(spec);
     }
@@ -164,10 +171,29 @@ pub(super) async fn renew(
     send(&request, client, front).await.map(drop)
 }
 
-fn changed(
-    spec: AppSpec,
-    overrides: &serde_json::Map<String, serde_json::Value>,
-) -> Result<AppSpec, Trouble> {
+/// Attributes as a file has them, from `require('skep/pm2').restart(name, attributes)`.
+fn attributes(front: &Front) -> Result<Map<String, Value>, Trouble> {
+    let Some(text) = front.line.value("attributes") else { return Ok(Map::new()) };
+    said(text).map_err(|error| crate::failure::Failure::from(error).into())
+}
+
+fn said(text: &str) -> Result<Map<String, Value>, FileError> {
+    const FROM: &str = "options";
+    let Value::Object(mut app) = skep_spec::parse(text, Syntax::Json, FROM)? else { return Ok(Map::new()) };
+    // An app that is there has a script, and keeps it.
+    app.insert("script".to_owned(), Value::from("-"));
+    let document = skep_spec::read(&Value::Object(app), FROM)?;
+    let mut said = document.apps.first().map(|app| app.attributes().clone()).unwrap_or_default();
+    said.remove("script");
+    Ok(said)
+}
+
+/// Variables as the reader of files leaves them: texts.
+fn strings(env: Option<Value>) -> BTreeMap<String, String> {
+    env.and_then(|env| serde_json::from_value(env).ok()).unwrap_or_default()
+}
+
+fn changed(spec: AppSpec, overrides: &Map<String, Value>) -> Result<AppSpec, Trouble> {
     let mut fields = serde_json::to_value(spec).map_err(|error| Trouble::doing("the app", &error))?;
     if let Some(fields) = fields.as_object_mut() {
         fields.extend(overrides.clone());
@@ -245,4 +271,20 @@ async fn tell(plan: &ApplyPlan, client: &mut Client, front: &Front) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_read_as_those_of_a_file() {
+        let said = |text: &str| said(text).map(Value::Object).map_err(|error| error.to_string());
+        let expected =
+            serde_json::json!({ "kill_timeout": "5s", "args": ["a", "b c"], "autorestart": false });
+        let text = r#"{ "killTimeout": "5s", "args": ["a", "b c"], "autorestart": false, "script": "x.js" }"#;
+        assert_eq!(said(text).unwrap(), expected);
+        let refused = said(r#"{ "instnaces": 2 }"#).unwrap_err();
+        assert!(refused.contains("instnaces"), "{refused}");
+    }
 }

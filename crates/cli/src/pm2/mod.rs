@@ -5,6 +5,7 @@
 
 mod act;
 mod command;
+mod conf;
 mod describe;
 mod dump;
 mod files;

@@ -43,6 +43,7 @@ const fn of(only: &'static [Command], known: Known) -> Known {
 
 const LOGS: &[Command] = &[Command::Logs];
 const SERVE: &[Command] = &[Command::Serve];
+const RENEWS: &[Command] = &[Command::Start, Command::Restart, Command::Reload];
 
 const OPTIONS: &[Known] = &[
     flag(Some('s'), "silent", ""),
@@ -111,6 +112,8 @@ const OPTIONS: &[Known] = &[
     flag(None, "v8", ""),
     flag(None, "event-loop-inspector", ""),
     flag(None, "deep-monitoring", ""),
+    // What `require('skep/pm2')` says of an app that is there.
+    of(RENEWS, with(None, "attributes", "")),
     of(LOGS, flag(None, "json", "")),
     of(LOGS, flag(None, "format", "")),
     of(LOGS, flag(None, "raw", "")),
@@ -160,11 +163,11 @@ pub(super) struct Line {
     pub(super) own_args: Vec<String>,
     /// Options by their long names, in order.
     given: Vec<(String, Option<String>)>,
+    /// `--help` stood before the command.
+    helps_first: bool,
     /// Those that describe an app, in the words of `skep start`.
     app_words: Vec<String>,
 }
-    /// `--help` stood before the command.
-    helps_first: bool,
 
 /// What is wrong with a command line, in PM2's words.
 #[derive(Debug, PartialEq, Eq)]
@@ -176,14 +179,14 @@ impl Line {
         self.given.iter().any(|(name, _)| name == long)
     }
 
-    /// The last value of an option.
-    pub(super) fn value(&self, long: &str) -> Option<&str> {
-        let found = self.given.iter().rev().find(|(name, _)| name == long);
     /// Whether help is wanted, and not that of a command.
     pub(super) fn asks_for_help_first(&self) -> bool {
         self.helps_first
     }
 
+    /// The last value of an option.
+    pub(super) fn value(&self, long: &str) -> Option<&str> {
+        let found = self.given.iter().rev().find(|(name, _)| name == long);
         found.and_then(|(_, value)| value.as_deref())
     }
 
@@ -211,7 +214,7 @@ impl Line {
 
     /// Whether anything was said that changes an app which is there.
     pub(super) fn changes_apps(&self) -> bool {
-        self.has("update-env") || !self.app_words.is_empty()
+        self.has("update-env") || self.has("attributes") || !self.app_words.is_empty()
     }
 
     /// How an app is to be run, as `skep start` understands it.
@@ -275,10 +278,10 @@ pub(super) fn read(words: &[String], find: fn(&str) -> Option<Command>) -> Resul
         if !only.is_empty() && !line.verb.as_deref().and_then(find).is_none_or(|verb| only.contains(&verb)) {
             unknown.get_or_insert_with(|| format!("unknown option `{name}'"));
         }
+        line.helps_first |= long == "help" && line.verb.is_none();
         note(&mut line, &long, &of_app, value);
     }
     if line.switches_watch() {
-        line.helps_first |= long == "help" && line.verb.is_none();
         line.app_words.retain(|word| word != "--watch");
     }
     // The command is looked at first: an unknown one has no options that could be wrong.
@@ -408,9 +411,6 @@ mod tests {
     }
 
     #[test]
-    fn an_option_with_an_optional_value_takes_the_next_word_unless_it_is_an_option() {
-        let line = check("logs --highlight error web").unwrap();
-    #[test]
     fn help_is_that_of_the_command_before_it_whatever_else_is_typed() {
         let asks = |text: &str| check(text).map(|line| (line.has("help"), line.asks_for_help_first()));
         assert_eq!(asks("logs --help --nosuch"), Ok((true, false)));
@@ -419,6 +419,9 @@ mod tests {
         assert_eq!(asks("start app.js -- --help"), Ok((false, false)));
     }
 
+    #[test]
+    fn an_option_with_an_optional_value_takes_the_next_word_unless_it_is_an_option() {
+        let line = check("logs --highlight error web").unwrap();
         assert_eq!((line.value("highlight"), line.operands.len()), (Some("error"), 1));
         let line = check("serve . 8080 --monitor --port").unwrap();
         assert!(line.has("monitor") && line.has("port") && line.value("port").is_none());

@@ -5,7 +5,7 @@ use super::options::WITHOUT_MEANING;
 use super::say::Trouble;
 use super::select::{Selected, select};
 use super::shape::{self, Said};
-use super::{Front, files, list, patience, refusal, variables, write};
+use super::{Front, conf, files, list, patience, refusal, variables, write};
 use crate::machine::Machine;
 use crate::settle::Goal;
 use crate::start_args::StartArgs;
@@ -163,7 +163,8 @@ pub(super) fn refused(error: SpecError) -> Trouble {
     refusal::of_spec(&error)
 }
 
-pub(super) async fn create(spec: AppSpec, client: &mut Client, front: &Front) -> Result<(), Trouble> {
+pub(super) async fn create(mut spec: AppSpec, client: &mut Client, front: &Front) -> Result<(), Trouble> {
+    conf::hand_on(&mut spec, conf::known(front).as_ref());
     let mode = match spec.exec_mode_choice() {
         ExecMode::Fork => "fork_mode",
         ExecMode::Cluster => "cluster_mode",

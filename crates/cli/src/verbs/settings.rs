@@ -1,11 +1,10 @@
 //! `set`, `get`, `unset`: the file `module_conf.json` of the home, as PM2 keeps it.
 //!
 //! Two kinds of settings do something: `pm2-logrotate:…` are the daemon's defaults for log rotation, and a setting of
-//! an app (`web:KEY`) is kept for whoever reads it by `get`.
+//! an app (`web:KEY`) is kept for whoever reads it by `get`; under the name `pm2` it is handed on to the app too.
 
 use crate::failure::Failure;
 use crate::session::Context;
-use crate::verbs::inspect::inspect;
 use serde_json::{Map, Value, json};
 use skep_api::ErrorCode;
 use skep_daemon::{LogrotateSetting, logrotate_setting};
@@ -66,6 +65,16 @@ impl Settings {
         parts.try_fold(first, |value, part| value.get(part))
     }
 
+    /// Those of an app or a module.
+    pub(crate) fn of(&self, name: &str) -> Option<&Map<String, Value>> {
+        self.all.get(name)?.as_object()
+    }
+
+    /// Those of all apps and modules.
+    pub(crate) fn modules(&self) -> impl Iterator<Item = (&str, &Map<String, Value>)> {
+        self.all.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_object()?)))
+    }
+
     fn unset(&mut self, key: &str) -> bool {
         if key == "all" {
             self.all.clear();
@@ -108,11 +117,13 @@ impl Settings {
     }
 }
 
-fn split(key: &str) -> Vec<&str> {
-    key.split([':', '.']).collect()
+/// The steps of a key. An app's name may have dots in it where a colon ends it.
+pub(crate) fn split(key: &str) -> Vec<&str> {
+    key.split(if key.contains(':') { ':' } else { '.' }).collect()
 }
 
-fn plain(value: &Value) -> String {
+/// A value as text.
+pub(crate) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
@@ -185,91 +196,6 @@ async fn tell_daemon(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// PM2's commands; an error without a failure is only an exit code.
-pub(crate) async fn as_pm2(
-    command: &str,
-    operands: &[String],
-    context: &Context,
-) -> Result<(), Option<Failure>> {
-    let operand = |at: usize| operands.get(at).map(String::as_str);
-    match (command, operand(0), operand(1)) {
-        ("set" | "config" | "conf", Some(key), Some(value)) => {
-            set(key, value, context).await.map_err(Some)?;
-            let module = split(key).len() > 1;
-            let changed = if module { "[PM2] Setting changed\n" } else { "" };
-            let shown = shown(&Settings::read(context).map_err(Some)?, module.then(|| split(key)[0]));
-            context.output.print(&format!("{changed}{shown}")).map_err(Some)
-        }
-        ("set", ..) => Err(Some(Failure::new(
-            ErrorCode::BadRequest,
-            "set: a key and a value are needed",
-            "pm2 set KEY VALUE",
-        ))),
-        ("multiset", None, _) => Err(Some(Failure::new(
-            ErrorCode::BadRequest,
-            "multiset: pairs of keys and values are needed",
-            "pm2 multiset \"KEY VALUE KEY VALUE\"",
-        ))),
-        ("unset", None, _) => Err(Some(Failure::new(
-            ErrorCode::BadRequest,
-            "unset: a key is needed",
-            "pm2 unset KEY, or pm2 unset all",
-        ))),
-        ("multiset", Some(pairs), _) => {
-            let words: Vec<&str> = pairs.split_whitespace().collect();
-            for pair in words.chunks(2) {
-                let [key, value] = pair else {
-                    return Err(Some(Failure::new(
-                        ErrorCode::BadRequest,
-                        format!("multiset: {} has no value", pair[0]),
-                        "pm2 multiset \"KEY VALUE KEY VALUE\"",
-                    )));
-                };
-                set(key, value, context).await.map_err(Some)?;
-            }
-            Ok(())
-        }
-        ("unset", Some(key), _) => match unset(key, context).await {
-            // PM2 does not mind.
-            Err(Failure::Error(body)) if body.code == ErrorCode::UnknownTarget => Ok(()),
-            other => other.map_err(Some),
-        },
-        (_, Some(key), _) => {
-            let settings = Settings::read(context).map_err(Some)?;
-            let value = settings.get(key).ok_or(None)?;
-            let text = value.as_str().map_or_else(|| inspect(value), str::to_owned);
-            let text = match split(key)[..] {
-                [module, name, ..] => format!("Value for module {module} key {name}: {text}\n"),
-                // PM2 prints a module's settings, and of any other only that there are some.
-                _ if value.is_object() => {
-                    shown(&settings, Some(key)) + "Modules configuration. Copy/Paste line to edit values.\n"
-                }
-                _ => format!("{text}\n"),
-            };
-            context.output.print(&text).map_err(Some)
-        }
-        (_, None, _) => {
-            let settings = Settings::read(context).map_err(Some)?;
-            let lines =
-                settings.lines().lines().map(|line| format!("$ pm2 set {line}\n")).collect::<String>();
-            context.output.print(&lines).map_err(Some)
-        }
-    }
-}
-
-/// The settings of modules, or of this one, as PM2 prints them.
-fn shown(settings: &Settings, module: Option<&str>) -> String {
-    let mut text = String::new();
-    for (name, value) in settings.all.iter().filter(|(name, _)| module.is_none_or(|module| module == *name)) {
-        if let Value::Object(inner) = value {
-            text.push_str(&format!("Module: {name}\n"));
-            let lines = inner.iter().map(|(key, value)| format!("$ pm2 set {name}:{key} {}\n", plain(value)));
-            text.extend(lines);
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,6 +214,8 @@ mod tests {
         assert!(all.lines().contains("pm2-logrotate:max_size 10M\n"));
         assert!(all.unset("pm2-logrotate:max_size") && !all.unset("pm2-logrotate:max_size"));
         assert!(all.get("pm2-logrotate:max_size").is_none());
+        all.set("my.app:key", "x").unwrap();
+        assert_eq!(json!(all.of("my.app")), json!({"key": "x"}));
     }
 
     #[test]

@@ -154,7 +154,8 @@ fn pm2_env(
         all.insert("exit_code".to_owned(), json!(exit.code.or(exit.signal).unwrap_or_default()));
     }
     all.insert("prev_restart_delay".to_owned(), json!(slot.backoff.as_millis()));
-    env.insert(spec.name.clone(), json!({}));
+    // What `pm2 set app:key value` has said, as text; an empty object where nothing was.
+    env.entry(spec.name.clone()).or_insert_with(|| json!({}));
     env.insert("unique_id".to_owned(), all.get("unique_id").cloned().unwrap_or_default());
     all.insert("env".to_owned(), Value::Object(env));
     all
