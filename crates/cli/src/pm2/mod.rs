@@ -32,6 +32,7 @@ use crate::args::Global;
 use crate::failure::Failure;
 use crate::session::Context;
 pub(crate) use describe::metric_rows;
+pub(crate) use shape::stem as file_stem;
 
 use command::{Command, find};
 use options::{Line, Misread};

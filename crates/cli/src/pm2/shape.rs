@@ -58,7 +58,7 @@ fn name_files(spec: &mut AppSpec, usual_log: bool, home: &Path) {
 }
 
 /// A name as PM2 has it in the names of files.
-fn stem(name: &str) -> String {
+pub(crate) fn stem(name: &str) -> String {
     name.chars()
         .flat_map(|c| match c {
             'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | '\\' => vec![c],

@@ -1,13 +1,14 @@
 //! `dump.pm2`: what runs, in PM2's own file, and starting it from there.
 
 use crate::failure::Failure;
+use crate::pm2;
 use crate::progress::Report;
 use crate::session::Context;
 use crate::settle::Goal;
 use serde_json::{Map, Value};
 use skep_api::client::ClientError;
 use skep_api::{Act, AppsQuery, CreateApp, Detail, ErrorCode, Route};
-use skep_spec::{AppSpec, ExecMode, Instances};
+use skep_spec::{AppSpec, ExecMode, Instances, LogFile};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -174,6 +175,11 @@ fn foreign(entry: &Value) -> AppSpec {
     let env = entry["env"].as_object().cloned().unwrap_or_default();
     let mut spec = accepted(entry, &env);
     spec.name = text("name").unwrap_or_default();
+    spec.out_file = chosen(&spec, text("pm_out_log_path"), "-out");
+    spec.error_file = chosen(&spec, text("pm_err_log_path"), "-error");
+    if let Some(path) = text("pm_log_path") {
+        spec.log_file = chosen(&spec, Some(path), "").map_or(LogFile::Usual(true), LogFile::Path);
+    }
     spec.script = text("pm_exec_path");
     spec.cwd = text("pm_cwd").unwrap_or_else(|| "/".to_owned());
     spec.interpreter = text("exec_interpreter").filter(|name| name != "none").map(|name| in_path(&name));
@@ -190,6 +196,27 @@ fn foreign(entry: &Value) -> AppSpec {
         .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
         .collect();
     spec
+}
+
+/// A log file without the number that PM2 has put into its name, if it is not the one that an app has anyway. (A restart
+/// makes PM2 call files merged that have numbers.)
+fn chosen(spec: &AppSpec, path: Option<String>, ending: &str) -> Option<String> {
+    let path = path?;
+    let unnumbered = unnumbered(&path);
+    let usual = format!("/logs/{}{ending}.log", pm2::file_stem(&spec.name));
+    if path.ends_with(&usual) || unnumbered.ends_with(&usual) {
+        return None;
+    }
+    Some(if spec.merge_logs { path } else { unnumbered })
+}
+
+/// `out-3.log` is `out.log` of process 3.
+fn unnumbered(path: &str) -> String {
+    let is_number = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    match path.strip_suffix(".log").and_then(|stem| stem.rsplit_once('-')) {
+        Some((stem, id)) if is_number(id) => format!("{stem}.log"),
+        _ => path.to_owned(),
+    }
 }
 
 /// Every attribute of PM2's that is ours too, where its value is one that we understand.
@@ -239,6 +266,32 @@ mod tests {
         assert_eq!(web.args, ["--port", "80"]);
         assert_eq!(web.inherited_env.keys().collect::<Vec<_>>(), ["A", "nice"]);
         assert!(web.autostart && !foreign(&entry("stopped")).autostart);
+    }
+
+    #[test]
+    fn log_files_that_were_chosen_come_along_without_their_numbers() {
+        let files = |name: &str, merged: bool, out: &str, both: &str| {
+            let spec = foreign(&json!({
+                "name": name, "pm_exec_path": "/srv/app.js", "merge_logs": merged, "pm_out_log_path": out, "pm_log_path": both,
+            }));
+            (spec.out_file, spec.log_file)
+        };
+        let path = |path: &str| path.to_owned();
+        assert_eq!(
+            files("my_web", false, "/h/.pm2/logs/my-web-out-3.log", "/h/.pm2/logs/my-web-3.log"),
+            (None, LogFile::Usual(true))
+        );
+        assert_eq!(
+            files("web", false, "/var/log/out-3.log", "/var/log/all-3.log"),
+            (Some(path("/var/log/out.log")), LogFile::Path(path("/var/log/all.log")))
+        );
+        assert_eq!(
+            files("web-2", true, "/var/log/out-3.log", "/h/.pm2/logs/web-2.log"),
+            (Some(path("/var/log/out-3.log")), LogFile::Usual(true))
+        );
+        assert_eq!(files("web", true, "/h/.pm2/logs/web-out-3.log", "/h/.pm2/logs/web.log").0, None);
+        assert_eq!(files("web", true, "/dev/null", "/dev/null").0, Some(path("/dev/null")));
+        assert_eq!(foreign(&json!({ "name": "web" })).log_file, LogFile::Usual(false));
     }
 
     #[test]
