@@ -138,6 +138,9 @@ fn scripts_see_the_same_under_the_name_pm2() {
         "id duo",
         "id nosuch",
         "pid nosuch",
+        "pid back",
+        "pid 1",
+        "describe back",
         "get nosuch",
         "send 99 x",
         "trigger web nosuch",
@@ -165,6 +168,12 @@ fn scripts_see_the_same_under_the_name_pm2() {
     same(&pm2, &skep, "save");
     same_code(&pm2, &skep, "set some value");
     same_code(&pm2, &skep, "nosuch");
+    for line in ["kill web", "save web", "resurrect web", "prettylist web", "cleardump web"] {
+        let (theirs, ours) = same_code(&pm2, &skep, line);
+        for outcome in [theirs, ours] {
+            assert!(outcome.stdout.contains("Unknown command argument: web"), "`pm2 {line}`: {outcome:?}");
+        }
+    }
     let pretty = skep.run("prettylist").ok();
     assert!(pretty.contains("name: 'web'") && pretty.contains("status: 'online'"), "{pretty}");
     same(&pm2, &skep, "delete web");

@@ -33,8 +33,10 @@ fn modes_and_log_files_are_those_of_pm2() {
     assert_eq!(log_files(&skep), log_files(&pm2));
     same(&pm2, &skep, "restart 0");
     same(&pm2, &skep, "restart one a_b.c");
-    // PM2 writes more than six ids on several lines.
-    same_code(&pm2, &skep, "delete all");
+    // More than six ids stand on several lines.
+    same(&pm2, &skep, "start app.js --name more -i 4");
+    same(&pm2, &skep, "restart all");
+    same(&pm2, &skep, "delete all");
     // Of a file it is the same.
     for side in [&pm2, &skep] {
         let app = |name: &str, instances: Value| json!({ "name": name, "script": "app.js", "instances": instances });
@@ -143,7 +145,7 @@ fn a_restart_changes_what_is_said_and_turns_off_what_is_set_to_nothing() {
 #[test]
 fn what_finds_nothing_succeeds_where_scripts_count_on_it() {
     let (pm2, skep) = both();
-    same_code(&pm2, &skep, "resurrect");
+    same(&pm2, &skep, "resurrect");
     same(&pm2, &skep, "reset all");
     for line in ["set a:b c", "get a:b", "get a", "get nosuch"] {
         same(&pm2, &skep, line);

@@ -131,7 +131,16 @@ pub(super) fn find(word: &str) -> Option<Command> {
 }
 
 impl Command {
+    /// Whether PM2 refuses to do it to something: `pm2 kill web` would end all apps.
+    fn takes_nothing(self) -> bool {
+        matches!(self, Self::Save | Self::Cleardump | Self::Resurrect | Self::Prettylist | Self::Kill)
+    }
+
     pub(super) async fn run(self, front: &Front) -> Result<(), Trouble> {
+        if let Some(word) = front.line.operand(0).filter(|_| self.takes_nothing()) {
+            front.say.always(&format!("[PM2] \nUnknown command argument: {word}\n{}", help()));
+            return Err(Trouble::Told);
+        }
         match self {
             Self::Start | Self::StartOrRestart => Box::pin(start::run(ApplyMode::Restart, front)).await,
             Self::Stop => act::run(&act::STOP, front).await,

@@ -1,10 +1,8 @@
 //! `describe`: all about one process, in PM2's tables.
 
 use super::Front;
-use super::act::all;
 use super::list::{is_watched, processes, uptime, word};
 use super::say::Trouble;
-use super::select::select;
 use super::talk::operand;
 use crate::table::printable;
 use serde_json::{Map, Value};
@@ -13,15 +11,18 @@ use unicode_width::UnicodeWidthStr;
 pub(super) async fn run(front: &Front) -> Result<(), Trouble> {
     let name = operand(front, 0, "describe <name|id>")?;
     let mut client = front.context.connect_or_start().await?;
-    let apps = all(&mut client).await?;
-    let Some(selected) = select(name, &apps, &front.cwd()?) else {
+    let all = processes(&mut client).await?;
+    let mut found = all.iter().filter(|process| is_called(process, name)).peekable();
+    if found.peek().is_none() {
         return Err(Trouble::Warn(format!("{name} doesn't exist")));
-    };
-    let meant = |process: &&Value| selected.slots.iter().any(|(id, _)| process["pm_id"] == *id);
-    for process in processes(&mut client).await?.iter().filter(meant) {
-        front.say.line(&one(process));
     }
+    found.for_each(|process| front.say.line(&one(process)));
     Ok(())
+}
+
+/// By its name or its id; a namespace is nothing that PM2 describes.
+fn is_called(process: &Value, word: &str) -> bool {
+    process["name"] == word || word.parse::<u32>().is_ok_and(|id| process["pm_id"] == id)
 }
 
 fn one(process: &Value) -> String {

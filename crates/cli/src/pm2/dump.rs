@@ -25,6 +25,11 @@ pub(super) async fn resurrect(front: &Front) -> Result<(), Trouble> {
     front.say.info(&format!("Restoring processes located in {}", home.path().join(dump::FILE).display()));
     if dump::find(&front.context).is_err() {
         // A machine that boots for the first time has none: scripts go on.
+        let file = home.path().join(dump::FILE);
+        let backup = file.with_extension("pm2.bak");
+        front.say.error(&format!("Failed to read dump file in {}", file.display()));
+        front.say.info(&format!("Restoring processes located in {}", backup.display()));
+        front.say.error(&format!("Failed to read dump file in {}", backup.display()));
         front.say.error("No processes saved; DUMP file doesn't exist");
         return list::show(front).await;
     }

@@ -4,7 +4,7 @@ use super::Front;
 use super::act::all;
 use super::list::{processes, word};
 use super::say::Trouble;
-use super::select::{ids, select};
+use super::select::ids;
 use super::talk::operand;
 use crate::verbs::inspect::inspect;
 use serde_json::Value;
@@ -57,15 +57,10 @@ pub(super) async fn id(front: &Front) -> Result<(), Trouble> {
 pub(super) async fn pid(front: &Front) -> Result<(), Trouble> {
     let mut client = front.context.connect_or_start().await?;
     let apps = all(&mut client).await?;
-    let meant = match front.line.operand(0) {
-        None => None,
-        Some(word) => Some(select(word, &apps, &front.cwd()?).unwrap_or_default().slots),
-    };
-    let slots = apps.iter().flat_map(|app| &app.slots);
-    let pids: Vec<String> = slots
-        .filter(|slot| meant.as_ref().is_none_or(|meant| meant.iter().any(|(id, _)| *id == slot.id)))
-        .map(|slot| slot.pid.unwrap_or_default().to_string())
-        .collect();
+    // As in PM2 neither namespaces nor ids count: a script may send a signal to what is printed here.
+    let meant = apps.iter().filter(|app| front.line.operand(0).is_none_or(|name| app.name == name));
+    let slots = meant.flat_map(|app| &app.slots);
+    let pids: Vec<String> = slots.map(|slot| slot.pid.unwrap_or_default().to_string()).collect();
     front.say.line(&pids.join("\n"));
     Ok(())
 }

@@ -63,10 +63,10 @@ impl Trouble {
 }
 
 impl Say {
-    /// A line of progress.
+    /// A line of progress; many ids make several of it.
     pub(super) fn info(&self, text: &str) {
         let mark = paint("[PM2]", AnsiColor::Green.on_default(), self.color);
-        self.line(&format!("{mark} {}", printable(text)));
+        self.line(&format!("{mark} {}", lines(text)));
     }
 
     /// A line that begins with nothing.

@@ -1,6 +1,7 @@
 //! What PM2's selectors mean: a name, a namespace, an id, a path of a script, `/a pattern/`, or `all`.
 
 use super::say::Trouble;
+use crate::verbs::inspect::numbers;
 use skep_api::{AppView, Known, Pick, SlotView, Target};
 use std::path::Path;
 
@@ -43,8 +44,7 @@ impl Selected {
 
 /// As JavaScript prints an array of numbers.
 pub(super) fn ids(all: impl Iterator<Item = u32>) -> String {
-    let words: Vec<String> = all.map(|id| id.to_string()).collect();
-    if words.is_empty() { "[]".to_owned() } else { format!("[ {} ]", words.join(", ")) }
+    numbers(&all.collect::<Vec<_>>())
 }
 
 /// What `word` means among `apps`; `None` when it means nothing. Paths are seen from `cwd`.

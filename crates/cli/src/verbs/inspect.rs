@@ -42,6 +42,43 @@ fn render(value: &Value, indent: usize) -> (String, usize) {
     (format!("{open}\n{inner}{}\n{}{close}", texts.join(&format!(",\n{inner}")), " ".repeat(indent)), depth)
 }
 
+/// So many numbers stand on one line; more are laid out as a table.
+const ON_ONE_LINE: usize = 6;
+/// The widest such table.
+const COLUMNS_MAX: u32 = 12;
+
+/// An array of numbers, as `console.log` prints it.
+pub(crate) fn numbers(all: &[u32]) -> String {
+    let words: Vec<String> = all.iter().map(u32::to_string).collect();
+    match words.len() {
+        0 => "[]".to_owned(),
+        1..=ON_ONE_LINE => format!("[ {} ]", words.join(", ")),
+        _ => table(&words),
+    }
+}
+
+/// As in groupArrayElements of lib/internal/util/inspect.js: nearly a square.
+fn table(words: &[String]) -> String {
+    let longest = words.iter().map(String::len).max().unwrap_or_default() + 2;
+    let whole: usize = words.iter().map(|word| word.len() + 2).sum();
+    let (count, longest, whole) = (small(words.len()), small(longest), small(whole));
+    let biased = (longest - 3.0 - (longest - whole / count).sqrt()).max(1.0);
+    let wanted = ((2.5 * biased * count).sqrt() / biased).round();
+    let columns =
+        (1..COLUMNS_MAX).find(|columns| f64::from(*columns) >= wanted).unwrap_or(COLUMNS_MAX) as usize;
+    let width =
+        |column: usize| words.iter().skip(column).step_by(columns).map(String::len).max().unwrap_or_default();
+    let row = |row: &[String]| {
+        let cells = row.iter().enumerate().map(|(column, word)| format!("{word:>0$}", width(column)));
+        cells.collect::<Vec<_>>().join(", ")
+    };
+    format!("[\n  {}\n]", words.chunks(columns).map(row).collect::<Vec<_>>().join(",\n  "))
+}
+
+fn small(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
 fn key(name: &str) -> String {
     let mut chars = name.chars();
     let starts =
@@ -89,6 +126,18 @@ mod tests {
         let expected = format!("[\n  {{\n    name: 'web',\n    text: '{}'\n  }}\n]", "x".repeat(70));
         assert_eq!(inspect(&large), expected);
         assert_eq!(inspect(&json!({"a": {"b": {"c": {}}}})), "{\n  a: { b: { c: {} } }\n}");
+    }
+
+    #[test]
+    fn many_numbers_are_laid_out_as_nodes() {
+        let upto = |count: u32| numbers(&(0..count).collect::<Vec<_>>());
+        assert_eq!(upto(0), "[]");
+        assert_eq!(upto(6), "[ 0, 1, 2, 3, 4, 5 ]");
+        assert_eq!(upto(7), "[\n  0, 1, 2, 3,\n  4, 5, 6\n]");
+        assert_eq!(upto(12), "[\n   0,  1, 2, 3, 4,\n   5,  6, 7, 8, 9,\n  10, 11\n]");
+        assert_eq!(numbers(&[1, 2, 3, 4, 5, 6, 1000]), "[\n  1, 2,    3, 4,\n  5, 6, 1000\n]");
+        assert_eq!(upto(99).lines().nth(1).unwrap(), "   0,  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11,");
+        assert_eq!(upto(40).lines().count(), 6);
     }
 
     #[test]
