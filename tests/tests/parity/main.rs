@@ -128,6 +128,7 @@ fn scripts_see_the_same_under_the_name_pm2() {
         "stop nosuch",
         "delete 666",
         "restart 666",
+        "reload 666",
         "restart web --env production",
         "start @pm2-worker.js --name web",
         "start nosuch.js",
@@ -155,7 +156,8 @@ fn scripts_see_the_same_under_the_name_pm2() {
         same(&pm2, &skep, line);
     }
     same(&pm2, &skep, "restart web");
-    same(&pm2, &skep, "reload duo");
+    let (theirs, ours) = same_code(&pm2, &skep, "reload duo");
+    assert_eq!((ours.stdout.contains('┌'), theirs.stdout.contains('┌')), (false, false), "no table");
     same(&pm2, &skep, "stop web");
     same(&pm2, &skep, "send 0 line");
     same(&pm2, &skep, "start web");
@@ -238,6 +240,7 @@ fn compare_dumps(pm2: &Side, skep: &Side) {
     std::fs::copy(pm2.home().join("dump.pm2"), skep.home().join("dump.pm2")).expect("copied");
     let said = skep.run("resurrect").ok();
     assert!(said.contains("[PM2] Resurrecting"), "{said}");
+    assert_eq!(said.matches(" restored\n").count(), names(&ours).len(), "{said}");
     let brought: Vec<String> = skep.processes().iter().map(|entry| entry["name"].to_string()).collect();
     let count = |names: &[String], name: &str| names.iter().filter(|found| found.contains(name)).count();
     assert_eq!((count(&brought, "web"), count(&brought, "duo")), (1, 3), "{brought:?}");

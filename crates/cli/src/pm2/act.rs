@@ -56,6 +56,11 @@ pub(super) const DELETE: Action = Action {
 };
 
 impl Action {
+    /// What is printed in the end: PM2 shows no table after a reload.
+    async fn show(&self, front: &Front) -> Result<(), Trouble> {
+        if self.route == Route::ReloadApps { Ok(()) } else { list::show(front).await }
+    }
+
     /// What it does to apps that are there and get other settings.
     fn mode(&self) -> ApplyMode {
         if self.route == Route::ReloadApps { ApplyMode::Reload } else { ApplyMode::Restart }
@@ -71,7 +76,7 @@ pub(super) async fn run(action: &Action, front: &Front) -> Result<(), Trouble> {
             return files::act(action, file, front).await;
         }
         files::start(file, action.mode(), front).await?;
-        return list::show(front).await;
+        return action.show(front).await;
     }
     if action.renews && front.line.has("env") {
         return Err(Trouble::Error(
@@ -96,7 +101,7 @@ pub(super) async fn run(action: &Action, front: &Front) -> Result<(), Trouble> {
             }
         }
     }
-    list::show(front).await
+    action.show(front).await
 }
 
 /// All apps.

@@ -28,7 +28,7 @@ fn is_called(process: &Value, word: &str) -> bool {
 fn one(process: &Value) -> String {
     let env = &process["pm2_env"];
     let name = word(&process["name"]);
-    let mut text = format!(" Describing process with id {} - name {}\n", process["pm_id"], printable(&name));
+    let mut text = format!(" Describing process with id {} - name {} \n", process["pm_id"], printable(&name));
     text.push_str(&boxed(&facts(process, env)));
     let actions: Vec<(String, String)> = env["axm_actions"]
         .as_array()

@@ -34,8 +34,10 @@ pub(super) async fn resurrect(front: &Front) -> Result<(), Trouble> {
         return list::show(front).await;
     }
     let started = dump::start(None, |spec| patience::of_specs([spec]), &front.context).await?;
-    for (_, script) in started {
-        front.say.info(&format!("Process {script} restored"));
+    let apps = all(&mut front.context.connect_or_start().await?).await?;
+    for (name, script) in started {
+        let slots = apps.iter().filter(|app| app.name == name).flat_map(|app| &app.slots);
+        slots.for_each(|_| front.say.info(&format!("Process {script} restored")));
     }
     list::show(front).await
 }

@@ -90,7 +90,8 @@ pub(super) fn unknown(word: &str, action: &str) -> Trouble {
         return Trouble::Error(format!("Process or Namespace {word} not found"));
     }
     match action {
-        "restartProcessId" | "reloadProcessId" => Trouble::Error("God db process id unknown".to_owned()),
+        "restartProcessId" => Trouble::Error("God db process id unknown".to_owned()),
+        "reloadProcessId" => Trouble::Error("PM2 ID unknown".to_owned()),
         _ => Trouble::Error(format!("{word} : id unknown")),
     }
 }
@@ -146,6 +147,7 @@ mod tests {
         assert_eq!(text("x", "stopProcessId"), "Process or Namespace x not found");
         assert_eq!(text("9", "stopProcessId"), "9 : id unknown");
         assert_eq!(text("9", "restartProcessId"), "God db process id unknown");
+        assert_eq!(text("9", "reloadProcessId"), "PM2 ID unknown");
         assert_eq!(text("all", "stopProcessId"), "No process found");
     }
 }
