@@ -128,7 +128,7 @@ mod tests {
             },
         });
         let text = one(&process);
-        assert!(text.starts_with(" Describing process with id 3 - name web\n┌"), "{text}");
+        assert!(text.starts_with(" Describing process with id 3 - name web \n┌"), "{text}");
         assert!(text.contains("│ status            │ online"), "{text}");
         assert!(text.contains("│ script args       │ N/A"), "{text}");
         assert!(text.contains("1970-01-01T00:00:00.000Z"), "{text}");
