@@ -34,6 +34,14 @@ impl<'t> Access<'_, 't> {
         }
     }
 
+    /// Whether others may wait for this access to end: for the writer's lock, or for the pages that a snapshot keeps.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        match self {
+            Self::None | Self::Read(_) => true,
+            Self::Write(tx) => tx.is_waited_for(),
+        }
+    }
+
     /// For handing a call's access on to another call.
     pub(crate) fn again(&mut self) -> Access<'_, 't> {
         match self {

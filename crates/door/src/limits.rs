@@ -35,6 +35,12 @@ pub(crate) const CLIENTS_MAX: usize = 10_000;
 /// Commands of one client in one transaction: it holds the writer's lock, which workers wait for.
 pub(crate) const BATCH_COMMANDS: usize = 64;
 
+/// A transaction of several commands that somebody waits for ends after so long.
+pub(crate) const BATCH_NS: u64 = 1_000_000;
+
+/// And one that nobody waits for: who comes meanwhile is seen at the next look, after a few commands.
+pub(crate) const BATCH_ALONE_NS: u64 = 4_000_000;
+
 /// How long a script may run, in milliseconds. It holds the writer's lock, and other writers give up after
 /// `skep_state::limits::WRITE_WAIT_US`; so it is stopped before, and what it did is undone.
 pub(crate) const SCRIPT_MS_MAX: u64 = 4_000;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use skep_state::strings::{self, Expiry, If};
 use skep_state::{
-    Ask, Client, Identity, IfBusy, LockMode, Options, Owner, Result, Save, SpaceKind, Supervisor, Tx, WallMs,
-    lists, zsets,
+    Ask, Client, Identity, IfBusy, LockMode, Options, Owner, Result, Save, Space, SpaceKind, Supervisor, Tx,
+    WallMs, lists, zsets,
 };
 
 const NOW: WallMs = WallMs(1_700_000_000_000);
@@ -17,6 +17,14 @@ const VALUE: [u8; 100] = [b'x'; 100];
 fn clock() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// What `redis-benchmark -t zadd -r 100000` sends: any of the members, with any score. (SplitMix64.)
+fn any(i: u64, salt: u64) -> u64 {
+    let mut x = (i * 2 + salt).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (x ^ (x >> 31)) % MEMBERS
 }
 
 /// Spreads numbers over the members.
@@ -50,11 +58,16 @@ fn main() -> Result<()> {
         "spread" => set(tx, &member(i)),
         "incr" => strings::add(tx, map, b"n", 1).map(|_| ()),
         "push" => lists::push(tx, map, b"l", lists::End::Front, &[b"xxx"], Save::Now).map(|_| ()),
+        "zadd" => {
+            let (member, score) = (format!("element:{:012}", any(i, 0)), any(i, 1) as f64);
+            zsets::update(tx, Space::database(0), b"myzset", member.as_bytes(), Save::Later, |_| Some(score))
+                .map(|_| ())
+        }
         "board" => zsets::add(tx, board, &[], member(i).as_bytes(), (i % 10) as f64).map(|_| ()),
         _ => set(tx, "k"),
     };
     store.write(NOW, |tx| set(tx, "k"))?;
-    for i in (0..MEMBERS).step_by(500).filter(|_| matches!(operation, "board" | "spread")) {
+    for i in (0..MEMBERS).step_by(500).filter(|_| matches!(operation, "board" | "spread" | "zadd")) {
         store.write(NOW, |tx| (i..i + 500).try_for_each(|i| one(tx, i)))?;
     }
     let begin = clock();

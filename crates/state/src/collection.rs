@@ -98,6 +98,11 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// The collection, if it is the one under this key.
+    pub(crate) fn of(&self, space: Space, key: &[u8], kind: Kind) -> Option<Collection> {
+        self.is(space, key, kind).then_some(self.collection)
+    }
+
     fn is(&self, space: Space, key: &[u8], kind: Kind) -> bool {
         (self.space, self.kind) == (space, kind) && self.key == key
     }
@@ -123,10 +128,13 @@ impl Held {
     /// Writes what is put off until its end.
     pub(crate) fn save(self, tx: &mut Tx<'_>) -> Result<()> {
         let Self { space, key, kind, before, expires, collection } = self;
+        let name = StoredName::new("key", &key)?;
+        if tx.moves.len() > ranks::AHEAD {
+            tx.foresight(&record::row(space, &name))?;
+        }
         if tx.moves.len() > 0 {
             ranks::settle(tx, &collection.elements())?;
         }
-        let name = StoredName::new("key", &key)?;
         if before == Some(collection) && space.is_named() {
             // A new version is for WATCH, which is the door's, on its own databases. Scores of a board that change leave
             // its record as it is: that is a page less to copy.

@@ -32,7 +32,8 @@ pub(crate) struct Header {
     layout: u32,
     workers: u32,
     counters: u32,
-    _pad: u32,
+    /// Whether somebody sleeps on the writer's lock: who holds it might hurry. A hint, which may lag behind.
+    pub(crate) wanted: AtomicU32,
     total_bytes: u64,
     pub(crate) created_ms: u64,
     pub(crate) value_bytes_max: AtomicU64,
@@ -117,7 +118,7 @@ impl Control {
             layout: LAYOUT,
             workers: options.workers,
             counters: options.counters,
-            _pad: 0,
+            wanted: AtomicU32::new(0),
             total_bytes: total as u64,
             created_ms: now.0,
             value_bytes_max: AtomicU64::new(options.value_bytes_max),

@@ -40,6 +40,7 @@ pub(crate) struct Engine {
     pub(crate) wakers: Wakers,
     db: Db,
     env: Env<WithTls>,
+    medium: Medium,
     /// Held for reading during transactions, for writing while the map changes.
     remap: RwLock<()>,
     patience_us: AtomicU32,
@@ -103,6 +104,7 @@ impl Engine {
             wakers: Wakers::new(dir),
             db,
             env,
+            medium,
             remap: RwLock::new(()),
             patience_us: AtomicU32::new(patience_us),
             writes: AtomicU64::new(0),
@@ -236,7 +238,7 @@ impl Engine {
         f: &mut impl FnMut(&mut Tx<'_>) -> Result<R>,
     ) -> Result<(R, Vec<usize>)> {
         let _map = self.remap.read().unwrap_or_else(PoisonError::into_inner);
-        let mut tx = Tx::new(self.env.write_txn()?, self.db, now, &self.control);
+        let mut tx = Tx::new(self.env.write_txn()?, self.db, now, &self.control, self.medium);
         let value = f(&mut tx)?;
         let wakes = tx.commit()?;
         Ok((value, wakes))
@@ -384,6 +386,8 @@ fn sleep_on_lock(header: &Header, patience_us: u32) -> std::io::Result<Option<Wo
     let before = micros();
     let until = before + u64::from(patience_us);
     let won = loop {
+        // Said again in each round: who got the lock before us has taken it back.
+        header.wanted.store(1, Relaxed);
         if let Some(won) = header.lock.lock_for(WRITE_SLICE_US.min(patience_us))? {
             break Some(won);
         }
@@ -391,6 +395,7 @@ fn sleep_on_lock(header: &Header, patience_us: u32) -> std::io::Result<Option<Wo
             break None;
         }
     };
+    header.wanted.store(0, Relaxed);
     let waited = micros().saturating_sub(before);
     header.stats.waits.fetch_add(1, Relaxed);
     header.stats.wait_us.fetch_add(waited, Relaxed);

@@ -24,6 +24,7 @@ mod error;
 mod event;
 mod files;
 mod flight;
+mod foresight;
 mod garbage;
 pub mod hashes;
 mod key;

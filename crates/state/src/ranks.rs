@@ -4,19 +4,25 @@
 //! A bucket's row lies at `part(3)` + the first position that it covers; the first bucket covers from the beginning.
 //! Invariant: whenever somebody looks, the counts of the buckets add up to the number of members.
 //!
-//! Within a transaction members that come and go are only noted, and counted together at its end or before anything looks
-//! at them ([`settle`]): one way down the tree for each bucket that changes, where each member would cost three.
+//! Within a transaction members that come and go are only noted. Their rows by score are written, and they are counted,
+//! together at its end or before anything looks at them ([`settle`]): in the order of the tree, one way down for each bucket
+//! that changes, and nothing at all for a place that a member came to and left again.
 
 use std::ops::ControlFlow;
 
 use crate::error::Result;
-use crate::key::{Key, Take};
+use crate::key::{Key, StoredName, Take};
 use crate::limits::{RANK_BUCKET_MAX, RANK_MOVES_MAX};
 use crate::tx::{Tx, View};
 
 /// Rows of a sorted set's members by score, and of its buckets.
 pub(crate) const BY_SCORE: u8 = 2;
 pub(crate) const BUCKETS: u8 = 3;
+
+/// A position begins with the score.
+const SCORE_BYTES: usize = 8;
+/// Rows whose pages are fetched ahead of their turn: what the processor can wait for at one time, about.
+pub(crate) const AHEAD: usize = 9;
 
 /// Members of one set that were put and taken since its buckets were counted.
 #[derive(Debug, Default)]
@@ -66,17 +72,31 @@ impl Moves {
         self.bytes.truncate(self.moves.last().map_or(0, |last| last.end));
     }
 
+    /// The last position first: whatever lies behind the beginning of its bucket is in that, too. What came and went
+    /// again at one position, or the other way round, is forgotten.
+    fn sort(&mut self) {
+        let bytes = &self.bytes;
+        self.moves.sort_unstable_by(|a, b| bytes[b.begin..b.end].cmp(&bytes[a.begin..a.end]));
+        self.moves.dedup_by(|later, kept| {
+            let same = bytes[later.begin..later.end] == bytes[kept.begin..kept.end];
+            if same {
+                kept.by += later.by;
+            }
+            same
+        });
+        self.moves.retain(|at| at.by != 0);
+    }
+
     fn position(&self, at: Move) -> &[u8] {
         &self.bytes[at.begin..at.end]
     }
 }
 
-/// Counts what was noted of `set`.
+/// Moves what was noted of `set`, and counts it.
 pub(crate) fn settle(tx: &mut Tx<'_>, set: &Key) -> Result<()> {
     let mut noted = std::mem::take(&mut tx.moves);
-    let bytes = &noted.bytes;
-    // The last first: whatever lies behind the beginning of its bucket is in that, too.
-    noted.moves.sort_unstable_by(|a, b| bytes[b.begin..b.end].cmp(&bytes[a.begin..a.end]));
+    noted.sort();
+    apply(tx, set, &noted)?;
     let mut unusual = Vec::new();
     let mut rest = noted.moves.as_slice();
     while !rest.is_empty() {
@@ -88,6 +108,34 @@ pub(crate) fn settle(tx: &mut Tx<'_>, set: &Key) -> Result<()> {
     // Its memory serves the rest of the transaction.
     noted.truncate(0);
     tx.moves = noted;
+    Ok(())
+}
+
+/// Writes the rows by score that were put off. In the order of the tree neighbours share a page, and the pages of the
+/// next ones are fetched meanwhile.
+fn apply(tx: &mut Tx<'_>, set: &Key, noted: &Moves) -> Result<()> {
+    let by_score = set.u8(BY_SCORE);
+    let foresight = tx.foreseen();
+    let mut ahead = noted.moves.iter();
+    let mut fetched = None;
+    for (index, at) in noted.moves.iter().enumerate() {
+        let asked = if index == 0 { AHEAD } else { 1 };
+        for next in ahead.by_ref().take(if foresight.is_some() { asked } else { 0 }) {
+            let Some(foresight) = foresight else { break };
+            let page = foresight.leaf(by_score.push(noted.position(*next)).as_slice());
+            if let Some(number) = page.filter(|_| page != fetched) {
+                foresight.fetch(number);
+            }
+            fetched = page;
+        }
+        let position = noted.position(*at);
+        let row = by_score.push(position);
+        if at.by < 0 {
+            tx.delete(&row)?;
+        } else if !StoredName::is_long(&position[SCORE_BYTES..]) {
+            tx.put(&row, &[])?;
+        }
+    }
     Ok(())
 }
 
@@ -210,5 +258,21 @@ mod tests {
         assert_eq!(noted, [(&b"one"[..], 1), (b"three", -1), (b"x", 1)]);
         moves.truncate(9);
         assert_eq!(moves.len(), 3);
+    }
+
+    #[test]
+    fn what_came_and_went_at_one_place_is_nothing() {
+        let mut moves = Moves::default();
+        moves.removed(b"1m");
+        moves.added(b"2m");
+        moves.removed(b"2m");
+        moves.added(b"3m");
+        moves.added(b"3n");
+        moves.removed(b"3m");
+        moves.added(b"1m");
+        moves.removed(b"0x");
+        moves.sort();
+        let noted: Vec<(&[u8], i64)> = moves.moves.iter().map(|at| (moves.position(*at), at.by)).collect();
+        assert_eq!(noted, [(&b"3n"[..], 1), (b"0x", -1)]);
     }
 }

@@ -9,7 +9,9 @@ use crate::collection::Held;
 use crate::control::Control;
 use crate::engine::Db;
 use crate::error::{Error, Result};
+use crate::foresight::Foresight;
 use crate::key::{Key, Table};
+use crate::medium::Medium;
 use crate::ranks::Moves;
 use crate::{Owner, WallMs};
 
@@ -102,6 +104,8 @@ pub struct Tx<'t> {
     pub(crate) held: Option<Held>,
     /// Members of the sorted set under change that came and went.
     pub(crate) moves: Moves,
+    foresight: Option<Foresight>,
+    medium: Medium,
 }
 
 impl std::fmt::Debug for Tx<'_> {
@@ -111,7 +115,7 @@ impl std::fmt::Debug for Tx<'_> {
 }
 
 impl<'t> Tx<'t> {
-    pub(crate) fn new(txn: RwTxn<'t>, db: Db, now: WallMs, control: &'t Control) -> Self {
+    pub(crate) fn new(txn: RwTxn<'t>, db: Db, now: WallMs, control: &'t Control, medium: Medium) -> Self {
         let id = txn.id() as u64;
         let base = control.header().ticket_base.load(Relaxed);
         Self {
@@ -124,6 +128,8 @@ impl<'t> Tx<'t> {
             wakes: Vec::new(),
             held: None,
             moves: Moves::default(),
+            foresight: None,
+            medium,
         }
     }
 
@@ -181,6 +187,11 @@ impl<'t> Tx<'t> {
     /// that write nothing: LMDB gives their number to the next one again.
     pub(crate) fn before_tickets(&self) -> u64 {
         self.control.header().ticket_base.load(Relaxed) + (self.id << UNIQUE_BITS)
+    }
+
+    /// Whether another process, or thread, sleeps until this transaction ends.
+    pub fn is_waited_for(&self) -> bool {
+        self.control.header().wanted.load(Relaxed) != 0
     }
 
     pub(crate) fn value_bytes_max(&self) -> u64 {
@@ -249,6 +260,25 @@ impl<'t> Tx<'t> {
             }
         }
         Ok(())
+    }
+
+    /// The tree as the last commit left it, for what is to be changed soon. `row`: of one that is there, and small.
+    pub(crate) fn foresight(&mut self, row: &Key) -> Result<Option<Foresight>> {
+        if self.foresight.is_none() && self.medium == Medium::Memory {
+            let found = match self.get(row)? {
+                // SAFETY: in memory all of LMDB's pages lie in the map (`Medium::flags`), and a transaction that writes
+                // holds the lock, which lasts longer than what is kept in it.
+                Some(value) => unsafe { Foresight::new(value, self.id - 1) },
+                None => None,
+            };
+            self.foresight = found;
+        }
+        Ok(self.foresight)
+    }
+
+    /// What [`Tx::foresight`] found.
+    pub(crate) fn foreseen(&self) -> Option<Foresight> {
+        self.foresight
     }
 
     /// Removes a row; whether it was there.

@@ -66,9 +66,7 @@ fn score_of(bytes: Option<&[u8]>) -> Option<f64> {
 }
 
 fn unplace(tx: &mut Tx<'_>, set: &Collection, member: &StoredName<'_>, score: f64) -> Result<()> {
-    let position = position(score, member);
-    tx.delete(&set.elements().u8(BY_SCORE).push(&position))?;
-    tx.moves.removed(&position);
+    tx.moves.removed(&position(score, member));
     count_when_full(tx, set)
 }
 
@@ -80,14 +78,14 @@ fn place(
     before: Option<f64>,
     score: f64,
 ) -> Result<()> {
-    let by_score = set.elements().u8(BY_SCORE);
     if let Some(before) = before {
-        let from = position(before, member);
-        tx.delete(&by_score.push(&from))?;
-        tx.moves.removed(&from);
+        tx.moves.removed(&position(before, member));
     }
     let to = position(score, member);
-    tx.put(&by_score.push(&to), &element(member, &[]))?;
+    if member.long().is_some() {
+        // Only this row keeps it whole, so it cannot be made of its position alone.
+        tx.put(&set.elements().u8(BY_SCORE).push(&to), &element(member, &[]))?;
+    }
     tx.moves.added(&to);
     count_when_full(tx, set)
 }
@@ -133,6 +131,32 @@ fn score_with(
     set.count += u64::from(before.is_none());
     place(tx, set, member, before, score)?;
     Ok(Some(score))
+}
+
+/// Has the rows of members fetched that [`update`] is about to change, in a set that it changes already. Costs them
+/// nothing, and saves most of what they would wait for memory one after the other.
+///
+/// # Errors
+/// When the store itself fails.
+pub fn foresee<'a>(
+    tx: &mut Tx<'_>,
+    space: Space,
+    key: &[u8],
+    members: impl Iterator<Item = &'a [u8]>,
+) -> Result<()> {
+    let Some(set) = tx.held.as_ref().and_then(|held| held.of(space, key, Kind::SortedSet)) else {
+        return Ok(());
+    };
+    let row = crate::record::row(space, &StoredName::new("key", key)?);
+    let Some(foresight) = tx.foresight(&row)? else { return Ok(()) };
+    for member in members {
+        // One that is too long is refused when its turn comes.
+        let Ok(member) = StoredName::new("member", member) else { continue };
+        if let Some(page) = foresight.leaf(member_row(&set, &member).as_slice()) {
+            foresight.fetch(page);
+        }
+    }
+    Ok(())
 }
 
 /// Sets a member's score; whether the member is new.

@@ -5,7 +5,9 @@
 //! commands are then tried one by one, so that each gets its own answer.
 
 mod admit;
+mod ahead;
 mod parsed;
+mod patience;
 mod together;
 
 use skep_state::{Error, Space};
@@ -13,7 +15,9 @@ use skep_state::{Error, Space};
 pub(crate) use self::together::process_together;
 
 use self::admit::{Admission, admit, joins};
+use self::ahead::{AHEAD, look_ahead};
 use self::parsed::Parsed;
+use self::patience::Patience;
 use crate::call::{Access, Call, From};
 use crate::client::{Answers, Client};
 use crate::connection::Connection;
@@ -21,9 +25,6 @@ use crate::door::Door;
 use crate::fault::{self, Fault};
 use crate::resp::Reply;
 use crate::table::{Command, Flags};
-
-/// A transaction of several commands ends early after so long: workers wait for the writer's lock.
-const BATCH_NS: u64 = 1_000_000;
 
 /// Commands between two looks at the clock, which cost a tenth of a command each.
 const LOOK_EVERY: usize = 8;
@@ -236,14 +237,17 @@ fn each(
     from: From,
     access: &mut Access<'_, '_>,
 ) -> Result<usize, Error> {
-    let until = if run.len() > 1 { skep_sys::clock::boottime_ns() + BATCH_NS } else { 0 };
+    let patience = (run.len() > 1).then(Patience::new);
     for (index, (command, args)) in run.iter().enumerate() {
+        if run.len() > 1 && index % AHEAD == 0 {
+            look_ahead(access, space, &run[index..])?;
+        }
         let mut call = Call { args, access: access.again(), out: reply, client, door, space, from };
         run_one(&mut call, command)?;
         // Who waits for a key is served before the next command can take it away again.
         let stop = client.blocked.is_some() || client.leaving || !door.effects.ready.is_empty();
-        let look = run.len() > 1 && index % LOOK_EVERY == LOOK_EVERY - 1;
-        if stop || (look && skep_sys::clock::boottime_ns() > until) {
+        let look = patience.as_ref().filter(|_| index % LOOK_EVERY == LOOK_EVERY - 1);
+        if stop || look.is_some_and(|patience| patience.is_over(access)) {
             return Ok(index + 1);
         }
     }

@@ -3,8 +3,10 @@
 use skep_state::{Error, Space};
 
 use super::admit::{Admission, admit, joins};
+use super::ahead::{AHEAD, look_ahead};
 use super::parsed::Parsed;
-use super::{BATCH_NS, can_go_on, run_one};
+use super::patience::Patience;
+use super::{can_go_on, run_one};
 use crate::call::{Access, Call, From};
 use crate::client::{Answers, Client};
 use crate::connection::Connection;
@@ -38,7 +40,7 @@ pub(crate) fn process_together(door: &mut Door, all: &mut [Box<Connection>]) {
             let run = plain_run(door, &own.client, parsed, words);
             shares.push(Share { own, run, done: 0 });
         }
-        share(door, &mut shares);
+        while share(door, &mut shares) == Shared::OutOfTime {}
         done.extend(shares.iter().map(|share| share.done));
     }
     for ((index, parsed), done) in parsed.into_iter().zip(done) {
@@ -73,21 +75,35 @@ fn plain_run<'a>(
     run
 }
 
-fn share(door: &mut Door, shares: &mut [Share<'_>]) {
-    if shares.iter().filter(|share| !share.run.is_empty()).count() < 2 {
-        return;
+/// How a transaction of several clients ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shared {
+    /// With all that could be done by it, or with something to be looked at first, or not at all.
+    Over,
+    /// It had run for long enough; the rest is for another one.
+    OutOfTime,
+}
+
+fn share(door: &mut Door, shares: &mut [Share<'_>]) -> Shared {
+    if shares.iter().filter(|share| share.done < share.run.len()).count() < 2 {
+        return Shared::Over;
     }
-    let marks: Vec<usize> = shares.iter().map(|share| share.own.reply.bytes.len()).collect();
-    let writes =
-        shares.iter().flat_map(|share| &share.run).any(|(command, _)| command.flags.has(Flags::WRITE));
+    let marks: Vec<(usize, usize)> =
+        shares.iter().map(|share| (share.own.reply.bytes.len(), share.done)).collect();
+    let rest = shares.iter().flat_map(|share| &share.run[share.done..]);
+    let writes = rest.into_iter().any(|(command, _)| command.flags.has(Flags::WRITE));
     let (store, now) = (door.store.clone(), door.now());
-    let mut attempt = |access: &mut Access<'_, '_>| -> Result<(), Error> {
+    let mut attempt = |access: &mut Access<'_, '_>| -> Result<Shared, Error> {
         undo(door, shares, &marks);
-        let until = skep_sys::clock::boottime_ns() + BATCH_NS;
-        for share in shares.iter_mut().filter(|share| !share.run.is_empty()) {
+        let patience = Patience::new();
+        for share in shares.iter_mut().filter(|share| share.done < share.run.len()) {
             let space = Space::database(share.own.client.database);
             let Connection { reply, client, .. } = &mut *share.own;
-            for (command, args) in &share.run {
+            let run = &share.run[share.done..];
+            for (index, (command, args)) in run.iter().enumerate() {
+                if index % AHEAD == 0 {
+                    look_ahead(access, space, &run[index..])?;
+                }
                 let mut call = Call {
                     args,
                     access: access.again(),
@@ -100,30 +116,33 @@ fn share(door: &mut Door, shares: &mut [Share<'_>]) {
                 run_one(&mut call, command)?;
                 share.done += 1;
                 if !door.effects.ready.is_empty() {
-                    return Ok(());
+                    return Ok(Shared::Over);
                 }
             }
-            if skep_sys::clock::boottime_ns() > until {
-                return Ok(());
+            if patience.is_over(access) {
+                // Messages go out before the next commands are done, and who waits for the lock gets it between short ones.
+                let more = door.effects.messages.is_empty() && !(writes && access.is_waited_for());
+                return Ok(if more { Shared::OutOfTime } else { Shared::Over });
             }
         }
-        Ok(())
+        Ok(Shared::Over)
     };
     let result = if writes {
         store.write(now, |tx| attempt(&mut Access::Write(tx)))
     } else {
         store.read(now, |view| attempt(&mut Access::Read(*view)))
     };
-    if result.is_err() {
+    result.unwrap_or_else(|_| {
         // Whose command it was shows when each has a transaction of its own.
         undo(door, shares, &marks);
-    }
+        Shared::Over
+    })
 }
 
-fn undo(door: &mut Door, shares: &mut [Share<'_>], marks: &[usize]) {
+fn undo(door: &mut Door, shares: &mut [Share<'_>], marks: &[(usize, usize)]) {
     door.effects.clear();
-    for (share, mark) in shares.iter_mut().zip(marks) {
+    for (share, (mark, done)) in shares.iter_mut().zip(marks) {
         share.own.reply.bytes.truncate(*mark);
-        share.done = 0;
+        share.done = *done;
     }
 }

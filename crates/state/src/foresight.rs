@@ -1,0 +1,218 @@
+//! Leaf pages that are about to be changed, fetched into the processor's cache before their turn.
+//!
+//! A change waits for memory some six times while it searches a page that no cache holds, one access after the other, and
+//! changes come one after the other, too. Who knows the next ones finds their pages in the tree's upper levels, which
+//! are in the cache, and asks for several at the same time.
+//!
+//! They are put where the processor's second cache is: a few pages fill the first one, and push out what is in use.
+//!
+//! Invariants: only hints are given, so whatever is found here changes no result; only what the last commit wrote is looked
+//! at, which stays as it is for as long as the transaction lasts (copy on write). LMDB's pages are described in its
+//! mdb.c: `MDB_page`, `MDB_node`, `MDB_meta`.
+
+/// LMDB's pages are as large as the system's; where those have another size there is no foresight.
+const PAGE_BYTES: usize = 4096;
+const LINE_BYTES: usize = 64;
+
+/// `MDB_page`: number(8) pad(2) flags(2) lower(2) upper(2) places(2 each).
+const HEADER_BYTES: usize = 16;
+const FLAGS_AT: usize = 10;
+const LOWER_AT: usize = 12;
+const BRANCH: u16 = 0x01;
+const LEAF: u16 = 0x02;
+const META: u16 = 0x08;
+
+/// `MDB_meta` behind a page's header: magic(4) version(4) address(8) size(8) free list(48) main table(48) last page(8)
+/// transaction(8). A table: pad(4) flags(2) depth(2) pages(3 * 8) entries(8) root(8).
+const MAGIC: u64 = 0xBEEF_C0DE;
+const FREE_PAD_AT: usize = HEADER_BYTES + 24;
+const MAIN_AT: usize = HEADER_BYTES + 24 + 48;
+const DEPTH_AT: usize = MAIN_AT + 6;
+const ROOT_AT: usize = MAIN_AT + 40;
+const LAST_AT: usize = MAIN_AT + 48;
+const ID_AT: usize = LAST_AT + 8;
+
+/// A value up to this long lies in the leaf page of its row (longer ones may have pages of their own).
+const SMALL_BYTES: usize = 256;
+
+/// The tree that the last commit left.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Foresight {
+    /// Where the file is mapped.
+    base: *const u8,
+    root: u64,
+    depth: usize,
+    last: u64,
+}
+
+/// A page of the last commit.
+#[derive(Clone, Copy)]
+struct Page<'a>(&'a [u8; PAGE_BYTES]);
+
+impl<'a> Page<'a> {
+    fn number(&self, at: usize, bytes: usize) -> u64 {
+        let found = self.0.get(at..at + bytes).unwrap_or_default();
+        found.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    }
+
+    fn short(&self, at: usize) -> usize {
+        match self.0.get(at..at + 2) {
+            Some(found) => usize::from(u16::from_le_bytes([found[0], found[1]])),
+            None => 0,
+        }
+    }
+
+    fn is(&self, flag: u16) -> bool {
+        self.short(FLAGS_AT) & usize::from(flag) != 0
+    }
+
+    fn rows(&self) -> usize {
+        self.short(LOWER_AT).saturating_sub(HEADER_BYTES) / 2
+    }
+
+    /// `MDB_node`: low(2) high(2) flags(2) key's length(2) key.
+    fn node(&self, index: usize) -> usize {
+        self.short(HEADER_BYTES + 2 * index)
+    }
+
+    fn key(&self, index: usize) -> &'a [u8] {
+        let node = self.node(index);
+        let begin = node + 8;
+        self.0.get(begin..begin + self.short(node + 6)).unwrap_or_default()
+    }
+
+    fn child(&self, index: usize) -> u64 {
+        self.number(self.node(index), 6)
+    }
+
+    /// The child in which `key` lies. The first one's key is not written: it covers whatever comes before the second.
+    fn child_of(&self, key: &[u8]) -> usize {
+        let (mut low, mut high) = (1, self.rows());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.key(middle) <= key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low - 1
+    }
+}
+
+impl Foresight {
+    /// `row`: a small value as LMDB gave it; `before`: the number of the last commit.
+    ///
+    /// # Safety
+    /// The value lies in the map of a store (not in memory of LMDB's own), whose writer's lock is held for as long as the
+    /// answer is used.
+    pub(crate) unsafe fn new(row: &[u8], before: u64) -> Option<Self> {
+        if row.len() > SMALL_BYTES || rustix::param::page_size() != PAGE_BYTES {
+            return None;
+        }
+        let start = row.as_ptr().wrapping_sub(row.as_ptr().addr() % PAGE_BYTES);
+        // SAFETY: a small value lies in a leaf page, of which all is mapped; nobody else writes while the lock is held.
+        let own = Page(unsafe { &*start.cast::<[u8; PAGE_BYTES]>() });
+        if !own.is(LEAF) {
+            return None;
+        }
+        let base = start.wrapping_sub(usize::try_from(own.number(0, 8)).ok()?.checked_mul(PAGE_BYTES)?);
+        let metas = Self { base, root: 0, depth: 0, last: 1 };
+        let meta = metas.page(before & 1)?;
+        let known = meta.is(META)
+            && meta.number(HEADER_BYTES, 4) == MAGIC
+            && meta.number(FREE_PAD_AT, 4) == PAGE_BYTES as u64
+            && meta.number(ID_AT, 8) == before;
+        known.then(|| Self {
+            base,
+            root: meta.number(ROOT_AT, 8),
+            depth: meta.short(DEPTH_AT),
+            last: meta.number(LAST_AT, 8),
+        })
+    }
+
+    fn start(&self, number: u64) -> Option<*const u8> {
+        let number = usize::try_from(number).ok().filter(|_| number <= self.last)?;
+        Some(self.base.wrapping_add(number * PAGE_BYTES))
+    }
+
+    fn page(&self, number: u64) -> Option<Page<'_>> {
+        let start = self.start(number)?;
+        // SAFETY: pages up to the last one are mapped, and what the last commit wrote does not change (`new`).
+        Some(Page(unsafe { &*start.cast::<[u8; PAGE_BYTES]>() }))
+    }
+
+    /// The leaf page in which `key` lies or would lie.
+    pub(crate) fn leaf(&self, key: &[u8]) -> Option<u64> {
+        let mut number = self.root;
+        for _ in 1..self.depth {
+            let page = self.page(number).filter(|page| page.is(BRANCH))?;
+            number = page.child(page.child_of(key));
+        }
+        // The leaf itself is not looked at: that is what would be waited for.
+        Some(number)
+    }
+
+    /// Asks for a page, and waits for nothing.
+    pub(crate) fn fetch(&self, number: u64) {
+        let Some(start) = self.start(number) else { return };
+        for line in (0..PAGE_BYTES).step_by(LINE_BYTES) {
+            fetch_line(start.wrapping_add(line));
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn fetch_line(at: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    // SAFETY: a hint, for which any address is good.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+}
+
+#[cfg(target_arch = "aarch64")]
+fn fetch_line(at: *const u8) {
+    // SAFETY: a hint, for which any address is good; nothing else is touched.
+    unsafe {
+        std::arch::asm!("prfm pldl2keep, [{at}]", at = in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn fetch_line(_at: *const u8) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{Key, Table};
+    use crate::{Options, Supervisor, WallMs};
+
+    fn row(i: u64) -> Key {
+        Key::new(Table::Elements).u64(i * 7919 % 10_007)
+    }
+
+    #[test]
+    fn the_page_of_a_row_is_found_as_the_last_commit_left_it() {
+        let dir = tempfile::tempdir_in("/dev/shm").expect("memory");
+        let now = WallMs(1);
+        let supervisor =
+            Supervisor::open(&dir.path().join("store"), &Options::default(), now).expect("a store");
+        let store = supervisor.store();
+        store.write(now, |tx| (0..5_000).try_for_each(|i| tx.put(&row(i), b"value"))).expect("rows");
+        let found = store.write(now, |tx| {
+            let pages: Vec<u64> = (0..5_000)
+                .filter_map(|i| {
+                    let value = tx.get(&row(i)).ok()??;
+                    let start = value.as_ptr().wrapping_sub(value.as_ptr().addr() % PAGE_BYTES);
+                    // SAFETY: the page of a row is mapped, and begins with its number.
+                    Some(unsafe { start.cast::<u64>().read() })
+                })
+                .collect();
+            // What this transaction changes lies elsewhere from now on.
+            tx.put(&row(1), b"other")?;
+            let foresight = tx.foresight(&row(1))?.expect("it is small, and the system's pages are as usual");
+            (0..5_000).for_each(|i| foresight.fetch(i));
+            Ok((0..5_000).map(|i| foresight.leaf(row(i).as_slice())).eq(pages.iter().map(|page| Some(*page))))
+        });
+        assert!(found.expect("it is looked at"), "the pages are those of the rows");
+    }
+}
