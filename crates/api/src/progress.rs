@@ -1,6 +1,6 @@
 //! What a command tells while it is under way.
 
-use crate::{ApplyPlan, ErrorBody, Event};
+use crate::{AppView, ApplyPlan, ErrorBody, Event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,13 +22,16 @@ pub enum Progress {
 }
 
 /// The goal is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Done {
     /// The app's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
     /// In words.
     pub message: String,
+    /// How the app is now; only in the answer to a command on one app, which needs not ask again then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<Box<AppView>>,
 }
 
 /// The goal cannot be reached.

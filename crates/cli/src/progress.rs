@@ -6,7 +6,7 @@ use crate::plan_view::{self, Shown};
 use crate::table::printable;
 use anstyle::AnsiColor;
 use skep_api::client::{ClientError, Lines};
-use skep_api::{ApplyPlan, Done, ErrorCode, Event, EventKind, Failed, Progress};
+use skep_api::{AppView, ApplyPlan, Done, ErrorCode, Event, EventKind, Failed, Progress};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +30,8 @@ pub(crate) enum End {
 pub(crate) struct Report {
     /// The apps for which the goal was reached.
     pub(crate) done: Vec<String>,
+    /// How the last of them was then, as far as that was told.
+    seen: Option<AppView>,
     /// The worst exit code of those for which it was not.
     failed: Option<u8>,
     /// That it takes longer than the time given is no failure: it goes on.
@@ -63,6 +65,11 @@ impl Report {
         }
     }
 
+    /// The app for which the goal was reached, where it was one, and its state was told.
+    pub(crate) fn only_app(&self) -> Option<&AppView> {
+        self.seen.as_ref().filter(|app| matches!(self.done.as_slice(), [only] if *only == app.name))
+    }
+
     /// The goal was reached for these apps, as was seen by other means.
     pub(crate) fn reached(&mut self, apps: impl IntoIterator<Item = String>) {
         for app in apps {
@@ -87,10 +94,11 @@ impl Report {
                     output.sign(sign, color, &words);
                 }
             }
-            Progress::Done(Done { app, message }) => {
+            Progress::Done(Done { app, message, view }) => {
                 self.sum_up(output);
                 output.sign("✔", AnsiColor::Green, &message);
                 self.reached(app);
+                self.seen = view.map(|view| *view);
             }
             Progress::Failed(failed) => {
                 self.sum_up(output);
@@ -234,7 +242,8 @@ mod tests {
     #[test]
     fn one_failure_among_several_apps_fails_the_command() {
         let mut report = Report::default();
-        report.take(Progress::Done(Done { app: Some("web".into()), message: "m".into() }), &QUIET);
+        report
+            .take(Progress::Done(Done { app: Some("web".into()), message: "m".into(), view: None }), &QUIET);
         assert!(report.result().is_ok());
         report.take(failed(ErrorCode::TimedOut), &QUIET);
         assert_eq!(report.result().unwrap_err().exit_code(), exit::TIMED_OUT);

@@ -64,7 +64,7 @@ async fn carry_out(
     if goal == Goal::Gone {
         return Ok(());
     }
-    super::list::show(&report.done, &mut client, context).await
+    super::list::show_done(&report, &mut client, context).await
 }
 
 /// Whether a target is a file of apps.

@@ -5,6 +5,7 @@ use crate::args::ListCommand;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::Output;
+use crate::progress::Report;
 use crate::session::Context;
 use crate::table::{Cell, Column, draw};
 use anstyle::{AnsiColor, Style};
@@ -93,6 +94,19 @@ pub(crate) async fn run(args: ListCommand, context: &Context) -> Result<(), Fail
         context.output.say("there is no app yet: `skep start app.js` adds one");
     }
     context.output.print(&sorted_table(&apps, args.sort, &context.output))
+}
+
+/// Shows the apps that a command has reached its goal for: as its answer told, or asked for anew.
+pub(crate) async fn show_done(
+    report: &Report,
+    client: &mut Client,
+    context: &Context,
+) -> Result<(), Failure> {
+    match report.only_app() {
+        Some(_) if context.output.json || context.output.quiet => Ok(()),
+        Some(app) => context.output.print(&table(std::slice::from_ref(app), &context.output)),
+        None => show(&report.done, client, context).await,
+    }
 }
 
 /// Shows these apps after a command. That one of them is gone by now is no failure of the command.

@@ -28,5 +28,5 @@ pub(crate) async fn run(args: ScaleCommand, context: &Context) -> Result<(), Fai
     let mut report = Report::default();
     follow(lines, &targets, Goal::Running, &act, context, &mut report).await?;
     report.result()?;
-    super::list::show(&targets, &mut client, context).await
+    super::list::show_done(&report, &mut client, context).await
 }

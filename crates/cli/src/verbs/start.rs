@@ -113,7 +113,7 @@ async fn carry_out(
     report.result()?;
     match idle {
         Some(mut client) if !report.done.is_empty() => {
-            super::list::show(&report.done, &mut client, context).await
+            super::list::show_done(&report, &mut client, context).await
         }
         _ => Ok(()),
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use skep_api::{
-    Act, Action, ApplyApps, CreateApp, Done, ErrorBody, ErrorCode, Failed, Progress, Route, ScaleApp,
+    Act, Action, ApplyApps, CreateApp, Detail, Done, ErrorBody, ErrorCode, Failed, Progress, Route, ScaleApp,
 };
 use skep_core::{Failure, Outcome};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -24,11 +24,17 @@ struct Waiting {
     timeout: Option<Duration>,
     /// "started", "stopped" and so on.
     done: &'static str,
+    /// Whether the last line shows the app: where it is the only one.
+    alone: bool,
 }
 
 impl Waiting {
     fn new(wait: bool, timeout_ms: Option<u64>, done: &'static str) -> Waiting {
-        Waiting { to_the_end: wait, timeout: timeout_ms.map(Duration::from_millis), done }
+        Waiting { to_the_end: wait, timeout: timeout_ms.map(Duration::from_millis), done, alone: false }
+    }
+
+    fn of(self, commands: usize) -> Waiting {
+        Waiting { alone: commands == 1, ..self }
     }
 }
 
@@ -47,8 +53,10 @@ pub(crate) async fn apply(driver: Shared, request: ApplyApps) -> Answer {
     let (out, body) = Lines::new();
     // There is room for one line before anybody reads.
     let _ = out.write(&Progress::Plan(applied.plan)).await;
+    let commands = applied.pending.len();
     for (pending, action) in applied.pending {
-        follow_apart(&driver, &out, pending, Waiting::new(wait, timeout_ms, done_word(action)));
+        let waiting = Waiting::new(wait, timeout_ms, done_word(action)).of(commands);
+        follow_apart(&driver, &out, pending, waiting);
     }
     lines(body)
 }
@@ -101,6 +109,7 @@ pub(crate) fn stop_daemon(driver: &Shared) -> Answer {
 
 fn tell(driver: Shared, pending: Vec<Pending>, waiting: Waiting) -> Answer {
     let (out, body) = Lines::new();
+    let waiting = waiting.of(pending.len());
     for pending in pending {
         follow_apart(&driver, &out, pending, waiting);
     }
@@ -146,11 +155,23 @@ async fn follow(
             News::Launched if waiting.to_the_end => {}
             News::Launched => {
                 let message = format!("{name} is being {}", waiting.done);
-                return Some(Progress::Done(Done { app: name_of(), message }));
+                return Some(done(driver, name_of(), app, message, waiting));
             }
             News::Done(outcome) => return Some(end(driver, name, app, outcome, waiting)),
         }
     }
+}
+
+fn done(
+    driver: &Shared,
+    name: Option<String>,
+    app: Option<skep_core::AppId>,
+    message: String,
+    waiting: Waiting,
+) -> Progress {
+    let only = app.filter(|_| waiting.alone);
+    let view = only.and_then(|app| driver.borrow_mut().app_views(Some(&[app.0]), Detail::default()).pop());
+    Progress::Done(Done { app: name, message, view: view.map(Box::new) })
 }
 
 fn timed_out(name: &str, waiting: Waiting) -> Progress {
@@ -185,7 +206,7 @@ fn end(
                 message +=
                     &format!("; cron_restart ({cron}) will start it again, `skep delete {name}` ends that");
             }
-            Progress::Done(Done { app: app_name, message })
+            done(driver, app_name, app, message, waiting)
         }
         Outcome::Failed(failure) => failed(driver, name, &failure),
         Outcome::Superseded { .. } => refused(
