@@ -246,9 +246,9 @@ impl Driver {
         let mut next = self.fleet.clone();
         let mut effects = Effects::new();
         next.handle_commands(now(), commands, &mut effects);
-        if effects.iter().any(|effect| *effect == Effect::Persist) {
-            let saved = self.save_as(&next);
-            match saved {
+        let changes = effects.iter().any(|effect| *effect == Effect::Persist);
+        if changes {
+            match self.save_as(&next) {
                 Ok(()) => self.unsaved = false,
                 Err(_) if may_go_unsaved => self.unsaved = true,
                 Err(error) => return Err(error),
@@ -258,6 +258,10 @@ impl Driver {
         self.handling = true;
         self.carry_out(effects);
         self.handling = false;
+        if changes && !self.unsaved {
+            // While the keeper starts what it was told to, and before anybody is answered.
+            self.settle_saved();
+        }
         self.drain_queue();
         self.deadline_wake.notify_one();
         self.sync_jobs();
@@ -346,11 +350,23 @@ impl Driver {
     pub(crate) fn save(&mut self) {
         let fleet = self.fleet.clone();
         match self.save_as(&fleet) {
-            Ok(()) => self.unsaved = false,
+            Ok(()) => {
+                self.unsaved = false;
+                self.settle_saved();
+            }
             Err(error) => {
                 self.unsaved = true;
                 crate::diary::note(format_args!("{error}"));
             }
+        }
+    }
+
+    /// What was saved survives a power cut from here on; if the disk says that it cannot tell, it is saved once more
+    /// with the next event.
+    fn settle_saved(&mut self) {
+        if let Err(error) = self.store.settle() {
+            self.unsaved = true;
+            crate::diary::note(format_args!("{error}"));
         }
     }
 

@@ -125,18 +125,26 @@ impl Store {
         Ok(Loaded { state: None, warnings })
     }
 
-    /// Replaces the state; on return it is on the disk.
+    /// Replaces the state. It is on the disk, but after a power cut the one before may be found until it is settled.
     pub(crate) fn save(&self, state: &State) -> Result<(), StoreError> {
         if !self.durable {
             return Ok(());
         }
         let text = serde_json::to_vec_pretty(state).expect("plain data with string keys is always JSON");
         self.keep_previous();
-        skep_sys::durable::replace(&self.path, &text, 0o600).map_err(|source| StoreError::Io {
-            what: "write",
-            path: self.path.clone(),
-            source,
-        })
+        skep_sys::durable::place(&self.path, &text, 0o600).map_err(|source| self.unwritten(source))
+    }
+
+    /// On return the state that was saved last survives a power cut.
+    pub(crate) fn settle(&self) -> Result<(), StoreError> {
+        if !self.durable {
+            return Ok(());
+        }
+        skep_sys::durable::sync_directory_of(&self.path).map_err(|source| self.unwritten(source))
+    }
+
+    fn unwritten(&self, source: io::Error) -> StoreError {
+        StoreError::Io { what: "write", path: self.path.clone(), source }
     }
 
     /// The old file stays reachable as the backup. Failing to keep one is no reason to refuse the new state.
@@ -202,6 +210,7 @@ mod tests {
         assert_eq!(resumed(&store), (None, 0));
         store.save(&state(1)).unwrap();
         store.save(&state(2)).unwrap();
+        store.settle().unwrap();
         assert_eq!(resumed(&store), (Some(2), 0));
     }
 

@@ -13,17 +13,15 @@ pub(crate) struct CpuSample {
 /// What a process uses now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
-    pub(crate) memory_bytes: Option<u64>,
-    pub(crate) cpu: Option<CpuSample>,
+    pub(crate) memory_bytes: u64,
+    pub(crate) cpu: CpuSample,
 }
 
-/// Reads /proc.
-pub(crate) fn of(pid: u32, at: Now) -> Usage {
-    let pid = pid as i32;
-    Usage {
-        memory_bytes: skep_sys::proc::rss_bytes(pid).ok(),
-        cpu: skep_sys::proc::stat(pid).ok().map(|stat| CpuSample { at, busy_ns: busy_ns(stat.cpu_ticks()) }),
-    }
+/// Reads /proc, one file: a list of two hundred workers waits for this. None of a process that has gone.
+pub(crate) fn of(pid: u32, at: Now) -> Option<Usage> {
+    let stat = skep_sys::proc::stat(pid as i32).ok()?;
+    let cpu = CpuSample { at, busy_ns: busy_ns(stat.cpu_ticks()) };
+    Some(Usage { memory_bytes: stat.resident_bytes(), cpu })
 }
 
 fn busy_ns(ticks: u64) -> u64 {

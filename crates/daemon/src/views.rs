@@ -47,13 +47,13 @@ impl Driver {
         let at = now();
         let seen = slot.worker.as_ref();
         let pid = seen.and_then(|worker| worker.pid);
-        let used = pid.map(|pid| usage::of(pid, at));
+        let used = pid.and_then(|pid| usage::of(pid, at));
         let file = |stream| {
             (!spec.disable_logs)
                 .then(|| crate::logging::path(spec, &self.site.home, slot.id, stream).display().to_string())
         };
         let (out_file, error_file) = (file(Stream::Out), file(Stream::Err));
-        let cpu_percent = seen.and_then(|worker| self.cpu_percent(worker, used.and_then(|used| used.cpu)));
+        let cpu_percent = seen.and_then(|worker| self.cpu_percent(worker, used.map(|used| used.cpu)));
         let told = seen.and_then(|worker| self.workers.get(&worker.id)).map(|worker| &worker.told);
         let (actions, metrics) =
             told.map(|told| (told.action_names(), told.monitor.clone())).unwrap_or_default();
@@ -68,7 +68,7 @@ impl Driver {
             unstable_restarts: slot.unstable,
             uptime_ms: seen.map(|worker| at.since(worker.started).as_millis()),
             restart_in_ms: slot.restart_at.map(|then| then.since(at).as_millis()),
-            memory_bytes: used.and_then(|used| used.memory_bytes),
+            memory_bytes: used.map(|used| used.memory_bytes),
             cpu_percent,
             vitals: seen.and_then(|worker| self.vitals_view(worker.id)),
             last_exit: slot.last_exit.map(exit),

@@ -15,8 +15,17 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Whatever the file system says (`ENOSPC`, `EACCES`, `EROFS`, `EIO`…).
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    rename_whole(path, bytes, mode, File::sync_all)?;
+    place(path, bytes, mode)?;
     sync_directory_of(path)
+}
+
+/// The first part of [`replace`]: from now on the file is the new one, and whole, also after a power cut; but after
+/// that it may be the old one, until [`sync_directory_of`] has returned. For who has something to do meanwhile.
+///
+/// # Errors
+/// As [`replace`].
+pub fn place(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    rename_whole(path, bytes, mode, File::sync_all)
 }
 
 /// The same for what means nothing after a reboot, without waiting for the disk: whoever reads meanwhile, or after the

@@ -4,7 +4,8 @@
 mod stat;
 mod tree;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use stat::Stat;
@@ -16,12 +17,22 @@ pub fn ticks_per_second() -> u64 {
     rustix::param::clock_ticks_per_second()
 }
 
+/// Room for a line of 52 numbers of 20 digits at most, and a name of 64 bytes (proc_pid_stat(5)).
+const STAT_BYTES_MAX: usize = 2048;
+
 /// The figures of `/proc/PID/stat`.
 ///
 /// # Errors
 /// `NotFound` when there is no such process, `InvalidData` when the file makes no sense.
 pub fn stat(pid: i32) -> io::Result<Stat> {
-    Stat::parse(&std::fs::read(format!("/proc/{pid}/stat"))?).ok_or(io::ErrorKind::InvalidData.into())
+    // One read is enough: the kernel writes the whole file at once, a line of some 400 bytes.
+    let mut line = [0u8; STAT_BYTES_MAX];
+    let length = File::open(format!("/proc/{pid}/stat"))?.read(&mut line)?;
+    Stat::parse(&line[..length]).ok_or(io::ErrorKind::InvalidData.into())
+}
+
+fn page_bytes() -> u64 {
+    u64::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
 /// Resident memory in bytes (shared pages counted in full). Cheap; approximate by some tens of pages a thread.
@@ -31,8 +42,7 @@ pub fn stat(pid: i32) -> io::Result<Stat> {
 pub fn rss_bytes(pid: i32) -> io::Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
     let pages: Option<u64> = text.split_ascii_whitespace().nth(1).and_then(|field| field.parse().ok());
-    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
-    pages.map(|pages| pages.saturating_mul(page)).ok_or(io::ErrorKind::InvalidData.into())
+    pages.map(|pages| pages.saturating_mul(page_bytes())).ok_or(io::ErrorKind::InvalidData.into())
 }
 
 /// Proportional memory in bytes: pages shared by n processes count 1/n. Costs the kernel a walk over the page
