@@ -38,6 +38,8 @@ fn main() -> ExitCode {
     if let Some(code) = hidden::run(std::env::args_os()) {
         return code;
     }
+    // Somebody waits, and what we start would like the processor too. Where the kernel does not know it, all goes on as is.
+    let _ = skep_sys::sched::ask_for_short_turns();
     let mut words = std::env::args_os();
     let called = words.next();
     let mut words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();

@@ -45,6 +45,8 @@ pub fn run(options: Options) -> io::Result<()> {
         .ok_or_else(|| missing("the control socket"))?;
     skep_sys::process::set_name("skep-daemon");
     skep_sys::process::return_large_blocks();
+    // Workers that are busy, or starting, must not keep those waiting who ask how they are. No harm where it is refused.
+    let _ = skep_sys::sched::ask_for_short_turns();
     // A limit on file size is then an error of the write, which the logs deal with, and not the daemon's end.
     let signals = SignalFd::new(&[SIGXFSZ, SIGUSR2])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;

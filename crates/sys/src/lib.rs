@@ -5,6 +5,7 @@
 //! app or a worker is; nothing here decides a policy; nothing here keeps global state.
 
 pub mod bpf;
+pub mod cached;
 pub mod clock;
 pub mod code;
 pub mod cpus;
@@ -17,6 +18,7 @@ pub mod pidfd;
 pub mod pipe;
 pub mod proc;
 pub mod process;
+pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod spawn;

@@ -138,6 +138,8 @@ struct Woken {
 impl Keeper {
     fn new(config: Config) -> io::Result<Self> {
         process::set_name("skep-keeper");
+        // What it has just started wants the processor, too, and the daemon waits to hear of it. No harm where it is refused.
+        let _ = skep_sys::sched::ask_for_short_turns();
         process::become_subreaper()?;
         let descriptor_limit = process::raise_descriptor_limit()?;
         let mut signals = PASSED_ON.to_vec();
