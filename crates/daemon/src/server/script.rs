@@ -3,9 +3,11 @@
 //!
 //! Apps that are there already are not looked at: what they run may come back.
 
-use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
+use rustix::fs::FileType;
 use skep_api::{ErrorBody, ErrorCode};
 use skep_spec::{AppSpec, NO_INTERPRETER};
 
@@ -29,8 +31,19 @@ pub(super) async fn check(driver: &Shared, specs: &[AppSpec]) -> Result<(), Erro
             Some(Script { app: spec.name.clone(), path, alone: runs_alone(spec) })
         })
         .collect();
+    // Who names a script has mostly just looked at it: the kernel remembers.
+    let mut unknown = Vec::new();
+    for script in scripts {
+        match skep_sys::cached::mode(Path::new(&script.path)) {
+            Some(found) => judge(&script, found)?,
+            None => unknown.push(script),
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(());
+    }
     // A dead network mount may keep a look waiting: not the driver.
-    let looked = tokio::task::spawn_blocking(move || scripts.iter().try_for_each(look)).await;
+    let looked = tokio::task::spawn_blocking(move || unknown.iter().try_for_each(look)).await;
     looked.unwrap_or(Ok(()))
 }
 
@@ -46,19 +59,26 @@ fn runs_alone(spec: &AppSpec) -> bool {
 }
 
 fn look(script: &Script) -> Result<(), ErrorBody> {
+    judge(script, std::fs::metadata(&script.path).map(|found| found.mode()))
+}
+
+/// `found`: type and permission bits of what is there.
+fn judge(script: &Script, found: io::Result<u32>) -> Result<(), ErrorBody> {
     let Script { app, path, alone } = script;
     let refuse = |problem: &str, hint: &str| {
         let message = format!("{app}: script: {path:?} {problem}");
         Err(ErrorBody::new(ErrorCode::InvalidSpec, message).with_hint(hint))
     };
-    match std::fs::metadata(path) {
+    match found {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             refuse("is not there", "write the full path of a file")
         }
         // Another user may see it, or the worker's own start will tell what is the matter.
         Err(_) => Ok(()),
-        Ok(found) if *alone && found.is_dir() => refuse("is a directory", "name a file in it"),
-        Ok(found) if *alone && found.permissions().mode() & EXECUTE == 0 => refuse(
+        Ok(mode) if *alone && FileType::from_raw_mode(mode).is_dir() => {
+            refuse("is a directory", "name a file in it")
+        }
+        Ok(mode) if *alone && mode & EXECUTE == 0 => refuse(
             "is a file that nobody may execute",
             "chmod +x makes it a program; or name its interpreter",
         ),
