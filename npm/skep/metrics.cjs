@@ -1,15 +1,17 @@
 'use strict'
-// What a worker tells of itself when the supervisor asks: event loop, heap, garbage collection, HTTP. Node 18 to 26.
+// What a worker tells of itself when the supervisor asks: event loop, heap, HTTP. Node 18 to 26.
 //
 // Loaded by preload.cjs. Until the first question it costs nothing at all. From then on requests are counted
 // (diagnostics_channel for HTTP/1.1, a listener a server for HTTP/2, of whose streams not every Node tells on channels; no
 // wrapping). Latencies are taken of the first requests in each tenth of a second and stand for all that ended in it: who is
-// not looked at costs two calls that do next to nothing. The histogram of the event loop's delay needs a timer, so it ends
-// half a minute after the last question; the counters, whose gaps would show in a scraper's rates, end ten minutes after it.
+// not looked at costs two calls that do next to nothing. Garbage collections are not among it: once V8 is asked to tell of
+// them, by a PerformanceObserver or a GCProfiler, a busy worker has five percent more to do. The histogram of the event
+// loop's delay needs a timer, so it ends half a minute after the last question; the counters, whose gaps would show in a
+// scraper's rates, end ten minutes after it.
 // Nothing here keeps the event loop alive.
 module.exports = ({ liveServers }) => {
   const { setTimeout, clearTimeout } = globalThis
-  const { performance, PerformanceObserver, monitorEventLoopDelay, constants } = require('perf_hooks')
+  const { performance, monitorEventLoopDelay } = require('perf_hooks')
   const { channel } = require('diagnostics_channel')
   const now = performance.now.bind(performance)
 
@@ -22,21 +24,18 @@ module.exports = ({ liveServers }) => {
   /** Latencies are taken of so many requests in each window; then nothing is looked at as it begins until the next. */
   const SAMPLES = 16
   const WINDOW_MS = 100
-  const KINDS = [
-    constants.NODE_PERFORMANCE_GC_MINOR,
-    constants.NODE_PERFORMANCE_GC_MAJOR,
-    constants.NODE_PERFORMANCE_GC_INCREMENTAL,
-    constants.NODE_PERFORMANCE_GC_WEAKCB,
-  ]
+  /** Those that take longer than a window are looked at to their end, but not more than so many. */
+  const WATCHED_MAX = 256
 
   let delay = null
   let delayEnd = null
   let counting = false
   let countingEnd = null
-  let observer = null
   let windowBegan = 0
   let begun = 0
   let looking = true
+  /** Answers that are waited for, and when their requests began. */
+  const watched = new Map()
   /** Latencies of the window, and how many requests have ended since others were told. */
   let taken = []
   let ended = 0
@@ -45,7 +44,6 @@ module.exports = ({ liveServers }) => {
   /** By class: 1xx to 5xx. */
   const codes = [0, 0, 0, 0, 0]
   const buckets = new Array(BOUNDS_MS.length + 1).fill(0)
-  const gc = KINDS.map(() => [0, 0])
 
   /** The time, if the latency of what begins now is taken. */
   function began() {
@@ -55,6 +53,7 @@ module.exports = ({ liveServers }) => {
       tell()
       windowBegan = at
       begun = 0
+      forget()
     }
     if (++begun === SAMPLES) pause()
     return at
@@ -63,7 +62,13 @@ module.exports = ({ liveServers }) => {
   // Subscribed all the time: a channel that loses its last subscriber changes its prototype, and optimised code is undone.
   function starts({ response }) {
     const at = began()
-    if (at !== undefined) response.once('finish', () => taken.push(now() - at))
+    // Without a listener, which the app would see among its own.
+    if (at !== undefined && watched.size < WATCHED_MAX) watched.set(response, at)
+  }
+
+  /** Answers that were cut off never end. */
+  function forget() {
+    for (const response of watched.keys()) if (response.destroyed) watched.delete(response)
   }
 
   function pause() {
@@ -77,6 +82,11 @@ module.exports = ({ liveServers }) => {
 
   function finishes({ response }) {
     answered(response.statusCode)
+    if (watched.size === 0) return
+    const at = watched.get(response)
+    if (at === undefined) return
+    watched.delete(response)
+    taken.push(now() - at)
   }
 
   /** A stream of HTTP/2: a request, and its answer. */
@@ -118,15 +128,6 @@ module.exports = ({ liveServers }) => {
     accepted++
   }
 
-  function collected(list) {
-    for (const entry of list.getEntries()) {
-      const kind = KINDS.indexOf(entry.detail ? entry.detail.kind : entry.kind)
-      if (kind < 0) continue
-      gc[kind][0]++
-      gc[kind][1] += entry.duration
-    }
-  }
-
   /** A server that listens: of interest if it is one of HTTP/2. */
   function watch(server) {
     if (!counting || typeof server.updateSettings !== 'function') return
@@ -144,8 +145,6 @@ module.exports = ({ liveServers }) => {
     channel('http.server.response.finish').subscribe(finishes)
     channel('net.server.socket').subscribe(accepts)
     liveServers().forEach(watch)
-    observer = new PerformanceObserver(collected)
-    observer.observe({ entryTypes: ['gc'] })
   }
 
   function stopCounting() {
@@ -154,7 +153,7 @@ module.exports = ({ liveServers }) => {
     channel('http.server.response.finish').unsubscribe(finishes)
     channel('net.server.socket').unsubscribe(accepts)
     for (const server of liveServers()) server.removeListener('stream', opens)
-    observer.disconnect()
+    watched.clear()
   }
 
   /** What the loop was late, since the last question; null until it has been looked at. */
@@ -187,7 +186,6 @@ module.exports = ({ liveServers }) => {
       loop: [idle, active],
       delay: lateness(),
       heap: [memory.heapUsed, memory.heapTotal, memory.external, memory.arrayBuffers],
-      gc,
       codes,
       bounds: BOUNDS_MS,
       buckets,

@@ -13,8 +13,6 @@ pub struct Measured {
     pub delay: Option<[f64; 4]>,
     /// Bytes of the heap in use and in all, outside the heap, and in array buffers.
     pub heap: [f64; 4],
-    /// Garbage collections and the time that they took: minor, major, incremental, weak callbacks.
-    pub gc: [[f64; 2]; 4],
     /// HTTP responses from 1xx to 5xx.
     pub codes: [u64; 5],
     /// Upper bounds of the latency histogram.
@@ -33,8 +31,7 @@ impl Measured {
     /// Whether its parts fit together: a program may say what it likes on its channel.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let numbers =
-            self.event_loop.iter().chain(&self.heap).chain(self.gc.iter().flatten()).chain(&self.bounds);
+        let numbers = self.event_loop.iter().chain(&self.heap).chain(&self.bounds);
         self.buckets.len() == self.bounds.len() + 1
             && self.bounds.len() <= 64
             && self.bounds.is_sorted()
@@ -54,7 +51,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_and_nonsense_is_not_believed() {
-        let text = r#"{"loop":[1.5,2],"delay":null,"heap":[1,2,3,4],"gc":[[1,0.5],[0,0],[0,0],[0,0]],
+        let text = r#"{"loop":[1.5,2],"delay":null,"heap":[1,2,3,4],
             "codes":[0,7,0,0,1],"bounds":[1,5],"buckets":[6,1,1],"latency":12.5,"accepted":3}"#;
         let measured: Measured = serde_json::from_str(text).expect("an answer");
         assert!(measured.is_sound());

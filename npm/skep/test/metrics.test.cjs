@@ -89,3 +89,38 @@ test('a server that listens after the first question is counted too', () => {
   assert.strictEqual(server.listenerCount('stream'), 1)
   watch(http.createServer())
 })
+
+test('an answer that takes longer than a window counts as long, and one that was cut off not at all', async () => {
+  let answer
+  const server = http.createServer((req, res) => {
+    if (req.url === '/never') return req.destroy()
+    if (req.url === '/ok') return res.end()
+    answer = () => res.end()
+  })
+  server.listen(0)
+  await once(server, 'listening')
+  const { measure } = require('../metrics.cjs')({ liveServers: () => [server] })
+  measure()
+  const { port } = server.address()
+  const slow = http.get({ port, path: '/slow', agent: false })
+  await once(server, 'request')
+  const cut = http.get({ port, path: '/never', agent: false })
+  await once(cut, 'error')
+  const began = performance.now()
+  // Until windows have passed: each begins with the first request after a tenth of a second.
+  while (performance.now() - began < 250) {
+    const [response] = await once(http.get({ port, path: '/ok', agent: false }), 'response')
+    await once(response.resume(), 'end')
+  }
+  answer()
+  const [response] = await once(slow, 'response')
+  await once(response.resume(), 'end')
+  const { codes, bounds, buckets } = measure()
+  server.close()
+  const long = buckets.slice(bounds.indexOf(100) + 1).reduce((sum, n) => sum + n, 0)
+  assert.ok(long >= 1, 'the slow one is among the slow ones')
+  assert.strictEqual(
+    buckets.reduce((sum, n) => sum + n, 0),
+    codes.reduce((sum, n) => sum + n, 0),
+  )
+})

@@ -39,7 +39,6 @@ impl Row {
     }
 }
 
-const GC_KINDS: [&str; 4] = ["minor", "major", "incremental", "weak_callbacks"];
 const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Driver {
@@ -68,7 +67,7 @@ impl Driver {
         let at = now();
         let seen = slot.worker.as_ref();
         let pid = seen.and_then(|worker| worker.pid).filter(|pid| *pid > 0);
-        let used = pid.map(|pid| usage::of(pid, at));
+        let used = pid.and_then(|pid| usage::of(pid, at));
         let worker = seen.and_then(|worker| self.workers.get(&worker.id));
         let vitals = worker.map(|worker| &worker.vitals);
         Row {
@@ -77,8 +76,8 @@ impl Driver {
             index: slot.index.to_string(),
             slot: slot.clone(),
             pid,
-            cpu_seconds: used.and_then(|used| used.cpu).map(|cpu| cpu.busy_ns as f64 / 1e9),
-            memory_bytes: used.and_then(|used| used.memory_bytes),
+            cpu_seconds: used.map(|used| used.cpu.busy_ns as f64 / 1e9),
+            memory_bytes: used.map(|used| used.memory_bytes),
             open_fds: pid.and_then(usage::open_descriptors),
             started_unix: seen.map(|worker| unix_ms() as f64 / 1e3 - seconds(at.since(worker.started))),
             reply_seconds: vitals.and_then(|vitals| vitals.reply(at)).map(seconds),
@@ -106,10 +105,10 @@ impl Driver {
             .map(|(process, pid)| (process, usage::of(pid, now())));
         let memory = own
             .iter()
-            .filter_map(|(process, used)| Some((vec![("process", *process)], used.memory_bytes? as f64)));
+            .filter_map(|(process, used)| Some((vec![("process", *process)], (*used)?.memory_bytes as f64)));
         out.family("skep_resident_memory_bytes", Kind::Gauge, "Memory of skep's own processes.", memory);
         let cpu = own.iter().filter_map(|(process, used)| {
-            Some((vec![("process", *process)], used.cpu?.busy_ns as f64 / 1e9))
+            Some((vec![("process", *process)], (*used)?.cpu.busy_ns as f64 / 1e9))
         });
         out.family("skep_cpu_seconds_total", Kind::Counter, "Processor time of skep's own processes.", cpu);
         out.family("skep_apps", Kind::Gauge, "Apps that skep knows.", bare(apps as f64));
@@ -237,24 +236,6 @@ fn about_loops(out: &mut Exposition, rows: &[Row]) {
     );
     let help = "Bytes that JavaScript objects hold outside the heap.";
     each(out, ("skep_worker_external_memory_bytes", Gauge, help), rows, measured(|m| m.heap[2]));
-    for (part, name, help) in [
-        (0, "skep_worker_gc_runs_total", "Garbage collections, by kind, since skep was first asked."),
-        (
-            1,
-            "skep_worker_gc_seconds_total",
-            "Time in garbage collection, by kind, since skep was first asked.",
-        ),
-    ] {
-        let scale = if part == 0 { 1.0 } else { 1e3 };
-        let samples =
-            rows.iter().filter_map(|row| Some((row, row.measured.as_ref()?))).flat_map(|(row, measured)| {
-                GC_KINDS
-                    .iter()
-                    .zip(measured.gc)
-                    .map(move |(kind, gc)| (row.with("kind", kind), gc[part] / scale))
-            });
-        out.family(name, Counter, help, samples);
-    }
 }
 
 fn about_http(out: &mut Exposition, rows: &[Row]) {
