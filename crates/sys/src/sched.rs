@@ -19,8 +19,6 @@ struct Attributes {
 
 /// Children begin as if nothing had been set (linux/sched.h, `SCHED_FLAG_RESET_ON_FORK`).
 const RESET_ON_FORK: u64 = 0x01;
-/// `SCHED_FLAG_KEEP_POLICY`.
-const KEEP_POLICY: u64 = 0x08;
 /// The shortest slice that the kernel takes (`sched_setattr`: 0.1 to 100 ms; by default it is some 3 ms).
 const SHORTEST_SLICE_NS: u64 = 100_000;
 
@@ -40,8 +38,9 @@ pub fn ask_for_short_turns() -> io::Result<()> {
     }
     let attributes = Attributes {
         size: size_of::<Attributes>() as u32,
-        policy: 0,
-        flags: RESET_ON_FORK | KEEP_POLICY,
+        // As it is. With `SCHED_FLAG_KEEP_POLICY` the kernel would not look at the other flag (__sched_setscheduler).
+        policy: libc::SCHED_OTHER as u32,
+        flags: RESET_ON_FORK,
         nice,
         priority: 0,
         runtime: SHORTEST_SLICE_NS,

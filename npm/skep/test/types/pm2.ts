@@ -7,6 +7,7 @@ const app: pm2.StartOptions = {
   watch: ['src'], ignore_watch: [/\.log$/, 'tmp'], max_memory_restart: '200M', wait_ready: true, balance: 'shared',
 }
 const options: pm2.CommandOptions = { env: 'production', only: ['web'], updateEnv: true, parallel: 2 }
+const changed: pm2.ChangeOptions = { name: 'shop', instances: 4, updateEnv: true }
 const target: pm2.Target = 'web'
 const packet: pm2.Packet = { type: 'process:msg', topic: 'greeting', data: { hello: true } }
 const failed: pm2.Callback<unknown> = (error) => { if (error) throw error }
@@ -25,6 +26,7 @@ pm2.connect((error) => {
     console.log(list.map((each) => each.monit.cpu + each.pid), status === 'online', env?.axm_monitor['Requests']?.value)
   })
   pm2.restart(target, failed)
+  pm2.restart(target, changed, failed)
   pm2.reload(0, { updateEnv: true }, failed)
   pm2.sendDataToProcessId(0, packet, failed)
   pm2.sendDataToProcessId({ ...packet, id: 0 }, failed)
