@@ -117,13 +117,16 @@ fn upgrades_again_and_again_drop_nothing_and_workers_keep_their_pids() {
 #[test]
 fn releases_that_speak_other_protocols_follow_each_other() {
     let stage = Stage::new();
-    // To the next one, which still speaks our protocol, back and there again, to the one after that, which does not, and
-    // back at once; far away in the end, where the old daemon and the new keeper have no word in common.
+    // From the one before ours, whose keeper passes no connections on, to the next one, which still speaks our protocol,
+    // back and there again, to the one after that, which does not, and back at once; far away in the end, where the old
+    // daemon and the new keeper have no word in common.
     for name in [
-        "skep-speaks-2-1",
-        "skep-older",
-        "skep-again-speaks-2-1",
+        "skep-before-speaks-1-1",
+        "skep-now",
         "skep-speaks-3-2",
+        "skep-older",
+        "skep-again-speaks-3-2",
+        "skep-speaks-4-3",
         "skep-old",
         "skep-speaks-9-8",
     ] {
@@ -163,7 +166,7 @@ fn an_upgrade_whose_daemon_dies_is_undone() {
 #[test]
 fn an_upgrade_whose_daemon_hangs_is_undone_and_a_worker_that_died_meanwhile_is_replaced() {
     let stage = Stage::new();
-    let broken = stage.release("skep-speaks-2-1-fault-daemon:start:1:hang");
+    let broken = stage.release("skep-speaks-3-2-fault-daemon:start:1:hang");
     let (keeper, program) = (stage.skep.daemon().keeper_pid, stage.program());
     let before = stage.skep.app("app").pids();
     let upgrade = stage.skep.command(["upgrade", &broken.to_string_lossy()]).stderr(Stdio::null()).spawn();

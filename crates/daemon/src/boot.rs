@@ -40,6 +40,8 @@ struct Sorted {
     door: Option<Stored>,
     door_port: Option<Stored>,
     ports: Vec<Stored>,
+    /// Connections on their way to workers.
+    connections: Vec<Stored>,
     /// Descriptors of workers.
     workers: BTreeMap<WorkerId, Stored>,
     progress: BTreeMap<WorkerId, Progressed>,
@@ -71,6 +73,8 @@ fn sort(stored: Vec<Stored>) -> Sorted {
             sorted.job_pipes.extend(item.fds.into_iter().next().map(|pipe| (token, pipe)));
         } else if key.starts_with("l:") {
             sorted.ports.push(item);
+        } else if key.starts_with(crate::passing::KEY_PREFIX) {
+            sorted.connections.push(item);
         } else if let Some(app) = key.strip_prefix(crate::hosts::NOTE_KEY).and_then(|n| n.parse().ok()) {
             sorted.leases.extend(serde_json::from_slice(&item.note).ok().map(|held| (AppId(app), held)));
         } else if let Some(worker) = number("w:") {
@@ -120,6 +124,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         skep: setting.skep,
         processors: skep_sys::cpus::available() as u32,
         keeper_pid: inventory.keeper_pid,
+        keeper_version: inventory.version,
         generation: inventory.generation,
         descriptor_limit: inventory.descriptor_limit,
         started: now(),
@@ -167,7 +172,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
             driver.save();
         }
         skep_keeper::fault::point("daemon", "restored");
-        driver.carry_out(effects);
+        driver.carry_out_first(effects);
         driver.settle();
         // What workers said to the daemon before, the core may not have heard: to hear it twice does no harm.
         let ids: Vec<WorkerId> = driver.workers.keys().copied().collect();
@@ -333,6 +338,7 @@ impl Driver {
                 crate::diary::note(format_args!("worker {id} could not be taken back whole: {error}"));
             }
         }
+        self.take_back_connections(std::mem::take(&mut sorted.connections));
         let all: Vec<(AppId, SlotId)> =
             self.workers.values().map(|worker| (worker.app, worker.slot)).collect();
         for (app, slot) in all {

@@ -14,18 +14,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use skep_core::WorkerId;
+use skep_keeper::fault;
 use skep_node_ipc::{Received, SendError, Session};
 use skep_sys::fdpass::{self, Receive};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use crate::driver::{Driver, Shared};
+use crate::passing::{Parcel, Through};
 
 /// A worker's channel.
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: Arc<OwnedFd>,
-    session: Option<Session<OwnedFd>>,
+    session: Option<Session<Parcel>>,
     /// Bytes of the first waiting line that are in the kernel already.
     written: usize,
     /// The session's revision that the keeper has.
@@ -38,7 +40,7 @@ pub(crate) struct Channel {
 /// What a look at the socket gave.
 pub(crate) enum Look {
     /// Something was said.
-    Said(Received<OwnedFd>),
+    Said(Received<Parcel>),
     /// Nothing, for now.
     Nothing,
     /// The worker closed its end.
@@ -58,15 +60,15 @@ impl Channel {
     }
 
     /// Starts the protocol, fresh or from where the last daemon left it.
-    pub(crate) fn begin(&mut self, session: Session<OwnedFd>) {
+    pub(crate) fn begin(&mut self, session: Session<Parcel>) {
         self.session = Some(session);
     }
 
-    pub(crate) fn session(&self) -> &Session<OwnedFd> {
+    pub(crate) fn session(&self) -> &Session<Parcel> {
         self.session.as_ref().expect("begin() comes right after new()")
     }
 
-    pub(crate) fn session_mut(&mut self) -> &mut Session<OwnedFd> {
+    pub(crate) fn session_mut(&mut self) -> &mut Session<Parcel> {
         self.session.as_mut().expect("begin() comes right after new()")
     }
 
@@ -94,7 +96,10 @@ impl Channel {
                 self.closed = true;
                 Ok(Look::Closed)
             }
-            Ok(got) => Ok(Look::Said(self.session_mut().receive(&window[..got.bytes], got.descriptors))),
+            Ok(got) => {
+                let descriptors = got.descriptors.into_iter().map(Parcel::Own);
+                Ok(Look::Said(self.session_mut().receive(&window[..got.bytes], descriptors)))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Look::Nothing),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                 self.closed = true;
@@ -116,13 +121,25 @@ impl Channel {
         Ok(())
     }
 
-    /// Writes waiting lines until the kernel's buffer is full. A peer that is gone is noticed by reading.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
+    /// Writes waiting lines until the kernel's buffer is full, or until one comes that the keeper is to write: call it
+    /// again after asking. A peer that is gone is noticed by reading.
+    pub(crate) fn flush(&mut self) -> io::Result<Option<Through>> {
         let session = self.session.as_mut().expect("begin() comes right after new()");
         while let Some(frame) = session.next_frame() {
+            let fd = match (frame.fd, frame.id) {
+                (Some(Parcel::Kept(kept)), Some(id)) => {
+                    let through = Through { kept: *kept, frame: id, line: frame.line.to_vec() };
+                    session.lend(id);
+                    return Ok(Some(through));
+                }
+                (Some(Parcel::Own(fd)), _) if self.written == 0 => Some(fd.as_fd()),
+                (Some(_) | None, _) => None,
+            };
+            if frame.behind {
+                return Ok(None);
+            }
             let rest = &frame.line[self.written..];
-            let fd: Vec<BorrowedFd<'_>> =
-                frame.fd.filter(|_| self.written == 0).map(AsFd::as_fd).into_iter().collect();
+            let fd: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
             match fdpass::send(&self.socket, rest, &fd) {
                 Ok(sent) if sent < rest.len() => self.written += sent,
                 Ok(_) => {
@@ -131,18 +148,19 @@ impl Channel {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.wake.notify_one();
-                    return Ok(());
+                    return Ok(None);
                 }
-                Err(error) if is_gone(&error) => return Ok(()),
+                Err(error) if is_gone(&error) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Whether lines wait for room in the kernel's buffer.
+    /// Whether lines wait for room in the kernel's buffer, and not for the keeper.
     pub(crate) fn is_blocked(&self) -> bool {
-        !self.closed && self.session().next_frame().is_some()
+        let waits = self.session().next_frame();
+        !self.closed && waits.is_some_and(|frame| !frame.behind || matches!(frame.fd, Some(Parcel::Kept(_))))
     }
 }
 
@@ -229,10 +247,20 @@ impl Driver {
             }
             self.flush_channel(id);
             self.keep_session(id);
+            let (first, then) = match self.passes() {
+                true => (received.handovers, Vec::new()),
+                // With nobody to keep them, two workers could get what is heard twice.
+                false => (Vec::new(), received.handovers),
+            };
+            for handover in first {
+                self.migrate(id, handover);
+            }
+            self.settle_link();
+            fault::point("daemon", "taken-over");
             if let Some(channel) = self.channel_mut(id) {
                 channel.consume(received.consumed, window)?;
             }
-            for handover in received.handovers {
+            for handover in then {
                 self.migrate(id, handover);
             }
             if received.consumed == 0 {
@@ -254,9 +282,15 @@ impl Driver {
 
     /// Writes what waits for a worker.
     pub(crate) fn flush_channel(&mut self, id: WorkerId) {
-        let Some(channel) = self.channel_mut(id) else { return };
-        if let Err(error) = channel.flush() {
-            crate::diary::note(format_args!("cannot write to worker {id}: {error}"));
+        while let Some(channel) = self.channel_mut(id) {
+            match channel.flush() {
+                Ok(None) => return,
+                Ok(Some(through)) => self.pass(id, through),
+                Err(error) => {
+                    crate::diary::note(format_args!("cannot write to worker {id}: {error}"));
+                    return;
+                }
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use crate::census::Census;
 use crate::journal::{Journal, Written};
 use crate::notices::{self, Hub, Registry};
 use crate::ops::Ops;
+use crate::passing::Passing;
 use crate::patrol::Rounds;
 use crate::ports::Ports;
 use crate::shared_state::SharedState;
@@ -50,6 +51,8 @@ pub(crate) struct Site {
     pub(crate) processors: u32,
     /// The keeper's process.
     pub(crate) keeper_pid: i32,
+    /// The version of the protocol that is spoken with it.
+    pub(crate) keeper_version: u32,
     /// Which daemon of this keeper it is, from 1.
     pub(crate) generation: u64,
     /// The limit on open files that workers get, unless their app says otherwise.
@@ -77,6 +80,7 @@ pub(crate) struct Driver {
     pub(crate) ports: Ports,
     pub(crate) rounds: Rounds,
     pub(crate) traffic: Traffic,
+    pub(crate) passing: Passing,
     pub(crate) shared_state: SharedState,
     pub(crate) door: crate::door::Door,
     pub(crate) triggers: Triggers,
@@ -180,6 +184,7 @@ impl Driver {
                 ports: parts.ports,
                 rounds: Rounds::new(),
                 traffic: Traffic::default(),
+                passing: Passing::default(),
                 shared_state: SharedState::default(),
                 door: crate::door::Door::default(),
                 triggers: Triggers::default(),
@@ -255,9 +260,7 @@ impl Driver {
             }
         }
         self.fleet = next;
-        self.handling = true;
-        self.carry_out(effects);
-        self.handling = false;
+        self.carry_out_first(effects);
         if changes && !self.unsaved {
             // While the keeper starts what it was told to, and before anybody is answered.
             self.settle_saved();
@@ -275,8 +278,15 @@ impl Driver {
         }
     }
 
+    /// Carries out effects before any event that comes up on the way, which waits for the next [`Driver::handle`].
+    pub(crate) fn carry_out_first(&mut self, effects: Effects) {
+        self.handling = true;
+        self.carry_out(effects);
+        self.handling = false;
+    }
+
     /// Carries out effects in order, after the journal knows the decision behind them.
-    pub(crate) fn carry_out(&mut self, effects: Effects) {
+    fn carry_out(&mut self, effects: Effects) {
         // Without an effect too: an early `ready`, say, changes only what comes later.
         self.write_journal();
         fault::point("daemon", "decided");

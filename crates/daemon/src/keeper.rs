@@ -64,6 +64,8 @@ fn receive(driver: &Shared) -> Result<bool, LinkError> {
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
     pub(crate) keeper_pid: i32,
+    /// The version of the protocol that was agreed upon.
+    pub(crate) version: u32,
     pub(crate) generation: u64,
     /// The limit on open files that workers get.
     pub(crate) descriptor_limit: (u64, u64),
@@ -115,7 +117,8 @@ pub(crate) async fn greet(link: &mut skep_keeper::Link) -> Result<Inventory, Lin
                     format!("the keeper ({build}) speaks no version of the protocol that this daemon knows");
                 return Err(io::Error::other(text).into());
             }
-            Reply::Welcome { keeper, generation, descriptor_limit, .. } => {
+            Reply::Welcome { version, keeper, generation, descriptor_limit, .. } => {
+                inventory.version = version;
                 inventory.descriptor_limit = descriptor_limit;
                 inventory.keeper_pid = keeper;
                 inventory.generation = generation;
@@ -129,6 +132,7 @@ pub(crate) async fn greet(link: &mut skep_keeper::Link) -> Result<Inventory, Lin
             | Reply::Exited { .. }
             | Reply::SignalFailed { .. }
             | Reply::StoreFailed { .. }
+            | Reply::Passed { .. }
             | Reply::Upgraded { .. }
             | Reply::UpgradeFailed { .. }
             | Reply::Unknown { .. } => {}

@@ -32,6 +32,7 @@ mod metrics;
 mod node;
 mod notices;
 mod ops;
+mod passing;
 mod patrol;
 mod pm2;
 mod policy;

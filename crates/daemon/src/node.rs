@@ -11,11 +11,12 @@ use skep_spec::AppSpec;
 
 use crate::driver::Driver;
 use crate::jobs::FromFunctions;
+use crate::passing::Parcel;
 use crate::pm2::Meaning;
 use crate::ports::Wanted;
 
 impl Driver {
-    pub(crate) fn on_node(&mut self, id: WorkerId, event: Said<OwnedFd>) {
+    pub(crate) fn on_node(&mut self, id: WorkerId, event: Said<Parcel>) {
         match event {
             Said::Online => {}
             Said::Hello(hello) => {
@@ -32,9 +33,10 @@ impl Driver {
             Said::Listening(server) => self.listens(id, server.key),
             Said::Closed { key } => self.unlistens(id, &key),
             Said::Exiting => self.mark_leaving(id),
-            Said::Accepted(conn) => {
+            Said::Accepted(conn, parcel) => {
                 if !self.traffic.answered(conn) {
                     self.traffic.settled(conn);
+                    self.let_parcel_go(&parcel);
                     self.update_load(id);
                 }
             }
@@ -101,7 +103,7 @@ impl Driver {
             channel.session_mut().reply_round_robin(query.seq, sockname.as_ref(), data);
         } else {
             // A worker that no longer waits gets nothing; its copy is closed.
-            let _ = channel.session_mut().reply_shared(query.seq, socket, data);
+            let _ = channel.session_mut().reply_shared(query.seq, Parcel::Own(socket), data);
         }
     }
 
@@ -212,15 +214,19 @@ impl Driver {
     }
 
     /// An idle connection of a draining worker, for its successor or any other that has the server.
-    pub(crate) fn migrate(&mut self, from: WorkerId, handover: Handover<OwnedFd>) {
+    pub(crate) fn migrate(&mut self, from: WorkerId, handover: Handover<Parcel>) {
         let Some(worker) = self.workers.get(&from) else { return };
         let Some(key) = handover.key else { return };
         let app = worker.app;
         let first = self.traffic.successor(from);
-        let back = self.give(app, &key, handover.fd, ConnectionKind::Migrated, first, &[from]);
-        if let (Some(connection), Some((_, entry))) = (back, self.ports.find(app, &key)) {
+        let parcel = match handover.fd {
+            Parcel::Own(connection) => self.take_over(connection, from, app, &key),
+            parcel @ Parcel::Kept(_) => Some(parcel),
+        };
+        let Some(parcel) = parcel else { return };
+        if let Some(back) = self.give(app, &key, parcel, ConnectionKind::Migrated, first, &[from]) {
             // Idle, and nobody there just now: it waits, as its client does.
-            entry.homeless.push(connection);
+            self.shelter(app, &key, back);
         }
     }
 
@@ -229,11 +235,12 @@ impl Driver {
         &mut self,
         app: AppId,
         key: &str,
-        mut fd: OwnedFd,
+        mut parcel: Parcel,
         kind: ConnectionKind,
         first: Option<WorkerId>,
         except: &[WorkerId],
-    ) -> Option<OwnedFd> {
+    ) -> Option<Parcel> {
+        self.address_parcel(&parcel, except);
         let mut able: Vec<WorkerId> = self
             .workers
             .values()
@@ -246,7 +253,7 @@ impl Driver {
         for id in able {
             let conn = self.traffic.send(id, app, kind, except);
             let Some(channel) = self.channel_mut(id) else { continue };
-            match channel.session_mut().send_connection(key, conn, fd, kind) {
+            match channel.session_mut().send_connection(key, conn, parcel, kind) {
                 Ok(()) => {
                     self.flush_channel(id);
                     self.update_load(id);
@@ -254,21 +261,20 @@ impl Driver {
                 }
                 Err(back) => {
                     self.traffic.settled(conn);
-                    fd = back;
+                    parcel = back;
                 }
             }
         }
-        Some(fd)
+        Some(parcel)
     }
 
-    fn returned(&mut self, id: WorkerId, returned: skep_node_ipc::Returned<OwnedFd>) {
+    fn returned(&mut self, id: WorkerId, returned: skep_node_ipc::Returned<Parcel>) {
         let Some(sent) = self.traffic.settled(returned.conn) else { return };
         let mut except = sent.except;
         except.push(id);
-        let back = self.give(sent.app, &returned.key, returned.fd, sent.kind, None, &except);
-        if let (Some(connection), Some((_, entry))) = (back, self.ports.find(sent.app, &returned.key)) {
+        if let Some(back) = self.give(sent.app, &returned.key, returned.fd, sent.kind, None, &except) {
             // Nobody can take it now: it waits for the next worker that listens.
-            entry.homeless.push(connection);
+            self.shelter(sent.app, &returned.key, back);
         }
     }
 
@@ -282,21 +288,14 @@ impl Driver {
 
     /// Gives connections that found no worker to those that listen now.
     fn house(&mut self, app: AppId, label: &str) {
-        let Some((key, entry)) = self.ports.find(app, label) else { return };
-        for connection in std::mem::take(&mut entry.homeless) {
-            self.rehome(key, connection, &[]);
-        }
-    }
-
-    /// A connection out of a queue, for any worker but those of `except`.
-    pub(crate) fn rehome(&mut self, key: GroupKey, connection: OwnedFd, except: &[SlotId]) {
-        let Some(entry) = self.ports.entries.get_mut(&key) else { return };
-        let (app, label) = (entry.app, entry.label.clone());
-        let first = entry.group.pick(except).and_then(|slot| self.server_in(slot, &label));
-        if let Some(back) = self.give(app, &label, connection, ConnectionKind::Fresh, first, &[])
-            && let Some(entry) = self.ports.entries.get_mut(&key)
-        {
-            entry.homeless.push(back);
+        let Some((_, entry)) = self.ports.find(app, label) else { return };
+        for parcel in std::mem::take(&mut entry.homeless) {
+            let first = self.ports.find(app, label).and_then(|(_, entry)| entry.group.pick(&[]));
+            let first = first.and_then(|slot| self.server_in(slot, label));
+            let kind = self.kind_of(&parcel);
+            if let Some(back) = self.give(app, label, parcel, kind, first, &[]) {
+                self.shelter(app, label, back);
+            }
         }
     }
 
@@ -309,7 +308,7 @@ impl Driver {
     }
 
     /// How many connections a worker has not answered for yet: one that lets them lie is given no more.
-    fn update_load(&mut self, id: WorkerId) {
+    pub(crate) fn update_load(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
         let (app, slot) = (worker.app, worker.slot);
         let pending = self.traffic.pending(id) as u64;

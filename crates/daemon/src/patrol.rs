@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use skep_core::{AppId, Now, WorkerId};
-use skep_listeners::{GroupKey, Selector};
+use skep_listeners::{GroupKey, Selector, Waiting};
+use skep_node_ipc::ConnectionKind;
 use tokio::io::Interest;
 use tokio::sync::Notify;
 
 use crate::driver::{Driver, Shared, now};
+use crate::passing::Parcel;
 
 /// How often a queue that is to run empty before its worker is stopped is looked at.
 const EMPTYING_LOOK: Duration = Duration::from_millis(5);
@@ -92,11 +94,15 @@ impl Driver {
                 let Some(entry) = self.ports.entries.get(key) else { break };
                 let app = entry.app;
                 let to = self.server_in(step.to, &label);
-                let kind = skep_node_ipc::ConnectionKind::Fresh;
-                if let Some(back) = self.give(app, &label, step.connection, kind, to, &[])
-                    && let Some(entry) = self.ports.entries.get_mut(key)
-                {
-                    entry.homeless.push(back);
+                let parcel = match step.connection {
+                    Waiting::Queued(queue) if self.passes() => self.expect(queue, app, &label),
+                    connection @ (Waiting::Queued(_) | Waiting::Accepted(_)) => match connection.take() {
+                        Ok(Some(connection)) => Parcel::Own(connection),
+                        Ok(None) | Err(_) => continue,
+                    },
+                };
+                if let Some(back) = self.give(app, &label, parcel, ConnectionKind::Fresh, to, &[]) {
+                    self.shelter(app, &label, back);
                 }
             }
             self.keep_ports(*key, false);

@@ -16,6 +16,7 @@ use skep_spec::{AppSpec, ListenAddress};
 use skep_sys::net::{NetError, Step};
 
 use crate::driver::Driver;
+use crate::passing::Parcel;
 
 /// Descriptors in one message to the keeper, below its own limit of [`skep_keeper::wire::FDS_MAX`].
 const FDS_PER_PART: usize = 200;
@@ -33,7 +34,7 @@ pub(crate) struct Entry {
     /// How many messages its descriptors took in the keeper's safe-box.
     parts: usize,
     /// Accepted connections that found no worker; they wait for the next one that listens.
-    pub(crate) homeless: Vec<OwnedFd>,
+    pub(crate) homeless: Vec<Parcel>,
 }
 
 /// What the keeper keeps beside an address's sockets.
@@ -347,9 +348,7 @@ impl Driver {
         let keys: Vec<GroupKey> = self.ports.of(app).map(|(key, _)| key).collect();
         for key in keys {
             let Some(entry) = self.ports.entries.get_mut(&key) else { continue };
-            for connection in entry.group.retire(slot) {
-                self.rehome(key, connection, &[slot]);
-            }
+            entry.group.retire(slot);
             self.keep_ports(key, false);
         }
         self.patrol_app(app);
@@ -360,6 +359,9 @@ impl Driver {
         let keys: Vec<GroupKey> = self.ports.of(app).map(|(key, _)| key).collect();
         for key in keys {
             let Some(entry) = self.ports.entries.remove(&key) else { continue };
+            for parcel in &entry.homeless {
+                self.let_parcel_go(parcel);
+            }
             for part in 0..entry.parts {
                 self.ask(&Request::Drop { key: self::key(key, part) });
             }

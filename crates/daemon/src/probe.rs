@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use crate::driver::{Driver, Shared};
+use crate::passing::Parcel;
 
 /// What the worker's server finds in the `User-Agent` header.
 const USER_AGENT: &str = "skep-probe";
@@ -87,7 +88,7 @@ impl Driver {
                 Some(port) => format!("it has no server on port {port}"),
                 None => "it has no TCP server".to_owned(),
             })?;
-        let sent = session.send_connection(&server.key, conn, end, ConnectionKind::Fresh);
+        let sent = session.send_connection(&server.key, conn, Parcel::Own(end), ConnectionKind::Fresh);
         sent.map_err(|_| "it takes no connections".to_owned())?;
         self.flush_channel(id);
         Ok(())

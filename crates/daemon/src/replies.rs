@@ -59,6 +59,7 @@ impl Driver {
                 let (key, error) = (String::from_utf8_lossy(&key), std::io::Error::from_raw_os_error(errno));
                 crate::diary::note(format_args!("the keeper could not keep {key}: {error}"));
             }
+            Reply::Passed { ticket, outcome } => self.passed(ticket, outcome, fds.into_iter().next()),
             Reply::Upgraded { .. } => self.upgraded(),
             Reply::UpgradeFailed { reason } => self.upgrade_failed(&reason),
             Reply::Unknown { kind, reason } => {

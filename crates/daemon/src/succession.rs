@@ -96,6 +96,7 @@ impl Driver {
         for key in addresses {
             self.keep_ports(key, true);
         }
+        self.hand_over_connections();
         self.keep_agenda();
         self.keep_door();
         self.keep_journal();
@@ -120,7 +121,7 @@ impl Driver {
     }
 
     /// Sends all that waits, however long it takes the new keeper to read.
-    fn flush_whole(&mut self) -> io::Result<()> {
+    pub(crate) fn flush_whole(&mut self) -> io::Result<()> {
         while self.link.wants_write() {
             let mut fds = [PollFd::new(&self.link, PollFlags::OUT)];
             rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))?;

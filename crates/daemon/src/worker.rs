@@ -321,6 +321,13 @@ impl Driver {
 
     /// `Effect::Discard`: the keeper may forget it too.
     pub(crate) fn discard(&mut self, id: WorkerId) {
+        let unanswered =
+            self.channel_mut(id).is_some_and(|channel| channel.session().connections_in_flight() > 0);
+        if unanswered {
+            // It ended while no daemon was there. What it had taken it said before; the rest goes to others.
+            self.read_rest(id);
+            self.reclaim(id);
+        }
         self.ask(&Request::Forget { child: u64::from(id.0) });
         self.ask(&Request::Drop { key: session_key(id) });
         let rests = [Stream::Out, Stream::Err].into_iter().filter(|stream| {

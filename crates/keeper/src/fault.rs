@@ -6,11 +6,12 @@
 //! make that file does. A program file named `…-fault-<process>:<point>:<n>` orders the same without the variable: a
 //! release that is broken. `SKEP_FAULT_CLOCK_MS=1500` lets jobs see a clock that is ahead (or, with a minus, behind).
 //! One named `…-speaks-<newest>-<oldest>` pretends to speak these protocol versions; both together in this order:
-//! `…-speaks-2-1-fault-daemon:start:1:hang`.
+//! `…-speaks-3-2-fault-daemon:start:1:hang`.
 //!
 //! The keeper's points: `after-request` (a request was carried out, nothing answered yet), `after-fork` (a child
 //! exists and is not in the table), `after-spawn` (it is in the table), `before-reap` (a child has ended and is not reaped),
-//! `before-exec` (an upgrade was validated), `after-exec` (the new program has not restored its state yet). At
+//! `accepted` (a connection came out of a queue and is kept nowhere yet), `before-exec` (an upgrade was validated),
+//! `after-exec` (the new program has not restored its state yet). At
 //! `refuse-state` it does not abort but a new program refuses the state it was handed.
 //!
 //! The daemon's points: `start` (not yet greeted), `inventory` (it knows what the keeper holds, nothing is taken back

@@ -95,7 +95,8 @@ fn daemon(group: &mut Group, channels: &[UnixStream], done: &UnixStream) -> (u64
         let round = group.patrol(Now(skep_sys::clock::boottime_ns()));
         for m in round.moves {
             let at = m.to.0 as usize;
-            send(&channels[at], b"c", &[m.connection.as_fd()]).expect("handed over");
+            let Some(connection) = m.connection.take().expect("accept") else { continue };
+            send(&channels[at], b"c", &[connection.as_fd()]).expect("handed over");
             pending[at] += 1;
             group.set_pending(m.to, pending[at]);
             moved += 1;

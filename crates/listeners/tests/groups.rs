@@ -7,7 +7,9 @@ use std::os::fd::OwnedFd;
 
 use skep_core::SlotId;
 use skep_listeners::{AdoptError, Balance, Group, Options, Selector, Transfer};
-use support::{LOCALHOST, at, connect, counts, group, is_root, now, options, slots, tcp, unprivileged};
+use support::{
+    LOCALHOST, at, connect, counts, group, is_root, now, options, rescue, slots, tcp, unprivileged,
+};
 
 fn spread(counts: &[usize]) -> usize {
     counts.iter().max().expect("some") - counts.iter().min().expect("some")
@@ -74,7 +76,7 @@ fn while_no_slot_is_live_connections_wait_for_one() {
     group.set_live(SlotId(1), true);
     let mut moves = Vec::new();
     for round in 0.. {
-        let found = group.patrol(now(round)).moves;
+        let found = rescue(&mut group, now(round));
         if found.is_empty() {
             break;
         }
@@ -141,20 +143,23 @@ fn retiring_a_slot_loses_no_connection() {
     for balance in [Balance::Auto, Balance::Rr, Balance::Random, Balance::Hash] {
         let mut group = group(balance, 3);
         let mut clients = connect(&group, 99);
-        let waiting = group.retire(SlotId(1));
-        let mut accepted = waiting.len();
+        group.retire(SlotId(1));
         clients.extend(connect(&group, 51));
-        accepted += counts(&mut group, &[SlotId(0), SlotId(2)]).iter().sum::<usize>();
+        let (mut accepted, left) = (0, [SlotId(0), SlotId(2)]);
+        for round in 0..10 {
+            accepted += rescue(&mut group, now(round)).len();
+            accepted += counts(&mut group, &left).iter().sum::<usize>();
+        }
         assert_eq!(accepted, 150, "{balance:?}");
         // The socket goes when it has been quiet for a while; the group works on without it.
-        let again = group.patrol(now(0)).again.expect("a time to close it");
+        let again = group.patrol(now(1_000)).again.expect("a time to close it");
         assert!(group.patrol(again).moves.is_empty());
         assert_eq!(group.patrol(again).again, None);
         let ebpf = matches!(group.selection().selector, Selector::EbpfRr | Selector::EbpfShortest);
         let expected = if ebpf { 5 } else { 2 };
         assert_eq!(group.descriptors().len(), expected, "{balance:?}");
         clients.extend(connect(&group, 100));
-        let after = counts(&mut group, &[SlotId(0), SlotId(2)]);
+        let after = counts(&mut group, &left);
         assert_eq!(after.iter().sum::<usize>(), 100, "{balance:?}");
         assert!(after.iter().all(|n| *n > 0), "{balance:?} {after:?}");
     }
@@ -349,4 +354,24 @@ fn without_hand_over_queues_stay_and_new_connections_go_elsewhere() {
     assert!(group.patrol(now(5)).moves.is_empty());
     let _more = connect(&group, 10);
     assert_eq!(counts(&mut group, &slots(2)), [1, 10]);
+}
+
+#[test]
+fn without_hand_over_the_kernel_gives_the_queue_of_a_retired_slot_to_the_others() {
+    let options = Options { transfer: Transfer::Nothing, ..options(Balance::Rr) };
+    let mut group = Group::open(&tcp(LOCALHOST, 0), &options).expect("a free port");
+    for slot in slots(3) {
+        group.socket(slot).expect("a socket");
+        group.set_live(slot, true);
+    }
+    if group.selection().selector != Selector::EbpfRr {
+        return; // Without eBPF such a worker empties its queue before it goes.
+    }
+    let _clients = connect(&group, 30);
+    group.set_live(SlotId(1), false);
+    group.retire(SlotId(1));
+    assert!(group.patrol(now(0)).moves.is_empty());
+    assert_eq!(counts(&mut group, &[SlotId(0), SlotId(2)]), [15, 15]);
+    let _more = connect(&group, 10);
+    assert_eq!(counts(&mut group, &[SlotId(0), SlotId(2)]), [5, 5]);
 }

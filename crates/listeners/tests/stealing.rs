@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use skep_core::{Now, SlotId};
 use skep_listeners::{Balance, Group, GroupKey, Watcher};
 use skep_sys::fdpass::{Receive, receive, send};
-use support::{accept_one, at, connect, counts, group, now, slots, unprivileged};
+use support::{accept_one, at, connect, counts, group, now, rescue, slots, unprivileged};
 
 const KEY: GroupKey = GroupKey(7);
 
@@ -91,13 +91,13 @@ fn the_queue_of_a_dead_worker_is_rescued_and_left_alone_without_a_heir() {
     let mut group = group(Balance::Rr, 2);
     let _clients = connect(&group, 10);
     group.set_live(SlotId(0), false);
-    let moves = group.patrol(now(0)).moves;
+    let moves = rescue(&mut group, now(0));
     assert_eq!(moves.len() + counts(&mut group, &[SlotId(1)])[0], 10);
     assert!(moves.iter().all(|m| m.from == Some(SlotId(0)) && m.to == SlotId(1)));
 
     let _more = connect(&group, 4);
     group.set_live(SlotId(1), false);
-    assert!(group.patrol(now(10)).moves.is_empty());
+    assert!(rescue(&mut group, now(10)).is_empty());
     assert_eq!(counts(&mut group, &slots(2)), [0, 4]);
 }
 
@@ -189,7 +189,8 @@ fn patrol(
         let round = group.patrol(Now(skep_sys::clock::boottime_ns()));
         for m in round.moves {
             let to = &mut workers[m.to.0 as usize];
-            send(&to.channel, b"c", &[m.connection.as_fd()]).expect("handed over");
+            let Some(connection) = m.connection.take().expect("accept") else { continue };
+            send(&to.channel, b"c", &[connection.as_fd()]).expect("handed over");
             to.pending += 1;
             group.set_pending(m.to, to.pending);
         }

@@ -51,6 +51,8 @@ struct Frame {
     line: Vec<u8>,
     /// The id in `handles` of the descriptor that goes with the first byte.
     handle: Option<u64>,
+    /// Somebody else was asked to write it.
+    lent: bool,
 }
 
 /// A line to write, with the descriptor for its first byte.
@@ -60,6 +62,10 @@ pub struct FrameRef<'a, F> {
     pub line: &'a [u8],
     /// Must be non-blocking: libuv does not set that.
     pub fd: Option<&'a F>,
+    /// What the line is known by if it is lent; only lines with a descriptor are.
+    pub id: Option<u64>,
+    /// Lines before it are lent: it may be lent too, but not written.
+    pub behind: bool,
 }
 
 /// One worker's channel.
@@ -287,16 +293,66 @@ impl<F> Session<F> {
         Ok(())
     }
 
-    /// The next line to write.
+    /// The next line to write or to lend.
     #[must_use]
     pub fn next_frame(&self) -> Option<FrameRef<'_, F>> {
-        let frame = self.outgoing.front()?;
-        Some(FrameRef { line: &frame.line, fd: frame.handle.and_then(|id| self.handles.fd(id)) })
+        let at = self.outgoing.iter().position(|frame| !frame.lent)?;
+        let frame = &self.outgoing[at];
+        let fd = frame.handle.and_then(|id| self.handles.fd(id));
+        Some(FrameRef { line: &frame.line, fd, id: frame.handle, behind: at > 0 })
     }
 
     /// The line of [`Session::next_frame`] was written as a whole.
     pub fn frame_written(&mut self) {
-        let Some(frame) = self.outgoing.pop_front() else { return };
+        self.remove_frame(0);
+    }
+
+    /// Somebody else was asked to write this line, with a descriptor that he has: [`Session::lent_written`],
+    /// [`Session::lent_back`] or [`Session::withdraw`] follows. Lines without a descriptor wait until then, so that all
+    /// keep their order.
+    pub fn lend(&mut self, id: u64) {
+        if let Some(at) = self.frame_of(id) {
+            self.outgoing[at].lent = true;
+            self.handles.lent(id);
+        }
+    }
+
+    /// A lent line was written as a whole.
+    pub fn lent_written(&mut self, id: u64) {
+        if let Some(at) = self.frame_of(id) {
+            self.remove_frame(at);
+        }
+    }
+
+    /// A lent line could not be written now. It is the next one again.
+    pub fn lent_back(&mut self, id: u64) {
+        if let Some(at) = self.frame_of(id) {
+            self.outgoing[at].lent = false;
+            self.handles.lent_back(id);
+        }
+    }
+
+    /// A connection is not to be sent after all: its number, if the line has not been written.
+    pub fn withdraw(&mut self, id: u64) -> Option<ConnId> {
+        let at = self.frame_of(id)?;
+        let frame = self.outgoing.remove(at).expect("frame_of() found it");
+        self.outgoing_bytes -= frame.line.len();
+        self.handles.withdraw(id)
+    }
+
+    /// Takes up a connection again that an earlier daemon sent under this id and that may not be answered yet: in the
+    /// order of the ids.
+    pub fn take_up(&mut self, id: u64, conn: ConnId, key: &str, fd: F) {
+        self.handles.push(id, Content::Connection { conn, key: key.to_owned() }, fd);
+        self.handles.written(id);
+    }
+
+    fn frame_of(&self, id: u64) -> Option<usize> {
+        self.outgoing.iter().position(|frame| frame.handle == Some(id))
+    }
+
+    fn remove_frame(&mut self, at: usize) {
+        let Some(frame) = self.outgoing.remove(at) else { return };
         self.outgoing_bytes -= frame.line.len();
         if let Some(id) = frame.handle {
             self.handles.written(id);
@@ -321,7 +377,7 @@ impl<F> Session<F> {
             Serialization::Advanced => v8::encode(&line),
         };
         self.outgoing_bytes += line.len();
-        self.outgoing.push_back(Frame { line, handle });
+        self.outgoing.push_back(Frame { line, handle, lent: false });
     }
 }
 

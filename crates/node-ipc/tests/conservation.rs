@@ -143,7 +143,7 @@ impl World {
     fn hear(&mut self, events: Vec<Event<u32>>) {
         for event in events {
             match event {
-                Event::Accepted(conn) => {
+                Event::Accepted(conn, _) => {
                     *self.accepted.entry(u32::try_from(conn.0).expect("small")).or_default() += 1;
                 }
                 Event::Returned(returned) => {

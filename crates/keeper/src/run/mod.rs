@@ -8,6 +8,7 @@ mod children;
 mod daemon;
 mod ending;
 mod foreign;
+mod passing;
 mod peer;
 mod reap;
 mod requests;

@@ -23,7 +23,8 @@ pub(crate) struct Peer {
     /// The protocol version that was agreed upon; 0 before that.
     version: u32,
     inventory: Inventory,
-    answers: VecDeque<Reply>,
+    /// With a descriptor that goes along.
+    answers: VecDeque<(Reply, Option<OwnedFd>)>,
     full: Full,
 }
 
@@ -80,12 +81,16 @@ impl Peer {
     /// Starts the inventory (again).
     pub(crate) fn greet(&mut self, welcome: Reply, version: u32) {
         self.version = version;
-        self.answers.push_back(welcome);
+        self.answers.push_back((welcome, None));
         self.inventory = Inventory::Children { after: None };
     }
 
     pub(crate) fn answer(&mut self, reply: Reply) {
-        self.answers.push_back(reply);
+        self.answer_with(reply, None);
+    }
+
+    pub(crate) fn answer_with(&mut self, reply: Reply, fd: Option<OwnedFd>) {
+        self.answers.push_back((reply, fd));
     }
 
     /// Nobody is left to hear them.
@@ -109,8 +114,9 @@ impl Peer {
     pub(crate) fn pump(&mut self, children: &mut Children, safe: &SafeBox) -> Result<(), Gone> {
         self.full = Full::No;
         loop {
-            let progress = if let Some(reply) = self.answers.front() {
-                let sent = send(&self.socket, reply, &[])?;
+            let progress = if let Some((reply, fd)) = self.answers.front() {
+                let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
+                let sent = send(&self.socket, reply, &fds)?;
                 if sent == Full::No {
                     self.answers.pop_front();
                 }

@@ -58,8 +58,12 @@ impl Keeper {
     }
 
     fn answer(&mut self, reply: Reply) {
+        self.answer_with(reply, None);
+    }
+
+    pub(super) fn answer_with(&mut self, reply: Reply, fd: Option<OwnedFd>) {
         if let Some(peer) = &mut self.peer {
-            peer.answer(reply);
+            peer.answer_with(reply, fd);
         }
     }
 
@@ -73,6 +77,7 @@ impl Keeper {
             Request::Forget { child } => self.children.forget(child),
             Request::Store { key, note } => self.store(key, note, fds, fds_lost),
             Request::Drop { key } => self.safe.remove(&key),
+            Request::Pass(pass) => self.pass(*pass, fds, fds_lost),
             Request::Shutdown => self.shutdown(),
             Request::Handled { signal } => self.handled(signal),
             Request::Upgrade { path } => self.upgrade(path),

@@ -24,13 +24,19 @@ pub(crate) struct SafeBox(BTreeMap<Vec<u8>, Stored>);
 impl SafeBox {
     /// Keeps it, in place of what was there; on an error that stays.
     pub(crate) fn store(&mut self, key: Vec<u8>, stored: Stored) -> Result<(), Errno> {
-        if key.len() > KEY_BYTES_MAX || stored.note.len() > NOTE_BYTES_MAX {
+        self.has_room(&key, &stored.note)?;
+        self.0.insert(key, stored);
+        Ok(())
+    }
+
+    /// Whether this could be kept.
+    pub(crate) fn has_room(&self, key: &[u8], note: &[u8]) -> Result<(), Errno> {
+        if key.len() > KEY_BYTES_MAX || note.len() > NOTE_BYTES_MAX {
             return Err(Errno::TOOBIG);
         }
-        if self.0.len() >= KEYS_MAX && !self.0.contains_key(&key) {
+        if self.0.len() >= KEYS_MAX && !self.0.contains_key(key) {
             return Err(Errno::NOSPC);
         }
-        self.0.insert(key, stored);
         Ok(())
     }
 
@@ -45,6 +51,10 @@ impl SafeBox {
 
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Stored> {
         self.0.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &[u8]) -> Option<&mut Stored> {
+        self.0.get_mut(key)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &Stored)> {

@@ -8,6 +8,7 @@
 //! This module knows neither sockets nor descriptors: bytes in, messages out.
 
 mod adopt;
+mod pass;
 mod reply;
 mod request;
 mod spawn;
@@ -16,14 +17,17 @@ mod tests;
 pub(crate) mod tlv;
 
 pub use adopt::Adopt;
+pub use pass::{Origin, Pass, Passed};
 pub use reply::{ChildState, Reply};
 pub use request::{Request, Scope};
 pub use spawn::{Credentials, FdSource, Limit, Spawn, Stop};
 
 /// The protocol version that this build speaks best.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The oldest protocol version that this build still speaks.
 pub const VERSION_OLDEST: u32 = 1;
+/// The first version that knows [`Request::Pass`].
+pub const VERSION_WITH_PASS: u32 = 2;
 
 /// The protocol versions that this process speaks, newest and oldest: a keeper and a daemon of neighbouring releases
 /// agree on the newest that both know.
@@ -104,6 +108,10 @@ pub(crate) mod tag {
     pub(crate) const GRACE_MS: u16 = 20;
     pub(crate) const BUILD: u16 = 21;
     pub(crate) const EXPIRES: u16 = 22;
+    pub(crate) const TICKET: u16 = 23;
+    pub(crate) const LINE: u16 = 24;
+    pub(crate) const ORIGIN: u16 = 25;
+    pub(crate) const OUTCOME: u16 = 26;
 
     pub(crate) const ARGUMENT: u16 = 40;
     pub(crate) const ENVIRONMENT: u16 = 41;

@@ -3,6 +3,7 @@
 use skep_sys::spawn::Stage;
 use skep_sys::wait::ExitStatus;
 
+use super::pass::Passed;
 use super::tlv::{Field, Fields, Writer};
 use super::{Malformed, needed, tag};
 
@@ -80,6 +81,13 @@ pub enum Reply {
         /// Why: `EMFILE` (descriptors have run out), `E2BIG` (key or note too long), `ENOSPC` (too many keys).
         errno: i32,
     },
+    /// What came of a `Pass`. A duplicate of the connection comes along if it was taken out of a queue.
+    Passed {
+        /// The daemon's number for it.
+        ticket: u64,
+        /// What came of it.
+        outcome: Passed,
+    },
     /// The keeper itself got this signal; answer with `Handled`.
     Signal {
         /// Its number: SIGTERM, SIGINT, SIGHUP, SIGQUIT or SIGUSR2.
@@ -145,6 +153,7 @@ const SIGNAL: u16 = 10;
 const UPGRADED: u16 = 11;
 const UPGRADE_FAILED: u16 = 12;
 const UNKNOWN: u16 = 13;
+const PASSED: u16 = 14;
 
 impl Reply {
     /// Kind and payload for a packet.
@@ -188,6 +197,11 @@ impl Reply {
             Reply::StoreFailed { key, errno } => {
                 out.bytes(tag::KEY, key).i32(tag::ERRNO, *errno);
                 STORE_FAILED
+            }
+            Reply::Passed { ticket, outcome } => {
+                out.u64(tag::TICKET, *ticket);
+                outcome.encode(&mut out);
+                PASSED
             }
             Reply::Signal { signal } => {
                 out.i32(tag::SIGNAL, *signal);
@@ -245,6 +259,10 @@ impl Reply {
             EXITED => Reply::Exited { child: child()?, status: found.exit.status()? },
             SIGNAL_FAILED => Reply::SignalFailed { child: child()?, errno: errno()? },
             STORE_FAILED => Reply::StoreFailed { key: key()?, errno: errno()? },
+            PASSED => Reply::Passed {
+                ticket: needed(found.ticket, tag::TICKET)?,
+                outcome: Passed::of(found.outcome, found.errno)?,
+            },
             SIGNAL => Reply::Signal { signal: needed(found.signal, tag::SIGNAL)? },
             UPGRADED => Reply::Upgraded { build: build() },
             UPGRADE_FAILED => Reply::UpgradeFailed { reason: reason() },
@@ -271,6 +289,8 @@ struct Found {
     signal: Option<i32>,
     reason: Option<Vec<u8>>,
     kind: Option<u16>,
+    ticket: Option<u64>,
+    outcome: Option<u8>,
     soft: Option<u64>,
     hard: Option<u64>,
 }
@@ -295,6 +315,8 @@ impl Found {
                 tag::ERRNO => found.errno = Some(field.i32()?),
                 tag::SIGNAL => found.signal = Some(field.i32()?),
                 tag::REASON => found.reason = Some(field.owned()),
+                tag::TICKET => found.ticket = Some(field.u64()?),
+                tag::OUTCOME => found.outcome = Some(field.u8()?),
                 tag::KIND => found.kind = Some(u16::try_from(field.u32()?).map_err(|_| field.bad())?),
                 _ => found.exit.take(field)?,
             }

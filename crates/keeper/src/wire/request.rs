@@ -1,11 +1,12 @@
 //! What the daemon asks of the keeper.
 
 use super::adopt::Adopt;
+use super::pass::Pass;
 use super::spawn::Spawn;
 use super::tlv::{Fields, Writer};
 use super::{Malformed, needed, tag};
 
-/// A request of the daemon. Each one is idempotent: after a crash the next daemon may repeat it.
+/// A request of the daemon. Each one but `Pass` is idempotent: after a crash the next daemon may repeat it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// The first message of a daemon; answered with `Welcome` and the whole inventory.
@@ -48,6 +49,8 @@ pub enum Request {
         /// Opaque (at most [`super::NOTE_BYTES_MAX`] bytes).
         note: Vec<u8>,
     },
+    /// Pass a connection on. Answered with `Passed`.
+    Pass(Box<Pass>),
     /// Close what is kept under this key.
     Drop {
         /// The key.
@@ -104,6 +107,7 @@ const HANDLED: u16 = 8;
 const UPGRADE: u16 = 9;
 const ADOPT: u16 = 10;
 const EXPIRE: u16 = 11;
+const PASS: u16 = 12;
 
 impl Request {
     /// The greeting of this build.
@@ -129,6 +133,10 @@ impl Request {
             Request::Adopt(adopt) => {
                 adopt.encode(&mut out);
                 ADOPT
+            }
+            Request::Pass(pass) => {
+                pass.encode(&mut out);
+                PASS
             }
             Request::Signal { child, signal, scope } => {
                 out.u64(tag::CHILD, *child).i32(tag::SIGNAL, *signal).u8(tag::SCOPE, scope.number());
@@ -173,6 +181,9 @@ impl Request {
         }
         if kind == ADOPT {
             return Ok(Request::Adopt(Box::new(Adopt::decode(Fields::new(payload))?)));
+        }
+        if kind == PASS {
+            return Ok(Request::Pass(Box::new(Pass::decode(Fields::new(payload))?)));
         }
         let found = Found::read(Fields::new(payload))?;
         Ok(match kind {

@@ -76,6 +76,15 @@ prop_compose! {
     }
 }
 
+fn origin() -> impl Strategy<Value = Origin> {
+    prop_oneof![Just(Origin::Queue), Just(Origin::Attached), Just(Origin::Kept)]
+}
+
+fn passed() -> impl Strategy<Value = Passed> {
+    let failed = any::<i32>().prop_map(Passed::Failed);
+    prop_oneof![Just(Passed::Sent), Just(Passed::Full), Just(Passed::Gone), Just(Passed::Nothing), failed]
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let scope = prop_oneof![Just(Scope::Process), Just(Scope::Group), Just(Scope::Tree)];
     prop_oneof![
@@ -90,6 +99,9 @@ fn request() -> impl Strategy<Value = Request> {
         any::<u64>().prop_map(|child| Request::Forget { child }),
         (bytes(), bytes()).prop_map(|(key, note)| Request::Store { key, note }),
         bytes().prop_map(|key| Request::Drop { key }),
+        (any::<u64>(), bytes(), bytes(), bytes(), origin()).prop_map(|(ticket, key, note, line, from)| {
+            Request::Pass(Box::new(Pass { ticket, key, note, line, from }))
+        }),
         Just(Request::Shutdown),
         any::<i32>().prop_map(|signal| Request::Handled { signal }),
         bytes().prop_map(|path| Request::Upgrade { path }),
@@ -128,6 +140,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         (any::<u64>(), status()).prop_map(|(child, status)| Reply::Exited { child, status }),
         any::<(u64, i32)>().prop_map(|(child, errno)| Reply::SignalFailed { child, errno }),
         (bytes(), any::<i32>()).prop_map(|(key, errno)| Reply::StoreFailed { key, errno }),
+        (any::<u64>(), passed()).prop_map(|(ticket, outcome)| Reply::Passed { ticket, outcome }),
         any::<i32>().prop_map(|signal| Reply::Signal { signal }),
         bytes().prop_map(|build| Reply::Upgraded { build }),
         bytes().prop_map(|reason| Reply::UpgradeFailed { reason }),

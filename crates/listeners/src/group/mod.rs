@@ -7,6 +7,7 @@ mod store;
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use skep_core::SlotId;
 use skep_sys::net::{LocalAddress, Queue, UnixIdentity, tcp_queue};
@@ -15,7 +16,7 @@ use crate::steal::{PlaceId, Power, Rule};
 use crate::steer::{Candidate, Engine};
 use crate::{Address, GroupKey, Options, Selection, Selector, Transfer, Watcher};
 
-pub use patrol::{Move, Round};
+pub use patrol::{Move, Round, Waiting};
 
 /// The sockets of one shared address. See the crate's documentation for how it is used.
 ///
@@ -56,7 +57,8 @@ enum Form {
 #[derive(Debug)]
 struct Place {
     id: PlaceId,
-    socket: OwnedFd,
+    /// Shared with connections that are to be taken out of its queue.
+    socket: Arc<OwnedFd>,
 }
 
 /// A slot.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use skep_core::SlotId;
@@ -64,7 +65,7 @@ impl Group {
             local: opened.local,
             options: *options,
             form: opened.form,
-            places: vec![Place { id: first, socket: opened.socket }],
+            places: vec![Place { id: first, socket: Arc::new(opened.socket) }],
             slots: Vec::new(),
             identity: opened.identity,
             engine,
@@ -134,7 +135,7 @@ impl Group {
         let id = (0..).map(PlaceId).find(|id| !used(id.0)).expect("fewer places than numbers");
         // A failure leaves this socket to the kernel's hash.
         let _ = self.engine.joined(id, socket.as_fd());
-        self.places.push(Place { id, socket });
+        self.places.push(Place { id, socket: Arc::new(socket) });
         Ok(id)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::net::{Shutdown, shutdown};
 use skep_core::{Now, SlotId};
@@ -10,7 +11,7 @@ use skep_sys::net::{Accepted, accept, listen};
 
 use super::{Form, Group, Place, Slot};
 use crate::steal::{Arm, Observation, Occupant, Orders, PlaceId};
-use crate::{GroupKey, Selector, Watcher};
+use crate::{GroupKey, Selector, Transfer, Watcher};
 
 /// Connections that `ipc` accepts in one patrol: what workers can take in a moment, so that the rest wait in the
 /// kernel, where a SIGKILL of ours cannot hurt them.
@@ -23,8 +24,34 @@ pub struct Move {
     pub from: Option<SlotId>,
     /// Slot that is to get it. If its worker refuses or dies, give it to [`Group::pick`].
     pub to: SlotId,
-    /// The accepted connection, non-blocking.
-    pub connection: OwnedFd,
+    /// The connection.
+    pub connection: Waiting,
+}
+
+/// Where a connection is that is to be handed over.
+#[derive(Debug)]
+pub enum Waiting {
+    /// Accepted, non-blocking (`ipc`).
+    Accepted(OwnedFd),
+    /// In the queue of this socket: any of those that wait there. Whoever accepts it takes it along when he dies, so that
+    /// is left to the owner.
+    Queued(Arc<OwnedFd>),
+}
+
+impl Waiting {
+    /// Accepts it, if that is still to be done; `None` when the queue is empty by now.
+    ///
+    /// # Errors
+    /// Those of [`accept`].
+    pub fn take(self) -> io::Result<Option<OwnedFd>> {
+        match self {
+            Waiting::Accepted(connection) => Ok(Some(connection)),
+            Waiting::Queued(queue) => match accept(queue.as_fd())? {
+                Accepted::Connection(connection) => Ok(Some(connection)),
+                Accepted::Empty | Accepted::Blocking => Ok(None),
+            },
+        }
+    }
 }
 
 /// Outcome of a patrol.
@@ -90,7 +117,7 @@ impl Group {
             if let Some(slot) = self.slot_mut(to) {
                 slot.load += 1;
             }
-            round.moves.push(Move { from: None, to, connection });
+            round.moves.push(Move { from: None, to, connection: Waiting::Accepted(connection) });
         }
         self.arm();
         round
@@ -110,6 +137,7 @@ impl Group {
         for place in &orders.close {
             self.close_place(*place);
         }
+        self.close_what_migrates(&seen);
         match &orders.again.arm {
             Arm::Nothing => {}
             Arm::All => self.arm(),
@@ -155,7 +183,7 @@ impl Group {
             let Some(place) = self.place(*from) else { continue };
             for _ in 0..*at_most {
                 let Some(target) = to.front().copied() else { return moves };
-                let Ok(Accepted::Connection(connection)) = accept(place.socket.as_fd()) else { break };
+                let connection = Waiting::Queued(Arc::clone(&place.socket));
                 if let Some(slot) = self.slots.iter().find(|slot| slot.id == target) {
                     self.engine.moved(*from, slot.place);
                 }
@@ -164,6 +192,19 @@ impl Group {
             }
         }
         moves
+    }
+
+    /// Where nobody can be handed a connection, what waits at a retired place would wait for ever, unless the kernel gives
+    /// it to the others when the place closes.
+    fn close_what_migrates(&mut self, seen: &[Observation]) {
+        if self.options.transfer == Transfer::Connections || !self.engine.migrates() {
+            return;
+        }
+        if seen.iter().any(|one| one.occupant == Occupant::Live) {
+            for one in seen.iter().filter(|one| one.occupant == Occupant::Leaving) {
+                self.close_place(one.place);
+            }
+        }
     }
 
     fn tenant(&self, place: PlaceId) -> Option<SlotId> {

@@ -1,9 +1,7 @@
 //! What the daemon tells of its slots.
 
-use std::os::fd::{AsFd, OwnedFd};
-
 use skep_core::SlotId;
-use skep_sys::net::{Accepted, accept, set_nonblocking};
+use skep_sys::net::set_nonblocking;
 
 use super::{Form, Group, Slot};
 use crate::Selector;
@@ -74,29 +72,23 @@ impl Group {
         self.engine.selection().selector == Selector::EbpfLeast
     }
 
-    /// Closes a slot for good and returns the connections that waited there, for other slots.
+    /// Closes a slot for good.
     ///
-    /// Call it when its worker has gone, and [`Group::patrol`] next: handshakes may be under way, so the socket
-    /// stays a moment longer, avoided by new connections, and patrols rescue what still comes in. A slot that is
-    /// added meanwhile takes the socket over. Datagrams that waited are lost; UDP sockets stay for the next slot.
-    pub fn retire(&mut self, slot: SlotId) -> Vec<OwnedFd> {
-        let Some(at) = self.slots.iter().position(|s| s.id == slot) else { return Vec::new() };
+    /// Call it when its worker has gone, and [`Group::patrol`] next: connections wait there and handshakes may be under
+    /// way, so the socket stays a moment longer, avoided by new connections, and patrols rescue what is there and what
+    /// still comes in. A slot that is added meanwhile takes the socket over. Datagrams that waited are lost; UDP sockets
+    /// stay for the next slot.
+    pub fn retire(&mut self, slot: SlotId) {
+        let Some(at) = self.slots.iter().position(|s| s.id == slot) else { return };
         let gone = self.slots.remove(at);
         self.changed = true;
         if self.form == Form::One {
-            return Vec::new();
+            return;
         }
         self.steer();
         self.arm();
-        let Some(place) = self.place(gone.place).filter(|_| !self.datagrams()) else { return Vec::new() };
-        let _ = set_nonblocking(&place.socket);
-        if self.slots.is_empty() {
-            return Vec::new(); // nobody to give them to: they wait for the next slot
+        if let Some(place) = self.place(gone.place).filter(|_| !self.datagrams()) {
+            let _ = set_nonblocking(&place.socket);
         }
-        std::iter::from_fn(|| match accept(place.socket.as_fd()) {
-            Ok(Accepted::Connection(connection)) => Some(connection),
-            Ok(Accepted::Empty | Accepted::Blocking) | Err(_) => None,
-        })
-        .collect()
     }
 }

@@ -38,6 +38,9 @@ pub(crate) struct Stored {
     /// fit another program.
     #[serde(default = "all")]
     compared: usize,
+    /// The queue of a socket that closes goes to the others; those that are older than this field never count on it.
+    #[serde(default)]
+    migrates: bool,
 }
 
 fn all() -> usize {
@@ -244,13 +247,27 @@ impl Engine {
         }
     }
 
+    /// Whether the kernel gives the queue of a socket that closes to the others.
+    pub(crate) fn migrates(&self) -> bool {
+        match &self.means {
+            Means::Ebpf(steer) => steer.migrates(),
+            Means::Classic(_) | Means::Kernel | Means::One(_) => false,
+        }
+    }
+
     /// What the safe-box must know.
     pub(crate) fn stored(&self) -> Stored {
         let compared = match &self.means {
             Means::Ebpf(steer) => steer.compared(),
             Means::Classic(_) | Means::Kernel | Means::One(_) => all(),
         };
-        Stored { selector: self.selector(), why: self.why.clone(), buckets: self.buckets.clone(), compared }
+        Stored {
+            selector: self.selector(),
+            why: self.why.clone(),
+            buckets: self.buckets.clone(),
+            compared,
+            migrates: self.migrates(),
+        }
     }
 
     /// Descriptors for the safe-box.
@@ -296,7 +313,9 @@ impl Stored {
     /// The engine again; `None` when the descriptors are not those it speaks of.
     pub(crate) fn revive(self, descriptors: Vec<OwnedFd>) -> Option<Engine> {
         let means = match (self.kind(), <[OwnedFd; 3]>::try_from(descriptors)) {
-            (Some(kind), Ok(maps)) => Means::Ebpf(Steer::from_descriptors(kind, self.compared, maps)),
+            (Some(kind), Ok(maps)) => {
+                Means::Ebpf(Steer::from_descriptors(kind, self.compared, self.migrates, maps))
+            }
             (Some(_), Err(_)) => return None,
             (None, _) => match self.selector {
                 Selector::CbpfIp => Means::Classic(Key::SourceIp),

@@ -59,6 +59,23 @@ pub(crate) fn counts(group: &mut Group, slots: &[SlotId]) -> Vec<usize> {
         .collect()
 }
 
+/// A connection that a patrol took out for somebody.
+pub(crate) struct Moved {
+    pub(crate) from: Option<SlotId>,
+    pub(crate) to: SlotId,
+    pub(crate) connection: OwnedFd,
+}
+
+/// One patrol, and the connections that it names taken out.
+pub(crate) fn rescue(group: &mut Group, now: Now) -> Vec<Moved> {
+    let moves = group.patrol(now).moves.into_iter();
+    let taken = moves.filter_map(|step| {
+        let connection = step.connection.take().expect("accept")?;
+        Some(Moved { from: step.from, to: step.to, connection })
+    });
+    taken.collect()
+}
+
 /// Times for patrols: well apart, each later than the last.
 pub(crate) fn now(ms: u64) -> Now {
     Now((1_000_000 + ms) * 1_000_000)

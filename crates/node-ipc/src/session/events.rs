@@ -60,8 +60,8 @@ pub enum Event<F> {
     Ran(Ran),
     /// How the worker is, in answer to a question.
     Measured(Box<crate::Measured>),
-    /// A connection of ours is served by the worker; our copy is closed.
-    Accepted(ConnId),
+    /// A connection of ours is served by the worker; our copy is not needed any more.
+    Accepted(ConnId, F),
     /// A connection of ours comes back and needs another worker.
     Returned(Returned<F>),
     /// `process.send(json)`: the text, and whether it is the string `ready`.

@@ -31,9 +31,18 @@ pub(super) struct InFlight<F> {
     pub(super) id: u64,
     pub(super) content: Content,
     pub(super) fd: F,
+    /// Somebody else was asked to write it and has not answered.
+    lent: bool,
     written: bool,
     /// The channel's ACK was seen; a connection still waits for the cluster's `accepted`.
     received: bool,
+}
+
+impl<F> InFlight<F> {
+    /// The worker may have it. (It can answer before whoever a line was lent to says that it was written.)
+    fn is_out(&self) -> bool {
+        self.written || self.lent
+    }
 }
 
 /// What a NACK meant.
@@ -71,7 +80,7 @@ impl<F> Handles<F> {
     }
 
     pub(super) fn push(&mut self, id: u64, content: Content, fd: F) {
-        self.queue.push_back(InFlight { id, content, fd, written: false, received: false });
+        self.queue.push_back(InFlight { id, content, fd, lent: false, written: false, received: false });
     }
 
     pub(super) fn fd(&self, id: u64) -> Option<&F> {
@@ -80,7 +89,31 @@ impl<F> Handles<F> {
 
     pub(super) fn written(&mut self, id: u64) {
         if let Some(handle) = self.queue.iter_mut().find(|handle| handle.id == id) {
-            handle.written = true;
+            (handle.written, handle.lent) = (true, false);
+        }
+    }
+
+    pub(super) fn lent(&mut self, id: u64) {
+        if let Some(handle) = self.queue.iter_mut().find(|handle| handle.id == id) {
+            handle.lent = true;
+        }
+    }
+
+    /// It was not written, and what was lent behind it may be: it comes after those.
+    pub(super) fn lent_back(&mut self, id: u64) {
+        let Some(at) = self.queue.iter().position(|handle| handle.id == id) else { return };
+        let Some(mut handle) = self.queue.remove(at) else { return };
+        handle.lent = false;
+        let behind = self.queue.iter().rposition(InFlight::is_out).map_or(0, |last| last + 1);
+        self.queue.insert(behind.max(at), handle);
+    }
+
+    /// It is not to be sent after all.
+    pub(super) fn withdraw(&mut self, id: u64) -> Option<ConnId> {
+        let at = self.queue.iter().position(|handle| handle.id == id)?;
+        match self.queue.remove(at)?.content {
+            Content::Connection { conn, .. } => Some(conn),
+            Content::Reply { .. } => None,
         }
     }
 
@@ -126,14 +159,15 @@ impl<F> Handles<F> {
     /// The cluster's answer to a `newconn`: that connection, after those before it that the worker never got.
     pub(super) fn answered(&mut self, id: u64) -> Option<(Vec<InFlight<F>>, InFlight<F>)> {
         let at = self.queue.iter().position(|handle| {
-            handle.id == id && handle.written && matches!(handle.content, Content::Connection { .. })
+            handle.id == id && handle.is_out() && matches!(handle.content, Content::Connection { .. })
         })?;
         let answered = self.queue.remove(at).expect("position() found it");
         let mut skipped = Vec::new();
         let mut before = at;
         while before > 0 {
             before -= 1;
-            if matches!(self.queue[before].content, Content::Connection { .. }) {
+            let handle = &self.queue[before];
+            if handle.written && matches!(handle.content, Content::Connection { .. }) {
                 skipped.extend(self.queue.remove(before));
             }
         }
@@ -150,6 +184,6 @@ impl<F> Handles<F> {
     }
 
     fn oldest(&self) -> Option<usize> {
-        self.queue.iter().position(|handle| handle.written && !handle.received)
+        self.queue.iter().position(|handle| handle.is_out() && !handle.received)
     }
 }

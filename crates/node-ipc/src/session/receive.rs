@@ -178,7 +178,7 @@ impl<F> Session<F> {
         }
         let Content::Connection { conn, key } = answered.content else { return };
         events.push(if accepted {
-            Event::Accepted(conn)
+            Event::Accepted(conn, answered.fd)
         } else {
             Event::Returned(Returned { conn, key, fd: answered.fd, why: Why::Refused })
         });

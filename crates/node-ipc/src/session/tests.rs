@@ -216,10 +216,106 @@ fn refused_and_undeliverable_connections_come_back_and_accepted_ones_do_not() {
     let back = |number: u32, why: &str| {
         format!("Returned(Returned {{ conn: ConnId({number}), key: \"{KEY}\", fd: {number}, why: {why} }})")
     };
-    assert_eq!(words, ["Accepted(ConnId(1))".to_owned(), back(2, "NoDescriptor"), back(3, "Refused")]);
+    assert_eq!(words, ["Accepted(ConnId(1), 1)".to_owned(), back(2, "NoDescriptor"), back(3, "Refused")]);
     assert_eq!(session.connections_in_flight(), 1);
     let rest: Vec<u64> = session.reclaim().iter().map(|returned| returned.conn.0).collect();
     assert_eq!(rest, [4]);
+}
+
+/// Sends connections 1 to `count`, whose descriptors have the same numbers, and lends their lines: the ids.
+fn lend(session: &mut Session<u32>, count: u32) -> Vec<u64> {
+    for number in 1..=count {
+        let sent = session.send_connection(KEY, ConnId(u64::from(number)), number, ConnectionKind::Fresh);
+        sent.expect("it listens");
+    }
+    let ids = std::iter::from_fn(|| {
+        let id = session.next_frame()?.id?;
+        session.lend(id);
+        Some(id)
+    });
+    ids.collect()
+}
+
+#[test]
+fn lines_without_a_descriptor_wait_for_those_that_are_lent() {
+    let mut session = listening();
+    let ids = lend(&mut session, 2);
+    session.send_message("1").expect("JSON");
+    assert!(session.next_frame().expect("the message waits").behind);
+    session.lent_written(ids[0]);
+    assert!(session.next_frame().expect("the message waits").behind);
+    assert_eq!(session.withdraw(ids[1]), Some(ConnId(2)));
+    assert!(!session.next_frame().expect("the message is next").behind);
+    assert_eq!(written(&mut session), ["1"]);
+    let answer = format!("{{\"cmd\":\"NODE_CLUSTER\",\"ack\":{},\"accepted\":true,\"seq\":5}}", ids[0]);
+    let events = hear(&mut session, &["{\"cmd\":\"NODE_HANDLE_ACK\"}", &answer]);
+    assert!(matches!(&events[..], [Event::Accepted(ConnId(1), _)]), "{events:?}");
+    assert_eq!(session.connections_in_flight(), 0);
+}
+
+#[test]
+fn a_lent_line_that_found_no_room_is_next_again_and_its_answer_comes_after_the_others() {
+    let mut session = listening();
+    let ids = lend(&mut session, 3);
+    session.lent_back(ids[0]);
+    session.lent_written(ids[1]);
+    let again = session.next_frame().expect("it is to be written again");
+    assert_eq!((again.id, again.fd), (Some(ids[0]), Some(&1)));
+    session.lend(ids[0]);
+    session.lent_written(ids[2]);
+    session.lent_written(ids[0]);
+    // In the order in which they were written: 2, 3, 1. The second of them did not arrive.
+    let answer = |id: u64| format!("{{\"cmd\":\"NODE_CLUSTER\",\"ack\":{id},\"accepted\":true,\"seq\":5}}");
+    let events = hear(&mut session, &["{\"cmd\":\"NODE_HANDLE_ACK\"}", &answer(ids[1])]);
+    assert!(matches!(&events[..], [Event::Accepted(ConnId(2), _)]), "{events:?}");
+    let events = hear(&mut session, &["{\"cmd\":\"NODE_HANDLE_NACK\"}"]);
+    assert!(matches!(&events[..], [Event::Returned(Returned { fd: 3, .. })]), "{events:?}");
+    let events = hear(&mut session, &["{\"cmd\":\"NODE_HANDLE_ACK\"}", &answer(ids[0])]);
+    assert!(matches!(&events[..], [Event::Accepted(ConnId(1), _)]), "{events:?}");
+}
+
+#[test]
+fn an_answer_may_come_before_the_lender_says_that_it_wrote() {
+    let mut session = listening();
+    let ids = lend(&mut session, 1);
+    let answer = format!("{{\"cmd\":\"NODE_CLUSTER\",\"ack\":{},\"accepted\":true,\"seq\":5}}", ids[0]);
+    let events = hear(&mut session, &["{\"cmd\":\"NODE_HANDLE_ACK\"}", &answer]);
+    assert!(matches!(&events[..], [Event::Accepted(ConnId(1), 1)]), "{events:?}");
+    session.lent_written(ids[0]);
+    assert!(session.next_frame().is_none());
+    assert_eq!(session.connections_in_flight(), 0);
+}
+
+#[test]
+fn an_answer_for_one_that_follows_does_not_give_back_what_is_not_written_yet() {
+    let mut session = listening();
+    let ids = lend(&mut session, 2);
+    session.lent_written(ids[1]);
+    let answer = format!("{{\"cmd\":\"NODE_CLUSTER\",\"ack\":{},\"accepted\":true,\"seq\":5}}", ids[1]);
+    let events = hear(&mut session, &["{\"cmd\":\"NODE_HANDLE_ACK\"}", &answer]);
+    assert!(matches!(&events[..], [Event::Accepted(ConnId(2), _)]), "{events:?}");
+    assert_eq!(session.connections_in_flight(), 1);
+}
+
+#[test]
+fn a_connection_that_the_predecessor_sent_is_answered_for_and_given_back_like_our_own() {
+    let state = listening().state().clone();
+    let mut session = Session::<u32>::restore(state, Generation(2));
+    for number in 1..=3_u32 {
+        session.take_up(4_294_967_300 + u64::from(number), ConnId(u64::from(number)), KEY, number);
+    }
+    let events = hear(
+        &mut session,
+        &[
+            "{\"cmd\":\"NODE_CLUSTER\",\"ack\":4294967301,\"accepted\":true,\"seq\":5}",
+            "{\"cmd\":\"NODE_CLUSTER\",\"ack\":4294967302,\"accepted\":false,\"seq\":6}",
+        ],
+    );
+    assert!(
+        matches!(&events[..], [Event::Accepted(ConnId(1), _), Event::Returned(Returned { fd: 2, .. })]),
+        "{events:?}"
+    );
+    assert_eq!(session.reclaim().iter().map(|returned| returned.fd).collect::<Vec<_>>(), [3]);
 }
 
 #[test]
@@ -246,7 +342,7 @@ fn after_a_restart_answers_for_the_predecessor_are_not_taken_for_our_own() {
     ];
     let events = hear(&mut session, &own);
     assert!(
-        matches!(&events[..], [Event::Returned(Returned { fd: 11, .. }), Event::Accepted(ConnId(2))]),
+        matches!(&events[..], [Event::Returned(Returned { fd: 11, .. }), Event::Accepted(ConnId(2), _)]),
         "{events:?}"
     );
 }
@@ -314,7 +410,7 @@ fn a_fork_mode_worker_is_spoken_to_through_the_preload() {
         "{\"cmd\":\"NODE_HANDLE_ACK\"}",
         r#"{"cmd":"NODE_SKEP","act":"accepted","ack":4294967296,"accepted":true}"#,
     ];
-    assert!(matches!(&hear(&mut session, &answers)[..], [Event::Accepted(ConnId(1))]));
+    assert!(matches!(&hear(&mut session, &answers)[..], [Event::Accepted(ConnId(1), _)]));
 }
 
 #[test]

@@ -288,7 +288,7 @@ impl Primary {
             Event::Draining { servers, connections } => format!("draining {servers} {connections}"),
             Event::Drained => "drained".to_owned(),
             Event::StopsItself => "stops itself".to_owned(),
-            Event::Accepted(conn) => {
+            Event::Accepted(conn, _) => {
                 if let Some((key, _, _)) = self.conns.remove(&conn)
                     && let Some(listener) = self.listeners.get_mut(&key)
                 {

@@ -82,7 +82,9 @@ impl std::error::Error for BpfError {
 }
 
 /// Loads the best variant of a program that this kernel takes.
-pub(super) fn program(kind: Kind, compared: usize, maps: Maps<'_>) -> Result<OwnedFd, BpfError> {
+///
+/// True beside it: when a socket of the group closes, the program is asked for another home of each connection in its queue.
+pub(super) fn program(kind: Kind, compared: usize, maps: Maps<'_>) -> Result<(OwnedFd, bool), BpfError> {
     let layout = match kind {
         Kind::ShortestQueue => Some(btf::layout().map_err(BpfError::at(BpfStage::Types))?),
         Kind::RoundRobin | Kind::LeastLoaded | Kind::SourceIp => None,
@@ -95,7 +97,7 @@ pub(super) fn program(kind: Kind, compared: usize, maps: Maps<'_>) -> Result<Own
     ] {
         let code = assemble(kind, compared, maps, counting, layout);
         match command::load(&code, label(kind), attach_type, None) {
-            Ok(program) => return Ok(program),
+            Ok(program) => return Ok((program, attach_type == SELECT_OR_MIGRATE)),
             Err(source) if matches!(source.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {
                 return Err(BpfError { stage: BpfStage::Program, source, verifier: None });
             }

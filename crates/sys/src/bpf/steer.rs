@@ -22,6 +22,8 @@ pub struct Steer {
     kind: Kind,
     /// How many entries its program looks at.
     compared: usize,
+    /// The queue of a socket that closes goes to the others.
+    migrates: bool,
     table: OwnedFd,
     counters: OwnedFd,
     sockets: OwnedFd,
@@ -38,14 +40,16 @@ impl Steer {
         let map = |kind, bytes, entries, label| {
             command::create_map(kind, bytes, entries, label).map_err(BpfError::at(BpfStage::Map))
         };
-        let steer = Self {
+        let mut steer = Self {
             kind,
             compared: COMPARED[0],
+            migrates: false,
             sockets: map(MapType::ReuseportSockarray, 8, TABLE_MAX as u32, "skep_sockets")?,
             table: map(MapType::Array, TABLE_BYTES as u32, 1, "skep_table")?,
             counters: map(MapType::Array, 8, COUNTERS, "skep_counters")?,
         };
-        let program = load::program(kind, steer.compared, steer.maps())?;
+        let (program, migrates) = load::program(kind, steer.compared, steer.maps())?;
+        steer.migrates = migrates;
         Ok((steer, program))
     }
 
@@ -59,6 +63,13 @@ impl Steer {
         self.compared
     }
 
+    /// Whether the kernel gives the queue of a socket that closes, or that is shut down for reading, to those in the
+    /// table (Linux 5.14, `BPF_SK_REUSEPORT_SELECT_OR_MIGRATE`). Without, those connections are reset.
+    #[must_use]
+    pub fn migrates(&self) -> bool {
+        self.migrates
+    }
+
     /// Sees to it that the program looks at as many of `entries` as any does: attaches another one to the group that
     /// `socket` belongs to, if need be. Without it, balance is a little worse.
     ///
@@ -70,8 +81,9 @@ impl Steer {
         if !compares || entries <= self.compared || self.compared >= most {
             return Ok(());
         }
-        Self::attach(&load::program(self.kind, most, self.maps())?, socket)?;
-        self.compared = most;
+        let (program, migrates) = load::program(self.kind, most, self.maps())?;
+        Self::attach(&program, socket)?;
+        (self.compared, self.migrates) = (most, migrates);
         Ok(())
     }
 
@@ -199,10 +211,16 @@ impl Steer {
         [self.table.as_fd(), self.counters.as_fd(), self.sockets.as_fd()]
     }
 
-    /// Takes up a program again whose maps were kept elsewhere; `compared` is what [`Steer::compared`] said.
+    /// Takes up a program again whose maps were kept elsewhere; `compared` and `migrates` are what [`Steer::compared`]
+    /// and [`Steer::migrates`] said.
     #[must_use]
-    pub fn from_descriptors(kind: Kind, compared: usize, [table, counters, sockets]: [OwnedFd; 3]) -> Self {
-        Self { kind, compared, table, counters, sockets }
+    pub fn from_descriptors(
+        kind: Kind,
+        compared: usize,
+        migrates: bool,
+        [table, counters, sockets]: [OwnedFd; 3],
+    ) -> Self {
+        Self { kind, compared, migrates, table, counters, sockets }
     }
 }
 

@@ -370,9 +370,9 @@ fn maps_outlive_their_owner_through_their_descriptors() {
     let Some(steer) = steer(Kind::RoundRobin, &sockets) else { return };
     steer.set_table(&[0]).unwrap();
     let kept = steer.descriptors().map(|fd| fd.try_clone_to_owned().unwrap());
-    let compared = steer.compared();
+    let (compared, migrates) = (steer.compared(), steer.migrates());
     drop(steer);
-    let steer = Steer::from_descriptors(Kind::RoundRobin, compared, kept);
+    let steer = Steer::from_descriptors(Kind::RoundRobin, compared, migrates, kept);
     steer.set_table(&[1]).unwrap();
     let _clients = connect_many(10, at);
     assert_eq!(counts(&sockets), [0, 10]);
