@@ -252,11 +252,13 @@ impl Driver {
                 // With nobody to keep them, two workers could get what is heard twice.
                 false => (Vec::new(), received.handovers),
             };
-            for handover in first {
-                self.migrate(id, handover);
+            if !first.is_empty() {
+                for handover in first {
+                    self.migrate(id, handover);
+                }
+                self.settle_link();
+                fault::point("daemon", "taken-over");
             }
-            self.settle_link();
-            fault::point("daemon", "taken-over");
             if let Some(channel) = self.channel_mut(id) {
                 channel.consume(received.consumed, window)?;
             }

@@ -26,12 +26,23 @@ impl Driver {
             Leave::Replaced => self.traffic.succeed(id, successor),
             Leave::Stopped => {}
         }
+        let strands = successor.is_none() && self.ports.of(app).any(|(_, entry)| entry.group.strands(slot));
+        if strands {
+            // Nobody else can take what waits in its queue: it is steered around, and told when that is empty.
+            self.refresh_live(app, slot);
+            self.once_empty(id, move |driver| driver.tell_to_drain(id, successor, leave, serves));
+            return;
+        }
+        self.tell_to_drain(id, successor, leave, serves);
+        self.refresh_live(app, slot);
+    }
+
+    fn tell_to_drain(&mut self, id: WorkerId, successor: Option<WorkerId>, leave: Leave, serves: bool) {
         let asked = match leave {
             Leave::Replaced => self.ask_to_drain(id),
             Leave::Stopped => serves && self.ask_to_finish(id),
         };
         self.flush_channel(id);
-        self.refresh_live(app, slot);
         match (leave, asked) {
             (_, true) => {}
             (Leave::Replaced, false) => self.empty_queue(id, successor),

@@ -136,12 +136,19 @@ impl Driver {
             self.queue.push_back(skep_core::Event::Drained { worker: id });
             return;
         }
+        self.once_empty(id, move |driver| driver.queue.push_back(skep_core::Event::Drained { worker: id }));
+    }
+
+    /// Does something as soon as nothing waits in the worker's queues, unless the worker is gone before.
+    pub(crate) fn once_empty(&mut self, id: WorkerId, act: impl FnOnce(&mut Driver) + 'static) {
         let Some(driver) = self.me.upgrade() else { return };
         let task = tokio::task::spawn_local(async move {
             while !driver.borrow_mut().is_queue_empty(id) {
                 tokio::time::sleep(EMPTYING_LOOK).await;
             }
-            driver.borrow_mut().handle(skep_core::Event::Drained { worker: id });
+            let mut driver = driver.borrow_mut();
+            act(&mut driver);
+            driver.settle();
         });
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.own(task.abort_handle());

@@ -208,7 +208,7 @@ impl Driver {
         }
     }
 
-    /// Handles what came up while effects were carried out at the start.
+    /// Handles what came up outside of an event.
     pub(crate) fn settle(&mut self) {
         while let Some(event) = self.queue.pop_front() {
             self.handle(event);

@@ -10,14 +10,14 @@
 //!
 //! The keeper's points: `after-request` (a request was carried out, nothing answered yet), `after-fork` (a child
 //! exists and is not in the table), `after-spawn` (it is in the table), `before-reap` (a child has ended and is not reaped),
-//! `accepted` (a connection came out of a queue and is kept nowhere yet), `before-exec` (an upgrade was validated),
-//! `after-exec` (the new program has not restored its state yet). At
+//! `before-exec` (an upgrade was validated), `after-exec` (the new program has not restored its state yet). At
 //! `refuse-state` it does not abort but a new program refuses the state it was handed.
 //!
 //! The daemon's points: `start` (not yet greeted), `inventory` (it knows what the keeper holds, nothing is taken back
 //! yet), `restored` (taken back, effects not repeated yet), `saved` (a wish is on the disk, the journal does not know it),
 //! `decided` (in the journal, nothing carried out), `effect` (one effect carried out), `asked` (a spawn was made ready and
-//! not ordered yet), `heard` (a message of the keeper was taken and not acted upon).
+//! not ordered yet), `heard` (a message of the keeper was taken and not acted upon), `passed` (the keeper was asked to pass a
+//! connection on), `taken-over` (the same for those that a draining worker handed over, whose words are not consumed yet).
 
 use std::fs::File;
 use std::sync::OnceLock;

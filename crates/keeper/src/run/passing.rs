@@ -9,7 +9,6 @@ use skep_sys::net::{Accepted, accept};
 
 use super::Keeper;
 use super::safe::Stored;
-use crate::fault;
 use crate::wire::{Origin, Pass, Passed, Reply};
 
 impl Keeper {
@@ -47,7 +46,6 @@ impl Keeper {
                     Ok(Accepted::Empty | Accepted::Blocking) => return (Passed::Nothing, None),
                     Err(error) => return (Passed::Failed(errno(&error)), None),
                 };
-                fault::point("keeper", "accepted");
                 // Without it only the daemon's copy is missing, for the death of this keeper.
                 copy = connection.try_clone().ok();
                 self.safe.restore(pass.key.clone(), Stored { note, fds: vec![connection] });

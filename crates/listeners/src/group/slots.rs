@@ -4,7 +4,7 @@ use skep_core::SlotId;
 use skep_sys::net::set_nonblocking;
 
 use super::{Form, Group, Slot};
-use crate::Selector;
+use crate::{Selector, Transfer};
 
 // === impl Group ===
 
@@ -25,6 +25,16 @@ impl Group {
         }
         self.steer();
         self.arm();
+    }
+
+    /// Whether what waits in the slot's queue would be lost with the slot: connections cannot be given to the others, nor
+    /// does the kernel move them. Others are there, so that new connections are steered around it and its own worker can
+    /// empty the queue before it goes.
+    #[must_use]
+    pub fn strands(&self, slot: SlotId) -> bool {
+        let others = self.slots.iter().any(|other| other.live && other.id != slot);
+        let each = self.form != Form::One && !self.datagrams();
+        each && others && self.options.transfer == Transfer::Nothing && !self.engine.migrates()
     }
 
     /// Share of a slot's connections (all balances but `least`, `hash`, `ip`, `shared`): 0 keeps new ones away.
