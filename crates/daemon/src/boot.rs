@@ -173,6 +173,7 @@ pub(crate) fn boot(setting: Setting, link: Link, inventory: Inventory) -> io::Re
         }
         skep_keeper::fault::point("daemon", "restored");
         driver.carry_out_first(effects);
+        driver.make_log_files();
         driver.settle();
         // What workers said to the daemon before, the core may not have heard: to hear it twice does no harm.
         let ids: Vec<WorkerId> = driver.workers.keys().copied().collect();

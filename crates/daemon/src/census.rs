@@ -45,6 +45,8 @@ struct World {
 #[derive(Debug)]
 pub(crate) struct Census {
     path: PathBuf,
+    /// The file was written by this daemon, so that lines can be appended.
+    begun: bool,
     lines: usize,
     foreground: bool,
 }
@@ -66,7 +68,7 @@ impl World {
 
 impl Census {
     pub(crate) fn at(home: &Path, foreground: bool) -> Census {
-        Census { path: home.join("workers"), lines: 0, foreground }
+        Census { path: home.join("workers"), begun: false, lines: 0, foreground }
     }
 
     /// The file's first line, if it speaks of this boot.
@@ -95,6 +97,7 @@ impl Census {
         open(OpenOptions::new().create(true).truncate(true).write(true), &beside)?
             .write_all(text.as_bytes())?;
         std::fs::rename(&beside, &self.path)?;
+        self.begun = true;
         self.lines = entries.len();
         Ok(())
     }
@@ -143,12 +146,20 @@ impl Driver {
 
     /// Writes down that a worker was started.
     pub(crate) fn count_in(&mut self, id: WorkerId) {
-        if self.census.lines == 0 || self.census.lines > self.workers.len() + LINES_OF_THE_DEAD_MAX {
+        if !self.census.begun || self.census.lines > self.workers.len() + LINES_OF_THE_DEAD_MAX {
             return self.take_census();
         }
         let Some(entry) = self.workers.get(&id).and_then(Worker::entry) else { return };
-        if let Err(error) = self.census.append(&entry) {
-            crate::diary::note(format_args!("cannot write down who runs: {error}"));
+        if self.census.append(&entry).is_err() {
+            // Somebody has removed it: it is written anew, or it says why not.
+            self.take_census();
+        }
+    }
+
+    /// Begins the file, so that the first worker is but a line more.
+    pub(crate) fn begin_census(&mut self) {
+        if !self.census.begun {
+            self.take_census();
         }
     }
 }
@@ -191,7 +202,7 @@ mod tests {
             let mut census = Census::at(home.path(), foreground);
             census.replace(&[]).unwrap();
             assert!(!was_killed(home.path()), "nobody ran");
-            census.replace(&[entry(1)]).unwrap();
+            census.append(&entry(1)).unwrap();
             assert_eq!((was_killed(home.path()), census.read().len()), (!foreground, 1));
             census.close();
             assert!(!was_killed(home.path()), "it was stopped");

@@ -94,6 +94,9 @@ pub(crate) struct Driver {
     pub(crate) capture_wake: Rc<Notify>,
     /// Workers that are gone with lines still to be written, and in how many streams.
     pub(crate) unwritten: BTreeMap<WorkerId, Unwritten>,
+    /// Log files that are to be made as soon as nothing more pressing is to be done.
+    pub(crate) unmade: Vec<skep_logs::FileSpec>,
+    pub(crate) spares: crate::ready::Spares,
     /// Who runs, on disk.
     pub(crate) census: Census,
     pub(crate) hub: Hub,
@@ -195,6 +198,8 @@ impl Driver {
                 capture: parts.capture,
                 capture_wake: Rc::new(Notify::new()),
                 unwritten: BTreeMap::new(),
+                unmade: Vec::new(),
+                spares: crate::ready::Spares::default(),
                 hub: Hub::new(),
                 registry: Registry::default(),
                 asked: crate::pm2::Asked::default(),
@@ -232,6 +237,7 @@ impl Driver {
             self.carry_out(effects);
         }
         self.handling = false;
+        self.make_log_files();
         self.deadline_wake.notify_one();
         self.rest.disturb();
         self.sync_jobs();
@@ -265,6 +271,7 @@ impl Driver {
             // While the keeper starts what it was told to, and before anybody is answered.
             self.settle_saved();
         }
+        self.make_log_files();
         self.drain_queue();
         self.deadline_wake.notify_one();
         self.sync_jobs();

@@ -38,6 +38,7 @@ mod pm2;
 mod policy;
 mod ports;
 mod probe;
+mod ready;
 mod renaming;
 mod replies;
 mod rest;

@@ -16,7 +16,7 @@ use crate::driver::Driver;
 use crate::worker::Worker;
 
 /// The permissions of a log file: its owner's alone, as everything in the home.
-const MODE: u32 = 0o600;
+pub(crate) const MODE: u32 = 0o600;
 
 /// The files that `stream` of the worker in `slot` is written to, the stream's own first; none with `disable_logs`.
 pub(crate) fn files(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) -> Vec<FileSpec> {
@@ -103,6 +103,11 @@ impl Driver {
     }
 }
 
+/// Where log files are, unless the app says otherwise.
+pub(crate) fn folder(home: &Path) -> PathBuf {
+    home.join("logs")
+}
+
 /// The stream's own file.
 pub(crate) fn path(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) -> PathBuf {
     let (given, ending) = match stream {
@@ -112,8 +117,8 @@ pub(crate) fn path(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) ->
     match given {
         Some(given) if is_shared(spec) => absolute(spec, given),
         Some(given) => numbered(absolute(spec, given), slot),
-        None if is_shared(spec) => home.join("logs").join(format!("{}-{ending}.log", file_name(&spec.name))),
-        None => home.join("logs").join(format!("{}-{ending}-{slot}.log", file_name(&spec.name))),
+        None if is_shared(spec) => folder(home).join(format!("{}-{ending}.log", file_name(&spec.name))),
+        None => folder(home).join(format!("{}-{ending}-{slot}.log", file_name(&spec.name))),
     }
 }
 
@@ -121,7 +126,7 @@ pub(crate) fn path(spec: &AppSpec, home: &Path, slot: SlotId, stream: Stream) ->
 pub(crate) fn combined(spec: &AppSpec, home: &Path, slot: SlotId) -> Option<PathBuf> {
     let path = match &spec.log_file {
         LogFile::Usual(false) => return None,
-        LogFile::Usual(true) => home.join("logs").join(format!("{}.log", file_name(&spec.name))),
+        LogFile::Usual(true) => folder(home).join(format!("{}.log", file_name(&spec.name))),
         LogFile::Path(given) => absolute(spec, given),
     };
     Some(if is_shared(spec) { path } else { numbered(path, slot) })

@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use skep_core::{AppId, Desired, Revision, SlotId};
 use skep_spec::AppSpec;
+use skep_sys::durable::Spare;
+
+/// The permissions of the file.
+const MODE: u32 = 0o600;
 
 /// The layout of `state.json` that this version writes; older ones are read.
 const VERSION: u32 = 1;
@@ -80,15 +84,17 @@ pub(crate) struct Store {
     path: PathBuf,
     /// `skep run` keeps nothing on disk: its container is its desired state.
     durable: bool,
+    /// For the next state, made while nobody waited.
+    spare: Option<Spare>,
 }
 
 impl Store {
     pub(crate) fn at(home: &Path) -> Store {
-        Store { path: home.join("state.json"), durable: true }
+        Store { path: home.join("state.json"), durable: true, spare: None }
     }
 
     pub(crate) fn in_memory(home: &Path) -> Store {
-        Store { path: home.join("state.json"), durable: false }
+        Store { path: home.join("state.json"), durable: false, spare: None }
     }
 
     /// Reads the state; a damaged file is set aside and the one before is used.
@@ -126,13 +132,25 @@ impl Store {
     }
 
     /// Replaces the state. It is on the disk, but after a power cut the one before may be found until it is settled.
-    pub(crate) fn save(&self, state: &State) -> Result<(), StoreError> {
+    pub(crate) fn save(&mut self, state: &State) -> Result<(), StoreError> {
         if !self.durable {
             return Ok(());
         }
         let text = serde_json::to_vec_pretty(state).expect("plain data with string keys is always JSON");
         self.keep_previous();
-        skep_sys::durable::place(&self.path, &text, 0o600).map_err(|source| self.unwritten(source))
+        let placed = match self.spare.take() {
+            Some(spare) => spare.place(&self.path, &text),
+            None => skep_sys::durable::place(&self.path, &text, MODE),
+        };
+        placed.map_err(|source| self.unwritten(source))
+    }
+
+    /// The next state will be saved sooner.
+    pub(crate) fn make_ready(&mut self) {
+        if self.durable && self.spare.is_none() {
+            // Where there can be none it goes without.
+            self.spare = self.path.parent().and_then(|home| Spare::within(home, MODE).ok());
+        }
     }
 
     /// On return the state that was saved last survives a power cut.
@@ -206,18 +224,24 @@ mod tests {
     #[test]
     fn a_new_home_has_no_state_and_what_was_saved_is_loaded() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::at(home.path());
+        let mut store = Store::at(home.path());
         assert_eq!(resumed(&store), (None, 0));
         store.save(&state(1)).unwrap();
         store.save(&state(2)).unwrap();
         store.settle().unwrap();
         assert_eq!(resumed(&store), (Some(2), 0));
+        store.make_ready();
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "what is made ready has no name");
+        store.save(&state(3)).unwrap();
+        assert_eq!(resumed(&store), (Some(3), 0));
+        fs::remove_file(home.path().join("state.json")).unwrap();
+        assert_eq!(resumed(&store), (Some(2), 0), "the one before is kept");
     }
 
     #[test]
     fn a_damaged_file_is_set_aside_and_the_one_before_is_used() {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::at(home.path());
+        let mut store = Store::at(home.path());
         store.save(&state(1)).unwrap();
         store.save(&state(2)).unwrap();
         fs::write(home.path().join("state.json"), b"{\"version\": 1, \"desi").unwrap();

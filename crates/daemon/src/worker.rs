@@ -238,7 +238,7 @@ impl Driver {
             stream,
         };
         let id = self.capture.attach(source, Arc::clone(&pipe), &files).map_err(io::Error::other)?;
-        files.iter().for_each(skep_logs::FileSpec::make);
+        self.unmade.extend(files);
         let pipe = crate::watch::watch(pipe, Interest::READABLE)?;
         Ok(tokio::task::spawn_local(pump(Rc::clone(driver), id, pipe)).abort_handle())
     }

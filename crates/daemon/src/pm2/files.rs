@@ -6,9 +6,12 @@ use crate::driver::Driver;
 
 impl Driver {
     /// Written when a process has begun. That it cannot be written is no reason not to run.
-    pub(crate) fn write_pid_file(&self, id: WorkerId, pid: u32) {
+    pub(crate) fn write_pid_file(&mut self, id: WorkerId, pid: u32) {
         let Some(worker) = self.workers.get(&id) else { return };
         let path = super::pid_file(&worker.spec, &self.site.home, worker.slot);
+        if self.made_pid_file(&path, &pid.to_string()) {
+            return;
+        }
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         if let Err(error) = made.and_then(|()| std::fs::write(&path, pid.to_string())) {
             crate::diary::note(format_args!("{} cannot be written: {error}", path.display()));

@@ -106,7 +106,12 @@ pub(crate) fn pid_file(spec: &AppSpec, home: &Path, slot: SlotId) -> PathBuf {
         let numbered = given.strip_suffix(".pid").map(|stem| format!("{stem}-{slot}.pid"));
         return PathBuf::from(numbered.unwrap_or_else(|| given.clone()));
     }
-    home.join("pids").join(format!("{}-{slot}.pid", spec.name.replace(['/', '\0'], "-")))
+    pid_folder(home).join(format!("{}-{slot}.pid", spec.name.replace(['/', '\0'], "-")))
+}
+
+/// Where pid files are, unless the app says otherwise.
+pub(crate) fn pid_folder(home: &Path) -> PathBuf {
+    home.join("pids")
 }
 
 /// A number in the form of a UUID, the same for all workers of an app as long as it exists.

@@ -11,7 +11,7 @@ mod told;
 mod trigger;
 
 pub(crate) use files::user_name;
-pub(crate) use identity::{Past, identity, pid_file};
+pub(crate) use identity::{Past, identity, pid_file, pid_folder};
 pub(crate) use package::version_near;
 pub(crate) use process::past_of;
 pub(crate) use told::{Meaning, Told};

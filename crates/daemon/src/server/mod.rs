@@ -66,7 +66,7 @@ async fn connection(driver: Shared, stream: UnixStream) {
         .serve_connection(TokioIo::new(stream), service)
         .await;
     // Whoever comes next has only just begun to start its program.
-    driver.borrow_mut().prepare_shared_state();
+    driver.borrow_mut().make_ready();
 }
 
 /// The socket's mode lets only its owner in; this holds where somebody changed it. Root may do anything anyway.
