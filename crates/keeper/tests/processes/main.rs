@@ -8,6 +8,7 @@ mod daemons;
 mod ends;
 mod histories;
 mod homes;
+mod passing;
 mod rig;
 mod storms;
 mod upgrades;
@@ -40,7 +41,7 @@ fn list(only_ignored: bool) -> ExitCode {
 
 fn all() -> Vec<Test> {
     // Workers that lose their keeper are adopted by init, not by us: a leak would be seen in `ps`.
-    let groups: [&[Test]; 7] = [
+    let groups: [&[Test]; 8] = [
         children::TESTS,
         daemons::TESTS,
         ends::TESTS,
@@ -48,6 +49,7 @@ fn all() -> Vec<Test> {
         upgrades::TESTS,
         homes::TESTS,
         histories::TESTS,
+        passing::TESTS,
     ];
     groups.concat()
 }
