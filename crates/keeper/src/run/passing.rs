@@ -32,44 +32,39 @@ impl Keeper {
         if pass.line.len() > Pass::LINE_BYTES_MAX {
             return failed(Errno::MSGSIZE);
         }
-        let note = [&[Pass::KEPT], pass.note.as_slice()].concat();
+        let mut note = [&[Pass::KEPT], pass.note.as_slice()].concat();
         if let Err(errno) = self.safe.has_room(&pass.key, &note) {
             return failed(errno);
         }
         let mut fds = fds.into_iter();
         let Some(socket) = fds.next() else { return failed(Errno::BADF) };
-        let mut copy = None;
-        match (pass.from, fds.next()) {
-            (Origin::Queue, Some(queue)) => {
-                let connection = match accept(queue.as_fd()) {
-                    Ok(Accepted::Connection(connection)) => connection,
-                    Ok(Accepted::Empty | Accepted::Blocking) => return (Passed::Nothing, None),
-                    Err(error) => return (Passed::Failed(errno(&error)), None),
-                };
-                // Without it only the daemon's copy is missing, for the death of this keeper.
-                copy = connection.try_clone().ok();
-                self.safe.restore(pass.key.clone(), Stored { note, fds: vec![connection] });
-            }
-            (Origin::Attached, Some(connection)) => {
-                self.safe.restore(pass.key.clone(), Stored { note, fds: vec![connection] });
-            }
+        let connection = match (pass.from, fds.next()) {
+            (Origin::Queue, Some(queue)) => match accept(queue.as_fd()) {
+                Ok(Accepted::Connection(connection)) => connection,
+                Ok(Accepted::Empty | Accepted::Blocking) => return (Passed::Nothing, None),
+                Err(error) => return (Passed::Failed(errno(&error)), None),
+            },
+            (Origin::Attached, Some(connection)) => connection,
             (Origin::Queue | Origin::Attached, None) => return failed(Errno::BADF),
-            (Origin::Kept, _) => match self.safe.get_mut(&pass.key) {
-                Some(kept) => kept.note = note,
+            (Origin::Kept, _) => match self.safe.take(&pass.key).and_then(|kept| kept.fds.into_iter().next())
+            {
+                Some(connection) => connection,
                 None => return (Passed::Nothing, None),
             },
-        }
-        let Some(kept) = self.safe.get_mut(&pass.key) else { return (Passed::Nothing, None) };
-        let sent = fdpass::send(&socket, &pass.line, &kept.fds.iter().map(AsFd::as_fd).collect::<Vec<_>>());
-        let outcome = match sent {
-            Ok(_) => {
-                kept.note[0] = Pass::SENT;
-                Passed::Sent
-            }
+        };
+        // At once: what was accepted is with nobody else yet.
+        let outcome = match fdpass::send(&socket, &pass.line, &[connection.as_fd()]) {
+            Ok(_) => Passed::Sent,
             Err(error) if is_gone(&error) => Passed::Gone,
             // No room in its queue, or memory or descriptors in flight are short: all of that passes.
             Err(_) => Passed::Full,
         };
+        if outcome == Passed::Sent {
+            note[0] = Pass::SENT;
+        }
+        // Without it only the daemon's copy is missing, for the death of this keeper.
+        let copy = (pass.from == Origin::Queue).then(|| connection.try_clone().ok()).flatten();
+        self.safe.restore(pass.key, Stored { note, fds: vec![connection] });
         (outcome, copy)
     }
 }

@@ -53,8 +53,9 @@ impl SafeBox {
         self.0.get(key)
     }
 
-    pub(crate) fn get_mut(&mut self, key: &[u8]) -> Option<&mut Stored> {
-        self.0.get_mut(key)
+    /// Gives back what is kept under a key.
+    pub(crate) fn take(&mut self, key: &[u8]) -> Option<Stored> {
+        self.0.remove(key)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &Stored)> {
