@@ -96,8 +96,23 @@ fn out_of_a_blocked_workers_queue_without_ebpf() {
 }
 
 #[test]
+fn out_of_a_blocked_workers_queue_over_a_keeper_that_dies() {
+    check_blocked("keeper:passed:2", "auto");
+}
+
+#[test]
 fn out_of_a_draining_workers_hands() {
     for fault in ["daemon:taken-over:1", "daemon:taken-over:3", "daemon:passed:2", "daemon:passed:7"] {
+        let stage = Stage::new(fault, &[]);
+        stage.until_aborted(|stage| drop(stage.skep.ok(["reload", "app"])));
+        stage.finish();
+    }
+}
+
+/// What it was asked it has done, and nobody knows.
+#[test]
+fn out_of_a_draining_workers_hands_over_a_keeper_that_dies() {
+    for fault in ["keeper:passed:1", "keeper:passed:2", "keeper:passed:6"] {
         let stage = Stage::new(fault, &[]);
         stage.until_aborted(|stage| drop(stage.skep.ok(["reload", "app"])));
         stage.finish();

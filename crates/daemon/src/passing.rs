@@ -400,19 +400,14 @@ impl Driver {
         }
     }
 
-    /// The keeper has died with all that it was asked: its heir gets what there are copies of, and what was asked is
-    /// asked again.
+    /// The keeper has died: its heir gets what there are copies of.
+    ///
+    /// What it was asked and did not answer it may have done or not. If the connection was still in a queue, it is there or
+    /// with the worker. If it was a copy of ours, that is given up: two workers must not read from it.
     pub(crate) fn hand_over_connections(&mut self) {
-        let unanswered = std::mem::take(&mut self.passing.asked);
-        let again: BTreeSet<KeptId> = unanswered.values().map(|asked| asked.kept).collect();
-        for asked in unanswered.values() {
-            self.not_passed(asked.worker, asked.frame);
-        }
-        self.passing.kept.retain(|_, kept| kept.copy.is_some() || matches!(kept.place, Place::Queue(_)));
-        for id in &again {
-            if let Some(kept) = self.passing.kept.get_mut(id) {
-                kept.to = None;
-            }
+        for Asked { worker, frame, kept } in std::mem::take(&mut self.passing.asked).into_values() {
+            self.not_passed(worker, frame);
+            self.passing.kept.remove(&kept);
         }
         for (id, kept) in &self.passing.kept {
             if let (Some(copy), Place::Keeper) = (&kept.copy, &kept.place) {
@@ -423,9 +418,6 @@ impl Driver {
             }
         }
         self.link_wake.notify_one();
-        for id in again {
-            self.give_again(id);
-        }
     }
 }
 

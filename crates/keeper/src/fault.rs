@@ -10,8 +10,9 @@
 //!
 //! The keeper's points: `after-request` (a request was carried out, nothing answered yet), `after-fork` (a child
 //! exists and is not in the table), `after-spawn` (it is in the table), `before-reap` (a child has ended and is not reaped),
-//! `before-exec` (an upgrade was validated), `after-exec` (the new program has not restored its state yet). At
-//! `refuse-state` it does not abort but a new program refuses the state it was handed.
+//! `passed` (a connection was passed on and nothing answered), `before-exec` (an upgrade was validated), `after-exec` (the
+//! new program has not restored its state yet). At `refuse-state` it does not abort but a new program refuses the state it
+//! was handed.
 //!
 //! The daemon's points: `start` (not yet greeted), `inventory` (it knows what the keeper holds, nothing is taken back
 //! yet), `restored` (taken back, effects not repeated yet), `saved` (a wish is on the disk, the journal does not know it),

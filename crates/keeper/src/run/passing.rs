@@ -9,12 +9,14 @@ use skep_sys::net::{Accepted, accept};
 
 use super::Keeper;
 use super::safe::Stored;
+use crate::fault;
 use crate::wire::{Origin, Pass, Passed, Reply};
 
 impl Keeper {
     pub(super) fn pass(&mut self, pass: Pass, fds: Vec<OwnedFd>, fds_lost: bool) {
         let ticket = pass.ticket;
         let (outcome, copy) = self.pass_on_connection(pass, fds, fds_lost);
+        fault::point("keeper", "passed");
         self.answer_with(Reply::Passed { ticket, outcome }, copy);
     }
 
