@@ -24,6 +24,10 @@ pub struct CreateApp {
     /// Give up waiting after so long; the app stays. Default: no limit but the app's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// Refuse (`name_taken`) if this is a target that means something already: a name, an id, a namespace. For who has to
+    /// know whether what a user typed is new, and would have to ask for all apps first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unless_known: Option<String>,
 }
 
 /// The body of start, stop, restart, reload, delete, reset and resurrect; an empty body means the defaults.

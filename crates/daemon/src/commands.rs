@@ -68,6 +68,19 @@ impl Driver {
         Ok(Pending { app, name, news })
     }
 
+    /// Refuses what somebody typed if it means something that is here.
+    pub(crate) fn refuse_known(&self, typed: &str) -> Result<(), ErrorBody> {
+        // What is no target cannot mean anything.
+        let Ok(target) = typed.parse::<Named>() else { return Ok(()) };
+        match self.pick(&[target]) {
+            Ok(picked) if !picked.is_empty() => {
+                Err(ErrorBody::new(ErrorCode::NameTaken, format!("{typed} is here already"))
+                    .with_hint("`skep list` shows all apps"))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Starts, stops, restarts, reloads, deletes or resets what `targets` mean.
     pub(crate) fn act(&mut self, verb: Verb, targets: &[Named]) -> Result<Vec<Pending>, ErrorBody> {
         self.refuse_when_ending()?;

@@ -47,7 +47,8 @@ impl Driver {
         }
         for spec in apps {
             let name = spec.name.clone();
-            if let Err(error) = self.create(skep_api::CreateApp { spec, wait: false, timeout_ms: None }) {
+            let request = skep_api::CreateApp { spec, wait: false, timeout_ms: None, unless_known: None };
+            if let Err(error) = self.create(request) {
                 crate::diary::note(format_args!("{name} cannot be started: {error}"));
                 self.leave_exit_code(EXIT_FAILURE);
             }

@@ -175,7 +175,7 @@ pub(super) async fn create(mut spec: AppSpec, client: &mut Client, front: &Front
     let targets = [spec.name.clone()];
     let timeout_ms = patience::of_specs([&spec]);
     front.acted.borrow_mut().insert(spec.name.clone());
-    let lines = client.create(&CreateApp { spec, wait: true, timeout_ms }).await?;
+    let lines = client.create(&CreateApp { spec, wait: true, timeout_ms, unless_known: None }).await?;
     match told(lines, &targets, Goal::Running, front).await {
         // The script was started; that it fails is shown by `list`, and by skep's own words.
         Ok(()) | Err(Trouble::Told) => {}

@@ -89,7 +89,8 @@ pub(crate) async fn start(
             started.push((spec.name.clone(), script));
             let mut own = context.connect_or_start().await?;
             let timeout_ms = patience(spec);
-            match own.create(&CreateApp { spec: spec.clone(), wait: true, timeout_ms }).await {
+            let request = CreateApp { spec: spec.clone(), wait: true, timeout_ms, unless_known: None };
+            match own.create(&request).await {
                 Ok(lines) => answers.push((spec.name.clone(), lines, own)),
                 // Its script may have gone; the others start all the same.
                 Err(ClientError::Refused(error)) => report.refused(&spec.name, error, &context.output),

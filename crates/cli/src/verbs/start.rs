@@ -23,7 +23,11 @@ enum Step {
     /// Start what is known.
     Start(Vec<String>),
     /// Add an app.
-    Create(Box<AppSpec>),
+    Create {
+        spec: Box<AppSpec>,
+        /// What was typed: if that means something that is there, it is not meant to be added.
+        unless_known: Option<String>,
+    },
     /// Make the apps those that a file describes, and start them.
     Apply(Box<ApplyApps>),
 }
@@ -31,10 +35,41 @@ enum Step {
 /// Starts everything that was named; nothing at all if one of it makes no sense.
 pub(crate) async fn run(args: StartCommand, context: &Context) -> Result<(), Failure> {
     let machine = here(&context.output)?;
+    let mut said = Vec::new();
+    if let Some((step, notes)) = something_new(&args, &machine) {
+        notes.iter().for_each(|note| context.output.say(note));
+        let client = context.connect_if_running().await?;
+        match carry_out(&[step], &args.app, &args.wait, client, context).await {
+            // It is known; or the daemon is an older one, which does not know that question.
+            Err(Failure::Error(error))
+                if matches!(error.code, ErrorCode::NameTaken | ErrorCode::BadRequest) =>
+            {
+                said = notes;
+            }
+            outcome => return outcome,
+        }
+    }
     let (apps, client) = known(context).await?;
     let (steps, notes) = plan(&args, &apps, &machine)?;
-    notes.iter().for_each(|note| context.output.say(note));
+    notes.iter().filter(|note| !said.contains(note)).for_each(|note| context.output.say(note));
     carry_out(&steps, &args.app, &args.wait, client, context).await
+}
+
+/// The one app that is to be added, if nothing that is there goes by its name or by what was typed. Mostly that is so, and
+/// the daemon knows: it is asked for all its apps only if it is not.
+fn something_new(args: &StartCommand, machine: &Machine) -> Option<(Step, Vec<String>)> {
+    let [what] = args.what.as_slice() else { return None };
+    if args.force || app_file::is_app_file(what) {
+        return None;
+    }
+    // If it cannot be added, it may be known: that is to be seen before anything is said.
+    let (mut steps, notes) = plan(args, &[], machine).ok()?;
+    match (steps.pop(), steps.is_empty()) {
+        (Some(Step::Create { spec, .. }), true) => {
+            Some((Step::Create { spec, unless_known: Some(what.clone()) }, notes))
+        }
+        _ => None,
+    }
 }
 
 /// Adds one app that is described already and starts it; or starts it again, if it is there and stopped.
@@ -87,7 +122,7 @@ async fn carry_out(
         }
         let targets = match step {
             Step::Start(targets) => targets.clone(),
-            Step::Create(spec) => vec![spec.name.clone()],
+            Step::Create { spec, .. } => vec![spec.name.clone()],
             Step::Apply(request) => request.apps.iter().map(|spec| spec.name.clone()).collect(),
         };
         let answer = match ask(step, &act, &mut own).await {
@@ -96,7 +131,7 @@ async fn carry_out(
                 own = context.connect_or_start().await?;
                 let known = look(&[], AppsQuery::default(), &mut own, context).await?;
                 match step {
-                    Step::Create(spec) if known.iter().any(|app| app.name == spec.name) => {
+                    Step::Create { spec, .. } if known.iter().any(|app| app.name == spec.name) => {
                         ask(&Step::Start(targets.clone()), &act, &mut own).await?
                     }
                     step => ask(step, &act, &mut own).await?,
@@ -137,9 +172,10 @@ pub(crate) fn here(output: &Output) -> Result<Machine, Failure> {
 async fn ask(step: &Step, act: &Act, client: &mut Client) -> Result<Lines<Progress>, ClientError> {
     match step {
         Step::Start(targets) => client.act(Route::StartApps, targets, act).await,
-        Step::Create(spec) => {
-            let spec = AppSpec::clone(spec);
-            client.create(&CreateApp { spec, wait: act.wait, timeout_ms: act.timeout_ms }).await
+        Step::Create { spec, unless_known } => {
+            let (spec, unless_known) = (AppSpec::clone(spec), unless_known.clone());
+            let Act { wait, timeout_ms, .. } = *act;
+            client.create(&CreateApp { spec, wait, timeout_ms, unless_known }).await
         }
         Step::Apply(request) => client.apply(request).await,
     }
@@ -235,7 +271,7 @@ impl Plan {
                     status: "launching".into(),
                     startable: false,
                 });
-                self.steps.push(Step::Create(Box::new(spec)));
+                self.steps.push(Step::Create { spec: Box::new(spec), unless_known: None });
             }
         }
         Ok(())
@@ -317,7 +353,7 @@ mod tests {
         let (steps, _) = plan(&args, apps, &Machine::here().unwrap())?;
         let tell = |step: &Step| match step {
             Step::Start(targets) => format!("start {}", targets.join(" ")),
-            Step::Create(spec) => format!("create {}", spec.name),
+            Step::Create { spec, .. } => format!("create {}", spec.name),
             Step::Apply(request) => format!("apply {}", request.apps.len()),
         };
         Ok(steps.iter().map(tell).collect())
@@ -331,6 +367,24 @@ mod tests {
         assert_eq!(check("start all", &apps).unwrap(), ["start all"]);
         assert_eq!(check("start sh --name x", &apps).unwrap(), ["create x"]);
         assert_eq!(check("start web sh", &apps).unwrap(), ["create sh", "start web"]);
+    }
+
+    #[test]
+    fn the_daemon_is_not_asked_first_for_one_thing_that_may_be_new() {
+        let new = |line: &str| {
+            let words = std::iter::once("skep").chain(line.split(' '));
+            let Verb::Start(args) = Cli::parse_from(words).verb else { panic!("not a start") };
+            let (step, _) = something_new(&args, &Machine::here().unwrap())?;
+            let Step::Create { spec, unless_known } = step else { panic!("{step:?}") };
+            Some((spec.name, unless_known.unwrap()))
+        };
+        assert_eq!(new("start /bin/sh"), Some(("sh".into(), "/bin/sh".into())));
+        assert_eq!(new("start sh --name x"), Some(("x".into(), "sh".into())));
+        for line in
+            ["start sh cat", "start sh --force", "start all", "start nobody-knows-it", "start skep.toml"]
+        {
+            assert_eq!(new(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -39,6 +39,9 @@ impl Waiting {
 }
 
 pub(crate) async fn create(driver: Shared, request: CreateApp) -> Answer {
+    if let Some(typed) = &request.unless_known {
+        driver.borrow().refuse_known(typed)?;
+    }
     super::script::check(&driver, std::slice::from_ref(&request.spec)).await?;
     let waiting = Waiting::new(request.wait, request.timeout_ms, "started");
     let pending = driver.borrow_mut().create(request)?;
