@@ -35,7 +35,7 @@ pub(crate) const CLIENTS_MAX: usize = 10_000;
 /// Commands of one client in one transaction: it holds the writer's lock, which workers wait for.
 pub(crate) const BATCH_COMMANDS: usize = 64;
 
-/// A transaction of several commands that somebody waits for ends after so long.
+/// A transaction of several commands that somebody waits for ends after so long (or after a few commands that take longer).
 pub(crate) const BATCH_NS: u64 = 1_000_000;
 
 /// And one that nobody waits for: who comes meanwhile is seen at the next look, after a few commands.

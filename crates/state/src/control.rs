@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
 use crate::mutex::RobustMutex;
+use crate::wanted::Wanted;
 use crate::{Options, WallMs};
 
 /// Changes with every incompatible change of the control page or of the encoding of keys and records.
@@ -32,8 +33,8 @@ pub(crate) struct Header {
     layout: u32,
     workers: u32,
     counters: u32,
-    /// Whether somebody sleeps on the writer's lock: who holds it might hurry. A hint, which may lag behind.
-    pub(crate) wanted: AtomicU32,
+    /// Whether somebody sleeps on the writer's lock: see `wanted`.
+    pub(crate) wanted: Wanted,
     total_bytes: u64,
     pub(crate) created_ms: u64,
     pub(crate) value_bytes_max: AtomicU64,
@@ -118,7 +119,7 @@ impl Control {
             layout: LAYOUT,
             workers: options.workers,
             counters: options.counters,
-            wanted: AtomicU32::new(0),
+            wanted: Wanted::default(),
             total_bytes: total as u64,
             created_ms: now.0,
             value_bytes_max: AtomicU64::new(options.value_bytes_max),

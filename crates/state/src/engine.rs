@@ -387,7 +387,7 @@ fn sleep_on_lock(header: &Header, patience_us: u32) -> std::io::Result<Option<Wo
     let until = before + u64::from(patience_us);
     let won = loop {
         // Said again in each round: who got the lock before us has taken it back.
-        header.wanted.store(1, Relaxed);
+        header.wanted.say();
         if let Some(won) = header.lock.lock_for(WRITE_SLICE_US.min(patience_us))? {
             break Some(won);
         }
@@ -395,7 +395,7 @@ fn sleep_on_lock(header: &Header, patience_us: u32) -> std::io::Result<Option<Wo
             break None;
         }
     };
-    header.wanted.store(0, Relaxed);
+    header.wanted.take_back();
     let waited = micros().saturating_sub(before);
     header.stats.waits.fetch_add(1, Relaxed);
     header.stats.wait_us.fetch_add(waited, Relaxed);

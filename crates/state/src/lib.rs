@@ -51,6 +51,7 @@ mod supervisor;
 mod tx;
 pub mod values;
 mod wake;
+mod wanted;
 mod watch;
 mod workers;
 pub mod zsets;

@@ -191,7 +191,7 @@ impl<'t> Tx<'t> {
 
     /// Whether another process, or thread, sleeps until this transaction ends.
     pub fn is_waited_for(&self) -> bool {
-        self.control.header().wanted.load(Relaxed) != 0
+        self.control.header().wanted.is_said()
     }
 
     pub(crate) fn value_bytes_max(&self) -> u64 {
@@ -268,7 +268,7 @@ impl<'t> Tx<'t> {
             let found = match self.get(row)? {
                 // SAFETY: in memory all of LMDB's pages lie in the map (`Medium::flags`), and a transaction that writes
                 // holds the lock, which lasts longer than what is kept in it.
-                Some(value) => unsafe { Foresight::new(value, self.id - 1) },
+                Some(value) => unsafe { Foresight::new(value, self.id - 1, rustix::param::page_size()) },
                 None => None,
             };
             self.foresight = found;

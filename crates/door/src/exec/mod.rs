@@ -26,9 +26,6 @@ use crate::fault::{self, Fault};
 use crate::resp::Reply;
 use crate::table::{Command, Flags};
 
-/// Commands between two looks at the clock, which cost a tenth of a command each.
-const LOOK_EVERY: usize = 8;
-
 /// Runs all commands that have come, for as long as the client can go on.
 pub(crate) fn process(door: &mut Door, own: &mut Connection) {
     own.stopped = true;
@@ -237,7 +234,7 @@ fn each(
     from: From,
     access: &mut Access<'_, '_>,
 ) -> Result<usize, Error> {
-    let patience = (run.len() > 1).then(Patience::new);
+    let mut patience = (run.len() > 1).then(Patience::new);
     for (index, (command, args)) in run.iter().enumerate() {
         if run.len() > 1 && index % AHEAD == 0 {
             look_ahead(access, space, &run[index..])?;
@@ -246,8 +243,7 @@ fn each(
         run_one(&mut call, command)?;
         // Who waits for a key is served before the next command can take it away again.
         let stop = client.blocked.is_some() || client.leaving || !door.effects.ready.is_empty();
-        let look = patience.as_ref().filter(|_| index % LOOK_EVERY == LOOK_EVERY - 1);
-        if stop || look.is_some_and(|patience| patience.is_over(access)) {
+        if stop || patience.as_mut().is_some_and(|patience| patience.is_over(access)) {
             return Ok(index + 1);
         }
     }

@@ -95,7 +95,7 @@ fn share(door: &mut Door, shares: &mut [Share<'_>]) -> Shared {
     let (store, now) = (door.store.clone(), door.now());
     let mut attempt = |access: &mut Access<'_, '_>| -> Result<Shared, Error> {
         undo(door, shares, &marks);
-        let patience = Patience::new();
+        let mut patience = Patience::new();
         for share in shares.iter_mut().filter(|share| share.done < share.run.len()) {
             let space = Space::database(share.own.client.database);
             let Connection { reply, client, .. } = &mut *share.own;
@@ -118,11 +118,12 @@ fn share(door: &mut Door, shares: &mut [Share<'_>]) -> Shared {
                 if !door.effects.ready.is_empty() {
                     return Ok(Shared::Over);
                 }
-            }
-            if patience.is_over(access) {
-                // Messages go out before the next commands are done, and who waits for the lock gets it between short ones.
-                let more = door.effects.messages.is_empty() && !(writes && access.is_waited_for());
-                return Ok(if more { Shared::OutOfTime } else { Shared::Over });
+                if patience.is_over(access) {
+                    // Messages go out before the next commands are done, and who waits for the lock gets it between short
+                    // ones.
+                    let more = door.effects.messages.is_empty() && !(writes && access.is_waited_for());
+                    return Ok(if more { Shared::OutOfTime } else { Shared::Over });
+                }
             }
         }
         Ok(Shared::Over)

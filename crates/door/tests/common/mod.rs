@@ -78,10 +78,28 @@ impl Plain {
     }
 
     fn more(&mut self) {
+        assert!(self.try_more(), "the server has closed the connection");
+    }
+
+    /// Reads on; false if the connection has ended.
+    fn try_more(&mut self) -> bool {
         let mut piece = [0; 65_536];
-        let count = self.stream.read(&mut piece).expect("an answer in time");
-        assert!(count > 0, "the server has closed the connection");
+        let count = match self.stream.read(&mut piece) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            other => other.expect("an answer in time"),
+        };
         self.buffer.extend_from_slice(&piece[..count]);
+        count > 0
+    }
+
+    /// The next answer of one line; `None` if the connection ends before.
+    pub(crate) fn try_answer(&mut self) -> Option<Answer> {
+        while !self.buffer[self.at..].windows(2).any(|two| two == b"\r\n") {
+            if !self.try_more() {
+                return None;
+            }
+        }
+        Some(self.answer())
     }
 
     /// Whether the server has closed the connection.
