@@ -101,12 +101,15 @@ impl Supervisor {
         Ok(released)
     }
 
-    /// A process that only opened the store ([`Store::open`]) has ended: frees what its reads pinned.
+    /// A process that only opened the store ([`Store::open`]) has ended: frees what its reads pinned, and looks whether it
+    /// left something to do.
     ///
     /// # Errors
     /// When the store itself fails.
     pub fn reader_ended(&self) -> Result<()> {
-        self.store.engine().env().clear_stale_readers()?;
+        let engine = self.store.engine();
+        engine.env().clear_stale_readers()?;
+        engine.wakers.wake(&engine.control, workers::SUPERVISOR_SLOT, Urgency::Always);
         Ok(())
     }
 
@@ -133,6 +136,8 @@ impl Supervisor {
         for owner in workers::dead_unnumbered(&engine.control) {
             released += self.worker_ended(owner, now)?;
         }
+        // The daemon before may have died between giving back what such a one held and telling who got it.
+        self.wake_all();
         Ok(released)
     }
 
@@ -190,11 +195,12 @@ impl Supervisor {
         Ok(next)
     }
 
-    /// Has every attached process look again, whatever was under way: heals a wake-up that died with its sender.
+    /// Has every attached process look again, the supervisor too, whatever was under way: heals a wake-up that died with its
+    /// sender.
     pub fn wake_all(&self) {
         let engine = self.store.engine();
-        for (index, slot) in engine.control.slots_used().iter().enumerate().skip(1) {
-            if slot.owner.load(Acquire) != 0 {
+        for (index, slot) in engine.control.slots_used().iter().enumerate() {
+            if index == workers::SUPERVISOR_SLOT || slot.owner.load(Acquire) != 0 {
                 engine.wakers.wake(&engine.control, index, Urgency::Always);
             }
         }

@@ -100,6 +100,8 @@ pub struct Tx<'t> {
     unique: u64,
     pub(crate) control: &'t Control,
     wakes: Vec<usize>,
+    /// When the maintenance has work, if it has.
+    due: Option<WallMs>,
     /// A collection that is changed again and again: see [`Tx::settle`].
     pub(crate) held: Option<Held>,
     /// Members of the sorted set under change that came and went.
@@ -126,6 +128,7 @@ impl<'t> Tx<'t> {
             unique: base + (id << UNIQUE_BITS),
             control,
             wakes: Vec::new(),
+            due: None,
             held: None,
             moves: Moves::default(),
             foresight: None,
@@ -148,6 +151,12 @@ impl<'t> Tx<'t> {
     pub(crate) fn commit(mut self) -> Result<Vec<usize>> {
         self.settle()?;
         self.txn.commit()?;
+        // Not before: an attempt that is given up, for the file to grow, would tell it for the next one, which then need not.
+        if self.due.is_some_and(|at| self.control.lower_due(at))
+            && !self.wakes.contains(&crate::workers::SUPERVISOR_SLOT)
+        {
+            self.wakes.push(crate::workers::SUPERVISOR_SLOT);
+        }
         Ok(self.wakes)
     }
 
@@ -320,9 +329,7 @@ impl<'t> Tx<'t> {
 
     /// Has the maintenance run at `at` at the latest.
     pub(crate) fn due(&mut self, at: WallMs) {
-        if self.control.lower_due(at) {
-            self.wake_slot(crate::workers::SUPERVISOR_SLOT);
-        }
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     /// Puts an event into the mailbox of `owner` and wakes it.
