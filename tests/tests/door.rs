@@ -57,3 +57,55 @@ fn the_door_opens_at_the_first_connection_and_survives_everybody() {
     }
     assert!(ask(&skep, "PING").is_none(), "nobody is left");
 }
+
+#[test]
+fn what_redis_clients_keep_is_listed_and_shown_and_cannot_be_changed_by_hand() {
+    let skep = Skep::new();
+    skep.start(&Start::fixture("app", "http.cjs").port(Port::free().number()));
+    for line in [
+        "SET greeting hello",
+        "RPUSH line a b c",
+        "HSET user name ann",
+        "ZADD score 1.5 ann 2 bob",
+        "SADD some x",
+        "XADD log 1-1 k v",
+        "SETEX session 3600 s",
+    ] {
+        assert!(ask(&skep, line).is_some_and(|answer| !answer.starts_with('-')), "{line}");
+    }
+    let state = |args: &[&str]| skep.ok([&["state"], args].concat());
+    let names = state(&["ls", "--kind", "database"]);
+    assert_eq!(names, "kind      name  entries\ndatabase  db0         7\n");
+    let keys = state(&["get", "db0"]);
+    for row in
+        ["greeting  string  \"hello\"", "line      list    3 elements", "some      set     1 element\n"]
+    {
+        let rows: Vec<String> =
+            keys.lines().map(|line| line.trim_end_matches(" -").trim_end().to_owned()).collect();
+        assert!(rows.iter().any(|line| line.trim_end() == row.trim_end()), "{row}: {keys}");
+    }
+    for (key, value) in [
+        ("greeting", r#""hello""#),
+        ("line", r#"["a","b","c"]"#),
+        ("user", r#"{"name":"ann"}"#),
+        ("score", r#"[["ann",1.5],["bob",2]]"#),
+        ("some", r#"["x"]"#),
+        ("log", r#"[["1-1",["k","v"]]]"#),
+    ] {
+        assert_eq!(state(&["get", "db0", key]), format!("{value}\n"));
+    }
+    assert_eq!(state(&["get", "db0", "line", "-n", "2"]), "[\"a\",\"b\"]\n");
+    assert!(skep.err(["state", "get", "db0", "nobody"]).contains("no key"));
+    assert!(skep.err(["state", "get", "db1"]).contains("db1"), "nothing is in it");
+    assert!(skep.err(["state", "get", "db16"]).contains("db16"), "there is none");
+    for args in [&["set", "db0", "greeting", "x"][..], &["del", "db0"], &["incr", "db0"]] {
+        let refused = skep.err([&["state"], args].concat());
+        assert!(refused.contains("Redis clients") && refused.contains("redis-cli"), "{refused}");
+    }
+    assert_eq!(ask(&skep, "GET greeting").as_deref(), Some("$5\r\nhello"));
+    // A map of the same name is told apart.
+    state(&["set", "db0", "k", "v", "--kind", "map"]);
+    assert!(skep.err(["state", "get", "db0"]).contains("--kind"));
+    assert_eq!(state(&["get", "db0", "k", "--kind", "map"]), "\"v\"\n");
+    assert_eq!(state(&["get", "db0", "greeting", "--kind", "database"]), "\"hello\"\n");
+}

@@ -22,11 +22,13 @@ pub enum StateKind {
     Leaderboard,
     /// Jobs.
     Queue,
+    /// What Redis clients keep in one of their databases, `db0` to `db15`. To be looked at only.
+    Database,
 }
 
 impl StateKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Counter, Self::Map, Self::Leaderboard, Self::Queue];
+    pub const ALL: [Self; 5] = [Self::Counter, Self::Map, Self::Leaderboard, Self::Queue, Self::Database];
 
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +37,7 @@ impl StateKind {
             Self::Map => "map",
             Self::Leaderboard => "leaderboard",
             Self::Queue => "queue",
+            Self::Database => "database",
         }
     }
 }
@@ -50,7 +53,7 @@ impl FromStr for StateKind {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or_else(|| format!("{text:?} is no kind; use counter, map, leaderboard or queue"))
+        found.ok_or_else(|| format!("{text:?} is no kind; use counter, map, leaderboard, queue or database"))
     }
 }
 
@@ -81,10 +84,10 @@ pub struct StateQuery {
     /// Its kind, where the name alone does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<StateKind>,
-    /// Only this key of a map, or this member of a leaderboard.
+    /// Only this key of a map or a database, or this member of a leaderboard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// How many entries at most. Default: 100.
+    /// How many entries at most, and how many elements of a database's key. Default: 100.
     #[serde(default = "entries_default")]
     pub limit: u32,
 }
@@ -103,10 +106,10 @@ pub struct StateView {
     /// A counter's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<i64>,
-    /// A map's keys in order, or a leaderboard's members, the highest first.
+    /// A map's or a database's keys in order, or a leaderboard's members, the highest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<StateEntry>,
-    /// There are more entries than were asked for.
+    /// There are more entries, or elements of the one that was named, than were asked for.
     #[serde(default)]
     pub more: bool,
 }
@@ -116,8 +119,16 @@ pub struct StateView {
 pub struct StateEntry {
     /// The key, or the member.
     pub key: String,
-    /// The value; in base64 where `encoding` says that it is no JSON.
+    /// The value; in base64 where `encoding` says that it is no JSON. Of a database's key that is no string: its elements when
+    /// it alone was asked for (a hash's as an object, a sorted set's as pairs of member and score, a stream's as pairs of id
+    /// and fields), else null.
     pub value: Value,
+    /// What a database's key holds, as Redis names it: `string`, `list`, `set`, `zset`, `hash` or `stream`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub holds: Option<String>,
+    /// How many elements it has, if it is no string.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elements: Option<u64>,
     /// `bytes`, or `v8` (V8's serialization, which only Node.js reads).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,

@@ -55,8 +55,8 @@ pub(crate) const SCRIPTS_MAX: usize = 4_096;
 /// Places of unfinished SCANs that are remembered; beyond, the oldest are forgotten and such a scan begins again.
 pub(crate) const CURSORS_MAX: usize = 16_384;
 
-/// Databases (Redis: `databases`).
-pub(crate) const DATABASES: u16 = 16;
+// Databases (Redis: `databases`).
+pub(crate) use skep_state::limits::DATABASES;
 
 /// Longest string that SETRANGE, SETBIT and APPEND may make, in bytes: an offset is cheap to send.
 pub(crate) const STRING_BYTES_MAX: usize = 512 * 1024 * 1024;

@@ -52,6 +52,9 @@ pub const WRITE_WAIT_US: u32 = 5_000_000;
 /// else takes seconds, and who waits is a thread that has nothing else to do.
 pub const DISK_WAIT_US: u32 = 30_000_000;
 
+/// Redis's numbered databases, which clients of the Redis door see: as many as Redis has by default.
+pub const DATABASES: u16 = 16;
+
 /// So many calls of one process go into one transaction of a durable store: one flush of the disk for all of them, and
 /// milliseconds of the writer's lock beside it.
 pub const TOGETHER_MAX: usize = 256;

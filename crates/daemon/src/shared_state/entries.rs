@@ -1,4 +1,5 @@
-//! What names stand for, read and changed for people: `skep state ls`, `get`, `set`, `incr`, `del`.
+//! What names stand for, read and changed for people: `skep state ls`, `get`, `set`, `incr`, `del`. Redis clients' databases
+//! are in `databases`.
 //!
 //! Everything here runs beside the daemon's loop: a listing may walk over a million keys.
 
@@ -11,7 +12,7 @@ use skep_api::{
 use skep_state::strings::{Expiry, If};
 use skep_state::{JobPart, Space, SpaceKind, Store, WallMs, keys, strings, zsets};
 
-use super::{Stores, failure, queues};
+use super::{Stores, databases, failure, queues};
 
 /// The first byte of a stored value says how to read it (npm/skep/lib/values.cjs).
 const TAG_JSON: u8 = 1;
@@ -27,11 +28,11 @@ const SAFE_MAX: f64 = 9_007_199_254_740_991.0;
 
 type Answer<T> = Result<T, ErrorBody>;
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// All names, by kind and name; durable queues last.
+/// All names, by kind and name; databases last, and durable queues before them.
 pub(crate) fn names(stores: &Stores, now: WallMs) -> Answer<Vec<StateName>> {
     let store = &stores.memory;
     let mut names: Vec<StateName> = Vec::new();
@@ -43,7 +44,9 @@ pub(crate) fn names(stores: &Stores, now: WallMs) -> Answer<Vec<StateName>> {
         for (name, space) in store.spaces(space_kind, now).map_err(failure)? {
             let count = store.read(now, |view| match kind {
                 StateKind::Leaderboard => zsets::len(view, space, BOARD),
-                StateKind::Map | StateKind::Counter | StateKind::Queue => keys::count(view, space),
+                StateKind::Map | StateKind::Counter | StateKind::Queue | StateKind::Database => {
+                    keys::count(view, space)
+                }
             });
             let entries = Some(count.map_err(failure)?);
             names.push(StateName { kind, name: text(&name), value: None, entries, durable: false });
@@ -54,13 +57,14 @@ pub(crate) fn names(stores: &Stores, now: WallMs) -> Answer<Vec<StateName>> {
         let (kind, durable) = (StateKind::Queue, queue.durable);
         names.push(StateName { kind, name: queue.name, value: None, entries, durable });
     }
+    names.extend(databases::names(store, now)?);
     Ok(names)
 }
 
 /// What kinds of things go by a name.
-fn kinds(store: &Store, name: &str, now: WallMs) -> Answer<Vec<StateKind>> {
+fn kinds(store: &Store, text: &str, now: WallMs) -> Answer<Vec<StateKind>> {
     let mut kinds = Vec::new();
-    let name = name.as_bytes();
+    let name = text.as_bytes();
     if store.counter(name, now).map_err(failure)?.is_some() {
         kinds.push(StateKind::Counter);
     }
@@ -71,6 +75,9 @@ fn kinds(store: &Store, name: &str, now: WallMs) -> Answer<Vec<StateKind>> {
     }
     if store.queue_peek(name, JobPart::Ready, 0, now).map_err(failure)?.is_some() {
         kinds.push(StateKind::Queue);
+    }
+    if databases::is_there(store, text, now)? {
+        kinds.push(StateKind::Database);
     }
     Ok(kinds)
 }
@@ -132,6 +139,7 @@ pub(crate) fn show(store: &Store, query: &StateQuery, now: WallMs) -> Answer<Sta
             return Err(ErrorBody::new(ErrorCode::BadRequest, format!("{} is a queue", query.name))
                 .with_hint("`skep queues` shows its figures and jobs"));
         }
+        StateKind::Database => (view.entries, view.more) = databases::entries(store, query, now)?,
     }
     Ok(view)
 }
@@ -145,6 +153,8 @@ fn entry(store: &Store, space: Space, key: &[u8], now: WallMs) -> Answer<Option<
         key: text(key),
         value,
         encoding,
+        holds: None,
+        elements: None,
         expires_unix_ms: expires.map(|at| at.0),
         rank: None,
     }))
@@ -159,7 +169,7 @@ fn entries(store: &Store, space: Space, most: usize, now: WallMs) -> Answer<(Vec
     Ok((entries, page.next.is_some()))
 }
 
-fn score(score: f64) -> Value {
+pub(super) fn score(score: f64) -> Value {
     // Whole scores as whole numbers: 5, not 5.0.
     if score.fract() == 0.0 && score.abs() <= SAFE_MAX {
         Value::from(score as i64)
@@ -179,6 +189,8 @@ fn members(store: &Store, space: Space, most: usize, now: WallMs) -> Answer<(Vec
         key: text(&scored.member),
         value: score(scored.score),
         encoding: None,
+        holds: None,
+        elements: None,
         expires_unix_ms: None,
         rank: Some(at as u64 + 1),
     };
@@ -199,23 +211,33 @@ fn member_of(store: &Store, space: Space, name: &str, member: &str, now: WallMs)
         key: member.to_owned(),
         value: score(found),
         encoding: None,
+        holds: None,
+        elements: None,
         expires_unix_ms: None,
         rank,
     })
 }
 
+/// Text as it is, and other bytes in base64.
+pub(super) fn text_or_bytes(bytes: &[u8]) -> (Value, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Value::from(text), None),
+        Err(_) => (base64(bytes), Some("bytes".to_owned())),
+    }
+}
+
+fn base64(bytes: &[u8]) -> Value {
+    Value::from(base64::engine::general_purpose::STANDARD.encode(bytes))
+}
+
 /// A stored value as JSON, and how it is encoded if it is none.
 pub(super) fn decode(stored: &[u8]) -> (Value, Option<String>) {
-    let base64 = |bytes: &[u8]| Value::from(base64::engine::general_purpose::STANDARD.encode(bytes));
     match stored.split_first() {
         Some((&TAG_JSON, json)) => match serde_json::from_slice(json) {
             Ok(value) => (value, None),
             Err(_) => (base64(json), Some("bytes".to_owned())),
         },
-        Some((&TAG_TEXT, bytes)) => match std::str::from_utf8(bytes) {
-            Ok(text) => (Value::from(text), None),
-            Err(_) => (base64(bytes), Some("bytes".to_owned())),
-        },
+        Some((&TAG_TEXT, bytes)) => text_or_bytes(bytes),
         Some((&TAG_V8, bytes)) => (base64(bytes), Some("v8".to_owned())),
         Some((_, bytes)) => (base64(bytes), Some("bytes".to_owned())),
         None => (Value::from(""), None),
@@ -245,6 +267,11 @@ pub(crate) fn change(store: &Store, request: &ChangeState, now: WallMs) -> Answe
         StateKind::Queue => {
             return Err(ErrorBody::new(ErrorCode::BadRequest, format!("{} is a queue", request.name))
                 .with_hint("its jobs are its consumers' alone"));
+        }
+        StateKind::Database => {
+            let message = format!("{} is what Redis clients keep", request.name);
+            return Err(ErrorBody::new(ErrorCode::BadRequest, message)
+                .with_hint("change it as they do: redis-cli -s \"$SKEP_REDIS_PATH\"; or say --kind"));
         }
     }
     Ok(changed)

@@ -6,6 +6,7 @@
 //! whoever asks for the state is told why.
 
 mod config;
+mod databases;
 pub(crate) mod durable;
 pub(crate) mod entries;
 pub(crate) mod figures;

@@ -18,10 +18,10 @@ pub(crate) struct StateCommand {
 // What to do with the shared state.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StateVerb {
-    /// List counters, maps, leaderboards and queues by name
+    /// List counters, maps, leaderboards, queues and Redis clients' databases by name
     #[command(visible_alias = "list")]
     Ls(LsArgs),
-    /// Print a counter, a key of a map, or all that is in a map or a leaderboard
+    /// Print a counter, a key of a map or of a database, or all that is in a map, a leaderboard or a database (db0)
     Get(GetArgs),
     /// Set a counter (NAME VALUE), a key (NAME KEY VALUE), or a member's score (NAME MEMBER VALUE)
     Set(SetArgs),
@@ -53,7 +53,7 @@ pub(crate) struct LsArgs {
     #[arg(value_name = "TEXT")]
     pub(crate) part: Option<String>,
 
-    /// Only this kind: counter, map, leaderboard or queue
+    /// Only this kind: counter, map, leaderboard, queue or database
     #[arg(long)]
     pub(crate) kind: Option<StateKind>,
 }
@@ -64,14 +64,14 @@ pub(crate) struct GetArgs {
     /// Its name
     pub(crate) name: String,
 
-    /// A key of a map, or a member of a leaderboard
+    /// A key of a map or a database, or a member of a leaderboard
     pub(crate) key: Option<String>,
 
-    /// counter, map, leaderboard or queue, where the name alone does not tell
+    /// counter, map, leaderboard, queue or database, where the name alone does not tell
     #[arg(long)]
     pub(crate) kind: Option<StateKind>,
 
-    /// How many keys or members at most
+    /// How many keys, members or elements of a key at most
     #[arg(short = 'n', long, value_name = "N", default_value_t = skep_api::STATE_ENTRIES_DEFAULT)]
     pub(crate) limit: u32,
 }

@@ -84,6 +84,13 @@ const ENTRY_COLUMNS: &[Column] = &[
     Column { title: "ends", rank: 1, right: false },
 ];
 
+const KEY_COLUMNS: &[Column] = &[
+    Column { title: "key", rank: 0, right: false },
+    Column { title: "type", rank: 1, right: false },
+    Column { title: "value", rank: 0, right: false },
+    Column { title: "ends", rank: 2, right: false },
+];
+
 const MEMBER_COLUMNS: &[Column] = &[
     Column { title: "rank", rank: 0, right: true },
     Column { title: "member", rank: 0, right: false },
@@ -99,17 +106,28 @@ fn print(view: &StateView, one: bool, output: &Output) -> Result<(), Failure> {
         return output.print(&format!("{value}\n"));
     }
     if let (true, [entry]) = (one, view.entries.as_slice()) {
-        return output.print(&format!("{}\n", entry.value));
+        output.print(&format!("{}\n", entry.value))?;
+        if let (true, Some(count)) = (view.more, entry.elements) {
+            output.say(&format!("it has {count} elements: -n shows more of them"));
+        }
+        return Ok(());
     }
     let (columns, row): (_, fn(&StateEntry) -> Vec<Cell>) = match view.kind {
         StateKind::Leaderboard => (MEMBER_COLUMNS, |entry| {
             vec![entry.rank.into(), entry.key.as_str().into(), entry.value.to_string().into()]
         }),
         StateKind::Map | StateKind::Counter | StateKind::Queue => (ENTRY_COLUMNS, |entry| {
-            let encoding =
-                entry.encoding.as_ref().map_or_else(String::new, |encoding| format!("{encoding}: "));
             let ends = entry.expires_unix_ms.map(figures::time);
-            vec![entry.key.as_str().into(), format!("{encoding}{}", entry.value).into(), ends.into()]
+            vec![entry.key.as_str().into(), value(entry).into(), ends.into()]
+        }),
+        StateKind::Database => (KEY_COLUMNS, |entry| {
+            let ends = entry.expires_unix_ms.map(figures::time);
+            let value = match entry.elements {
+                Some(1) => "1 element".to_owned(),
+                Some(count) => format!("{count} elements"),
+                None => value(entry),
+            };
+            vec![entry.key.as_str().into(), entry.holds.as_deref().into(), value.into(), ends.into()]
         }),
     };
     let rows: Vec<Vec<Cell>> = view.entries.iter().map(row).collect();
@@ -118,6 +136,11 @@ fn print(view: &StateView, one: bool, output: &Output) -> Result<(), Failure> {
         output.say("there are more: -n shows more of them");
     }
     Ok(())
+}
+
+fn value(entry: &StateEntry) -> String {
+    let encoding = entry.encoding.as_ref().map_or_else(String::new, |encoding| format!("{encoding}: "));
+    format!("{encoding}{}", entry.value)
 }
 
 /// JSON where it is some, text otherwise: `5`, `true`, `{"a":1}`, `hello`.
