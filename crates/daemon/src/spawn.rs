@@ -82,7 +82,7 @@ impl Driver {
             app: order.app,
             slot: order.slot,
             index: order.index,
-            past: self.past(order.app, order.slot),
+            past: self.past(order),
         };
         if spec.preload && role != NodeRole::None {
             self.check_preload()?;
@@ -150,10 +150,11 @@ impl Driver {
     }
 
     /// What happened in a slot up to now.
-    fn past(&self, app: AppId, slot: SlotId) -> crate::pm2::Past {
-        let view = self.fleet.app(app);
-        let seen = view.as_ref().and_then(|app| Some((app, app.slots.iter().find(|seen| seen.id == slot)?)));
-        seen.map(|(app, slot)| crate::pm2::past_of(app, slot)).unwrap_or_default()
+    fn past(&self, order: Order) -> crate::pm2::Past {
+        let view = self.fleet.app(order.app);
+        let seen =
+            view.as_ref().and_then(|app| Some((app, app.slots.iter().find(|seen| seen.id == order.slot)?)));
+        seen.map(|(app, slot)| crate::pm2::past_of(app, slot, Some(order.worker))).unwrap_or_default()
     }
 
     /// Where the worker will find the drain code.

@@ -44,8 +44,8 @@ pub use diff::{Change, Effect, Plan, diff};
 pub use error::SpecError;
 pub use facts::{Entry, Facts, Seen, absolute as absolute_path};
 pub use file::{
-    Document, Field, FileApp, FileError, Problem, Selection, Syntax, fields, parse, read, schema, table,
-    write,
+    Document, Field, FileApp, FileError, Problem, Selection, Syntax, fields, is_attribute, parse, read,
+    schema, table, write,
 };
 pub use instances::{INSTANCES_MAX, Instances, InstancesChange};
 pub use limits::{Account, LimitValue, Resource, ResourceLimit};

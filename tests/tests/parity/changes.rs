@@ -50,6 +50,29 @@ fn variables(side: &Side, name: &str, restarts: u32) -> Vec<Value> {
 }
 
 #[test]
+fn a_worker_is_told_how_often_its_app_was_restarted_and_reloaded() {
+    let (pm2, skep) = (Side::pm2(), Side::skep());
+    for side in [&pm2, &skep] {
+        std::fs::create_dir(side.facts()).expect("the folder is the test's own");
+        side.run("ping").ok();
+        side.run("start @pm2-worker.js --name web").ok();
+        side.run("start @pm2-worker.js --name duo -i 1").ok();
+        // A forked app is restarted; reload it twice at once, as fast as the command comes back.
+        for (line, name, restarts) in [
+            ("reload web", "web-0", 1),
+            ("reload web", "web-0", 2),
+            ("restart web", "web-0", 3),
+            ("reload duo", "duo-1", 1),
+            ("restart duo", "duo-1", 2),
+            ("reload duo", "duo-1", 3),
+        ] {
+            side.run(line).ok();
+            variables(side, name, restarts);
+        }
+    }
+}
+
+#[test]
 fn a_setting_of_an_app_is_handed_on_to_it() {
     let (pm2, skep) = (Side::pm2(), Side::skep());
     for side in [&pm2, &skep] {

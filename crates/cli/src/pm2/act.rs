@@ -187,21 +187,57 @@ async fn in_turns(
     client: &mut Client,
     front: &Front,
 ) -> Result<(), Trouble> {
-    let switch_watch = front.line.switches_watch();
-    let timeout_ms =
-        if action.goal == Goal::Running { patience::of_apps(&selected.targets, client).await? } else { None };
-    let mut act = Act { switch_watch, timeout_ms, ..Act::default() };
+    let mut switch_watch = front.line.switches_watch();
+    let apps = patience::apps(&selected.targets, client).await?;
     let mut outcome = Ok(());
     for targets in turns(action, selected, front.line.parallel()?) {
-        let lines = client.act(action.route, &targets, &act).await?;
-        // Once for each app, not for each of its workers.
-        act.switch_watch = false;
-        match told(lines, &targets, action.goal, front).await {
-            Err(Trouble::Told) => outcome = Err(Trouble::Told),
-            other => other?,
+        for Step { route, targets, timeout_ms } in steps(action, targets, &apps) {
+            let act = Act { switch_watch, timeout_ms, ..Act::default() };
+            let lines = client.act(route, &targets, &act).await?;
+            // Once for each app, not for each of its workers.
+            switch_watch = false;
+            match told(lines, &targets, action.goal, front).await {
+                Err(Trouble::Told) => outcome = Err(Trouble::Told),
+                other => other?,
+            }
         }
     }
     outcome
+}
+
+/// What the API is asked for at once.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    route: Route,
+    targets: Vec<String>,
+    timeout_ms: Option<u64>,
+}
+
+/// PM2 restarts a forked app when it is to be reloaded. Here that is for those alone that have no connections to lose: a
+/// reload would wait for their listening, and the command would be over before the reload is.
+fn steps(action: &Action, targets: Vec<String>, apps: &[AppView]) -> Vec<Step> {
+    let of = |target: &String| {
+        apps.iter()
+            .find(|app| app.name == *target || app.slots.iter().any(|slot| slot.id.to_string() == *target))
+    };
+    let waits = |targets: &[String]| {
+        let specs = targets.iter().filter_map(of).filter_map(|app| app.spec.as_deref());
+        if action.goal == Goal::Running { patience::of_specs(specs) } else { None }
+    };
+    if action.route != Route::ReloadApps {
+        let timeout_ms = waits(&targets);
+        return vec![Step { route: action.route, targets, timeout_ms }];
+    }
+    let (idle, servers): (Vec<String>, Vec<String>) = targets.into_iter().partition(|target| {
+        of(target)
+            .is_some_and(|app| app.listeners.is_empty() && patience::of_specs(app.spec.as_deref()).is_some())
+    });
+    let timeout_ms = waits(&idle);
+    let steps = [
+        Step { route: Route::RestartApps, targets: idle, timeout_ms },
+        Step { route: Route::ReloadApps, targets: servers, timeout_ms: None },
+    ];
+    steps.into_iter().filter(|step| !step.targets.is_empty()).collect()
 }
 
 /// The targets of each turn. A restart is divided into workers; a reload into apps, for within one app its own
@@ -246,6 +282,32 @@ impl Front {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_forked_app_that_does_not_listen_is_restarted_when_it_is_to_be_reloaded() {
+        let app = |name: &str, mode: &str, listens: bool| -> AppView {
+            let listeners = if listens {
+                serde_json::json!([{ "address": "0.0.0.0:80", "balance": "auto", "selection": "kernel-hash", "reason": "" }])
+            } else {
+                serde_json::json!([])
+            };
+            serde_json::from_value(serde_json::json!({
+                "id": 1, "name": name, "namespace": "default", "status": "online", "instances": 1,
+                "instances_wanted": 1, "argv": [], "script": "/srv/app.js", "cwd": "/srv", "runtime": "node",
+                "runtime_reason": "", "created_unix_ms": 0, "slots": [], "listeners": listeners,
+                "spec": { "name": name, "script": "/srv/app.js", "interpreter": "node", "exec_mode": mode },
+            }))
+            .expect("a view")
+        };
+        let apps = [app("idle", "fork", false), app("web", "fork", true), app("duo", "cluster", false)];
+        let targets = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let all = targets(&["idle", "web", "duo"]);
+        let restart = Step { route: Route::RestartApps, targets: targets(&["idle"]), timeout_ms: Some(500) };
+        let reload = Step { route: Route::ReloadApps, targets: targets(&["web", "duo"]), timeout_ms: None };
+        assert_eq!(steps(&RELOAD, all.clone(), &apps), [restart, reload]);
+        let together = Step { route: Route::RestartApps, targets: all.clone(), timeout_ms: None };
+        assert_eq!(steps(&RESTART, all, &apps), [together]);
+    }
 
     #[test]
     fn a_restart_takes_turns_by_worker_and_a_reload_by_app() {

@@ -174,18 +174,27 @@ pub(super) async fn renew(
 /// Attributes as a file has them, from `require('skep/pm2').restart(name, attributes)`.
 fn attributes(front: &Front) -> Result<Map<String, Value>, Trouble> {
     let Some(text) = front.line.value("attributes") else { return Ok(Map::new()) };
-    said(text).map_err(|error| crate::failure::Failure::from(error).into())
+    let (said, unknown) = said(text).map_err(crate::failure::Failure::from)?;
+    for name in unknown {
+        front.say.warn(&format!("{name} has no effect: it is no attribute that skep knows"));
+    }
+    Ok(said)
 }
 
-fn said(text: &str) -> Result<Map<String, Value>, FileError> {
+/// What is said of known attributes, and names that are none: PM2 keeps those and does nothing with them.
+fn said(text: &str) -> Result<(Map<String, Value>, Vec<String>), FileError> {
     const FROM: &str = "options";
-    let Value::Object(mut app) = skep_spec::parse(text, Syntax::Json, FROM)? else { return Ok(Map::new()) };
+    let Value::Object(mut app) = skep_spec::parse(text, Syntax::Json, FROM)? else {
+        return Ok((Map::new(), Vec::new()));
+    };
+    let unknown: Vec<String> = app.keys().filter(|name| !skep_spec::is_attribute(name)).cloned().collect();
+    unknown.iter().for_each(|name| drop(app.remove(name)));
     // An app that is there has a script, and keeps it.
     app.insert("script".to_owned(), Value::from("-"));
     let document = skep_spec::read(&Value::Object(app), FROM)?;
     let mut said = document.apps.first().map(|app| app.attributes().clone()).unwrap_or_default();
     said.remove("script");
-    Ok(said)
+    Ok((said, unknown))
 }
 
 /// Variables as the reader of files leaves them: texts.
@@ -279,12 +288,14 @@ mod tests {
 
     #[test]
     fn attributes_are_read_as_those_of_a_file() {
-        let said = |text: &str| said(text).map(Value::Object).map_err(|error| error.to_string());
+        let said = |text: &str| said(text).map(|(said, unknown)| (Value::Object(said), unknown));
         let expected =
             serde_json::json!({ "kill_timeout": "5s", "args": ["a", "b c"], "autorestart": false });
         let text = r#"{ "killTimeout": "5s", "args": ["a", "b c"], "autorestart": false, "script": "x.js" }"#;
-        assert_eq!(said(text).unwrap(), expected);
-        let refused = said(r#"{ "instnaces": 2 }"#).unwrap_err();
-        assert!(refused.contains("instnaces"), "{refused}");
+        assert_eq!(said(text).unwrap(), (expected, vec![]));
+        let kept = said(r#"{ "instnaces": 2, "max_restarts": 3 }"#).unwrap();
+        assert_eq!(kept, (serde_json::json!({ "max_restarts": 3 }), vec!["instnaces".to_owned()]));
+        let refused = said(r#"{ "max_restarts": "often" }"#).unwrap_err().to_string();
+        assert!(refused.contains("max_restarts"), "{refused}");
     }
 }

@@ -5,19 +5,18 @@
 
 use super::say::Trouble;
 use skep_api::client::Client;
-use skep_api::{AppsQuery, Detail};
+use skep_api::{AppView, AppsQuery, Detail};
 use skep_spec::{AppSpec, ExecMode};
 
 /// A usual Node.js server listens within half of that.
 const FORKED_WAIT_MS: u64 = 500;
 
-/// How long to wait for apps that are there; `None` as long as it takes.
-pub(super) async fn of_apps(targets: &[String], client: &mut Client) -> Result<Option<u64>, Trouble> {
-    let apps = client.apps(targets, AppsQuery { detail: Detail::Full, ..AppsQuery::default() }).await?;
-    Ok(of_specs(apps.iter().filter_map(|app| app.spec.as_deref())))
+/// Apps that are there, with what tells how long to wait for them.
+pub(super) async fn apps(targets: &[String], client: &mut Client) -> Result<Vec<AppView>, Trouble> {
+    Ok(client.apps(targets, AppsQuery { detail: Detail::Full, ..AppsQuery::default() }).await?)
 }
 
-/// How long to wait for these.
+/// How long to wait for these; `None` as long as it takes.
 pub(super) fn of_specs<'a>(specs: impl IntoIterator<Item = &'a AppSpec>) -> Option<u64> {
     specs.into_iter().all(is_online_at_once).then_some(FORKED_WAIT_MS)
 }

@@ -55,7 +55,7 @@ impl Driver {
             app: app.id,
             slot: slot.id,
             index: slot.index,
-            past: past_of(app, slot),
+            past: past_of(app, slot, None),
         };
         let facts = self.facts(None);
         let pm2_env = pm2_env(spec, place, facts, &told, slot, &view);
@@ -84,10 +84,12 @@ fn rounded(percent: f32) -> Value {
     if tenths % 10.0 == 0.0 { json!((tenths / 10.0) as u64) } else { json!(tenths / 10.0) }
 }
 
-/// What happened in a slot up to now.
-pub(crate) fn past_of(app: &core::AppView, slot: &core::SlotView) -> Past {
+/// What happened in a slot up to now, or will have when `worker` has its place: who takes over from another one is told
+/// of a restart before it is counted.
+pub(crate) fn past_of(app: &core::AppView, slot: &core::SlotView, worker: Option<core::WorkerId>) -> Past {
+    let takes_over = slot.successor.as_ref().is_some_and(|successor| Some(successor.id) == worker);
     Past {
-        restarts: slot.restarts.total(),
+        restarts: slot.restarts.total() + u32::from(takes_over),
         unstable_restarts: slot.unstable,
         created_unix_ms: unix_ms_of(slot.created),
         now_unix_ms: unix_ms(),

@@ -87,6 +87,12 @@ pub(crate) fn identify(name: &str) -> Known {
     }
 }
 
+/// Whether a file of apps may say something under this name.
+#[must_use]
+pub fn is_attribute(name: &str) -> bool {
+    name.starts_with("env_") || !matches!(identify(name), Known::Unknown(_))
+}
+
 /// PM2 knows each attribute in camelCase too.
 fn snake_case(name: &str) -> Cow<'_, str> {
     if !name.contains(|c: char| c.is_ascii_uppercase()) && !name.contains('-') {

@@ -20,6 +20,7 @@ mod write;
 mod tests;
 
 pub use app::{FileApp, Selection};
+pub use attribute::is_attribute;
 pub use document::{Document, read};
 pub use fields::{Field, fields};
 pub use manual::table;
