@@ -96,7 +96,7 @@ pub enum Reason {
 #[serde(tag = "rejection", rename_all = "snake_case")]
 pub enum Rejection {
     /// Another app has the name.
-    #[error("the name `{name}` belongs to app {app}; delete that one or choose another name")]
+    #[error("the name `{name}` belongs to an app that is there; delete that one or choose another name")]
     NameTaken {
         /// The name.
         name: String,

@@ -113,7 +113,12 @@ impl Store {
                 Ok(state) if state.version > VERSION => {
                     return Err(StoreError::Newer { path, found: state.version });
                 }
-                Ok(state) => return Ok(Loaded { state: Some(state), warnings }),
+                Ok(state) => {
+                    if !warnings.is_empty() {
+                        warnings.push(format!("{}, the state before it, was loaded", path.display()));
+                    }
+                    return Ok(Loaded { state: Some(state), warnings });
+                }
                 Err(reason) => {
                     let aside = set_aside(&path).map_err(|source| StoreError::Io {
                         what: "set aside",
@@ -121,12 +126,17 @@ impl Store {
                         source,
                     })?;
                     warnings.push(format!(
-                        "{} is damaged ({reason}); it was kept as {} and the state before it was loaded",
+                        "{} is damaged ({reason}); it was kept as {}",
                         path.display(),
                         aside.display()
                     ));
                 }
             }
+        }
+        if !warnings.is_empty() {
+            warnings.push(
+                "no state is left that can be read: there are no apps until some are started".to_owned(),
+            );
         }
         Ok(Loaded { state: None, warnings })
     }
@@ -245,8 +255,21 @@ mod tests {
         store.save(&state(1)).unwrap();
         store.save(&state(2)).unwrap();
         fs::write(home.path().join("state.json"), b"{\"version\": 1, \"desi").unwrap();
-        assert_eq!(resumed(&store), (Some(1), 1));
+        assert_eq!(resumed(&store), (Some(1), 2));
         assert!(home.path().join("state.json.damaged-1").exists());
+    }
+
+    #[test]
+    fn when_no_file_can_be_read_that_is_said_and_both_are_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(home.path());
+        for name in ["state.json", "state.json.bak"] {
+            fs::write(home.path().join(name), b"garbage").unwrap();
+        }
+        let loaded = store.load().unwrap();
+        assert!(loaded.state.is_none());
+        assert!(loaded.warnings.last().unwrap().contains("no state is left"), "{:?}", loaded.warnings);
+        assert!(home.path().join("state.json.bak.damaged-1").exists());
     }
 
     #[test]

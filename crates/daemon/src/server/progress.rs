@@ -233,6 +233,12 @@ fn end(
     }
 }
 
+/// A name as one types it.
+fn word(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-.:@%+".contains(c);
+    if name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+}
+
 fn failed(driver: &Shared, name: &str, failure: &Failure) -> Progress {
     let stderr_tail = driver.borrow().last_words(failure.app, failure.slot, LAST_WORDS_LINES);
     let trouble = driver
@@ -243,7 +249,7 @@ fn failed(driver: &Shared, name: &str, failure: &Failure) -> Progress {
         .map(|trouble| format!("; it cannot listen: {trouble}"));
     let message = format!("{name}: {}{}", failure.reason, trouble.unwrap_or_default());
     let error = ErrorBody::new(ErrorCode::StartFailed, message)
-        .with_hint(format!("`skep logs {name} --err` shows all it said"));
+        .with_hint(format!("`skep logs {} --err` shows all it said", word(name)));
     Progress::Failed(Failed {
         error,
         app: Some(name.to_owned()),
@@ -251,4 +257,17 @@ fn failed(driver: &Shared, name: &str, failure: &Failure) -> Progress {
         worker: failure.worker.map(|worker| worker.0),
         stderr_tail,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_told_as_one_types_it() {
+        assert_eq!(word("web-2"), "web-2");
+        assert_eq!(word("ünï"), "ünï");
+        assert_eq!(word("my app"), "'my app'");
+        assert_eq!(word("it's"), r"'it'\''s'");
+    }
 }

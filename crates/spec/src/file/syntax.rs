@@ -77,7 +77,13 @@ fn yaml(text: &str) -> Result<Value, String> {
     options.budget = Some(budget);
     // YAML 1.2: `no` is a word (a country, say), not false.
     options.strict_booleans = true;
-    serde_saphyr::from_str_with_options::<Value>(text, options).map_err(|error| error.to_string())
+    // The rest of the message draws the line, for which there is no room here.
+    let words = |error: serde_saphyr::Error| {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        first.strip_prefix("error: ").unwrap_or(first).to_owned()
+    };
+    serde_saphyr::from_str_with_options::<Value>(text, options).map_err(words)
 }
 
 fn starts_with_tab(line: &str) -> bool {

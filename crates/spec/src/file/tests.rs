@@ -157,6 +157,15 @@ fn damaged_text_is_told_by_line_and_with_what_it_probably_is() {
 }
 
 #[test]
+fn a_mistake_in_yaml_is_told_in_one_line() {
+    let said = document("apps: [", Syntax::Yaml).unwrap_err().to_string();
+    assert!(
+        said.contains("line 1 column 7") && said.lines().count() == 1 && !said.contains("error:"),
+        "{said}"
+    );
+}
+
+#[test]
 fn yaml_words_stay_words_and_anchors_are_followed() {
     let text = "base: &base\n  autorestart: false\napps:\n  - <<: *base\n    name: no\n    script: a\n";
     // `base` is no part of the format: what is shared stands in the first app.
