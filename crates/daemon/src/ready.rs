@@ -27,6 +27,12 @@ impl Driver {
             return;
         }
         self.prepare_shared_state();
+        self.make_files_ready();
+    }
+
+    /// The part of it that a first daemon does before it answers: its command takes long in any case, and the next one would
+    /// have to wait for this.
+    pub(crate) fn make_files_ready(&mut self) {
         self.store.make_ready();
         self.begin_census();
         let home = &self.site.home;

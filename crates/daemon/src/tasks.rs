@@ -80,6 +80,9 @@ async fn serve(
         crate::diary::note(format_args!("{message}"));
         driver.borrow_mut().tell(skep_api::EventKind::Other, None, message);
     }
+    if is_first && options.run.is_none() {
+        driver.borrow_mut().make_files_ready();
+    }
     let (end, replaced) = (Rc::clone(&driver.borrow().end), Rc::clone(&driver.borrow().replaced));
     crate::metrics::listen::begin(&driver);
     tokio::task::spawn_local(deadlines(Rc::clone(&driver)));
