@@ -8,12 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use skep_core::{AppId, WorkerId};
 use skep_keeper::fault;
 use skep_keeper::wire::{Origin, Pass, Passed, Request, VERSION_WITH_PASS};
+use skep_listeners::Queued;
 use skep_node_ipc::ConnectionKind;
 
 use crate::driver::Driver;
@@ -67,7 +67,7 @@ struct Kept {
 #[derive(Debug)]
 enum Place {
     /// In this queue still, as any of those that wait there.
-    Queue(Arc<OwnedFd>),
+    Queue(Queued),
     /// Here, in `copy`.
     Here,
     /// With the keeper, or it was asked to take it.
@@ -91,6 +91,8 @@ struct Asked {
     worker: WorkerId,
     frame: u64,
     kept: KeptId,
+    /// Where it is to be taken from.
+    _queue: Option<Queued>,
 }
 
 /// All of them.
@@ -165,7 +167,7 @@ impl Driver {
     }
 
     /// One of those that wait in a queue.
-    pub(crate) fn expect(&mut self, queue: Arc<OwnedFd>, app: AppId, label: &str) -> Parcel {
+    pub(crate) fn expect(&mut self, queue: Queued, app: AppId, label: &str) -> Parcel {
         let id = self.passing.number(self.generation());
         let (label, place) = (label.to_owned(), Place::Queue(queue));
         let kept = Kept { app, label, from: None, except: Vec::new(), place, copy: None, to: None };
@@ -263,12 +265,12 @@ impl Driver {
         };
         kept.to = Some((worker, frame));
         let note = kept.note();
-        let (from, fd) = match std::mem::replace(&mut kept.place, Place::Keeper) {
+        let (from, queue) = match std::mem::replace(&mut kept.place, Place::Keeper) {
             Place::Queue(queue) => (Origin::Queue, Some(queue)),
             Place::Here => (Origin::Attached, None),
             Place::Keeper => (Origin::Kept, None),
         };
-        let attached: Option<BorrowedFd<'_>> = match (&fd, from) {
+        let attached: Option<BorrowedFd<'_>> = match (&queue, from) {
             (Some(queue), _) => Some(queue.as_fd()),
             (None, Origin::Attached) => kept.copy.as_ref().map(AsFd::as_fd),
             (None, _) => None,
@@ -281,13 +283,13 @@ impl Driver {
             crate::diary::note(format_args!("the keeper did not take a connection: {error}"));
         }
         self.link_wake.notify_one();
-        self.passing.asked.insert(ticket, Asked { worker, frame, kept: id });
+        self.passing.asked.insert(ticket, Asked { worker, frame, kept: id, _queue: queue });
         fault::point("daemon", "passed");
     }
 
     /// What came of a `Pass`.
     pub(crate) fn passed(&mut self, ticket: u64, outcome: Passed, copy: Option<OwnedFd>) {
-        let Some(Asked { worker, frame, kept: id }) = self.passing.asked.remove(&ticket) else { return };
+        let Some(Asked { worker, frame, kept: id, .. }) = self.passing.asked.remove(&ticket) else { return };
         if let (Some(kept), Some(copy)) = (self.passing.kept.get_mut(&id), copy) {
             kept.copy = Some(copy);
         }
@@ -405,7 +407,7 @@ impl Driver {
     /// What it was asked and did not answer it may have done or not. If the connection was still in a queue, it is there or
     /// with the worker. If it was a copy of ours, that is given up: two workers must not read from it.
     pub(crate) fn hand_over_connections(&mut self) {
-        for Asked { worker, frame, kept } in std::mem::take(&mut self.passing.asked).into_values() {
+        for Asked { worker, frame, kept, .. } in std::mem::take(&mut self.passing.asked).into_values() {
             self.not_passed(worker, frame);
             self.passing.kept.remove(&kept);
         }

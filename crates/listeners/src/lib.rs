@@ -38,7 +38,7 @@ mod watcher;
 
 pub use address::{Address, Host};
 pub use error::{AdoptError, ListenError};
-pub use group::{Group, Move, Round, Waiting};
+pub use group::{Group, Move, Queued, Round, Waiting};
 pub use holder::Holder;
 pub use options::{BACKLOG_DEFAULT, Balance, Options, SLOTS_MAX, Transfer};
 pub use selection::{Selection, Selector};

@@ -16,8 +16,10 @@ const SECOND: u64 = 1_000_000_000;
 const SERVICE: u64 = 200 * US;
 /// From a connection's arrival until an idle worker has accepted it.
 const WAKE: u64 = 50 * US;
-/// From our accept until the connection is in the other worker's hands.
-const HAND_OVER: u64 = 150 * US;
+/// From an order until the keeper takes the connection out of its queue.
+const KEEPERS_TURN: u64 = 50 * US;
+/// From there until it is in the other worker's hands.
+const HAND_OVER: u64 = 100 * US;
 /// Time of a worker to take a connection that is handed over (measured: 60 us).
 const GIVEN: u64 = 60 * US;
 /// How long a bad request blocks its worker, and how long until the next one on average.
@@ -49,6 +51,9 @@ struct World {
     blocking: bool,
     /// Timers fire on a grid of this: a timerfd is exact, tokio's wheel has steps of a millisecond.
     timer_grid: u64,
+    /// From an order until the keeper carries it out, and from there until its answer is heard.
+    keepers_turn: u64,
+    seed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +64,15 @@ enum Event {
     /// The worker is free to take the next connection.
     Free {
         worker: usize,
+    },
+    /// The keeper takes a connection out of a queue.
+    Take {
+        from: usize,
+        worker: usize,
+    },
+    /// The rule hears that it did.
+    Taken {
+        from: usize,
     },
     HandedOver {
         worker: usize,
@@ -85,6 +99,8 @@ struct Worker {
     arrivals: u64,
     /// Handed over and not yet taken.
     pending: u32,
+    /// To be taken out of the queue, or nobody has said yet that it was.
+    ordered: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +132,23 @@ struct Sim {
 }
 
 impl Sim {
+    /// The tail of three worlds, the middle one of each figure: which connections wait behind the blocked worker's, and
+    /// so what one in a thousand feels, is chance.
+    fn usual(world: World, seconds: u64) -> Outcome {
+        let worlds = [1, 2, 3].map(|seed| Sim::run(World { seed, ..world }, seconds));
+        let middle = |figure: fn(&Outcome) -> u64| {
+            let mut figures = worlds.each_ref().map(figure);
+            figures.sort_unstable();
+            figures[1]
+        };
+        Outcome {
+            p99: middle(|world| world.p99),
+            p999: middle(|world| world.p999),
+            wakes_per_second: middle(|world| world.wakes_per_second),
+            ..worlds[0]
+        }
+    }
+
     fn run(world: World, seconds: u64) -> Outcome {
         let workers = (0..world.workers).map(|_| Worker::default()).collect();
         let mut sim = Self {
@@ -129,7 +162,7 @@ impl Sim {
             armed: if world.rule { Arm::All } else { Arm::Nothing },
             generation: 0,
             turn: 0,
-            random: 0x9E37_79B9_7F4A_7C15,
+            random: 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(2 * world.seed + 1),
             latencies: Vec::new(),
             wakes: 0,
             moved: 0,
@@ -177,6 +210,17 @@ impl Sim {
                 self.workers[worker].busy = false;
                 self.take(worker);
             }
+            Event::Take { from, worker } => {
+                self.at(self.now + self.world.keepers_turn, Event::Taken { from });
+                match self.workers[from].queue.pop_front() {
+                    Some(request) => {
+                        self.moved += 1;
+                        self.at(self.now + HAND_OVER, Event::HandedOver { worker, request });
+                    }
+                    None => self.workers[worker].pending -= 1,
+                }
+            }
+            Event::Taken { from } => self.workers[from].ordered -= 1,
             Event::HandedOver { worker, request } => {
                 let request = Request { takes: request.takes + GIVEN, ..request };
                 self.workers[worker].given.push_back(request);
@@ -267,6 +311,7 @@ impl Sim {
                 arrivals: matches!(self.world.choice, Choice::Turn | Choice::Shortest)
                     .then_some(self.workers[w].arrivals),
                 pending: self.workers[w].pending,
+                ordered: self.workers[w].ordered,
             })
             .collect();
         let orders = self.rule.observe(Now(self.now), &seen);
@@ -276,11 +321,10 @@ impl Sim {
         let mut to = orders.to.iter().cycle();
         for (from, at_most) in &orders.steal {
             for _ in 0..*at_most {
-                let Some(request) = self.workers[from.0 as usize].queue.pop_front() else { break };
-                let worker = to.next().expect("thefts have targets").0 as usize;
-                self.moved += 1;
+                let (from, worker) = (from.0 as usize, to.next().expect("thefts have targets").0 as usize);
+                self.workers[from].ordered += 1;
                 self.workers[worker].pending += 1;
-                self.at(self.now + HAND_OVER, Event::HandedOver { worker, request });
+                self.at(self.now + self.world.keepers_turn, Event::Take { from, worker });
             }
         }
         self.generation += 1;
@@ -338,7 +382,17 @@ const SECONDS: u64 = 20;
 
 /// The experiment of the design: 4 workers, 8 clients, one blocked half of the time.
 fn blocked(choice: Choice, rule: bool, think: u64) -> World {
-    World { workers: 4, choice, rule, clients: 8, think, blocking: true, timer_grid: 50 * US }
+    World {
+        workers: 4,
+        choice,
+        rule,
+        clients: 8,
+        think,
+        blocking: true,
+        timer_grid: 50 * US,
+        keepers_turn: KEEPERS_TURN,
+        seed: 0,
+    }
 }
 
 #[test]
@@ -349,18 +403,34 @@ fn the_tail_is_as_good_as_that_of_one_shared_queue() {
         for choice in [Choice::Shortest, Choice::Turn, Choice::Random, Choice::Hash] {
             let without = Sim::run(blocked(choice, false, think), SECONDS);
             show("blocked", &blocked(choice, false, think), &without);
-            let with = Sim::run(blocked(choice, true, think), SECONDS);
+            let with = Sim::usual(blocked(choice, true, think), SECONDS);
             show("blocked", &blocked(choice, true, think), &with);
             assert!(with.wakes_per_second <= 205, "{choice:?} {with:?}");
             assert!(without.max > 200 * MS, "the disease: {without:?}");
             // Node's own round robin has 3.9 ms, one shared socket 2.2 ms in the same experiment with real
             // processes; both have about 6 (shared) and 297 (round robin) at 99.9 %.
+            // (In turn about one in a hundred is moved, so that p99 is one of these or is not, as chance has it.)
             let (p99, p999) = match choice {
-                Choice::Shortest | Choice::Turn => (MS, 7 * MS),
-                Choice::Random => (3 * MS, 12 * MS),
+                Choice::Shortest => (MS, 7 * MS),
+                Choice::Turn => (3 * MS, 7 * MS),
+                Choice::Random => (3 * MS, 15 * MS),
                 Choice::Hash | Choice::Shared => (7 * MS, 12 * MS),
             };
             assert!(with.p99 < p99 && with.p999 < p999, "{choice:?} {with:?}");
+        }
+    }
+}
+
+#[test]
+fn a_keeper_that_has_to_wait_for_a_processor_costs_the_blocked_workers_clients_little_more() {
+    for think in [7 * MS, MS] {
+        for choice in [Choice::Shortest, Choice::Turn] {
+            let world = World { keepers_turn: 4 * MS, ..blocked(choice, true, think) };
+            let outcome = Sim::usual(world, SECONDS);
+            show("starved", &world, &outcome);
+            // Four milliseconds more, and as many again where somebody waited behind it. Who takes the keeper's thefts for
+            // the blocked worker's work has 18 ms.
+            assert!(outcome.p999 < 13 * MS, "{choice:?} {outcome:?}");
         }
     }
 }
@@ -378,15 +448,7 @@ fn an_idle_group_is_never_looked_at() {
 fn healthy_workers_lose_nothing_by_being_watched() {
     for (clients, think) in [(8, MS), (64, MS), (64, 0), (16, 100 * US)] {
         for choice in [Choice::Turn, Choice::Random] {
-            let world = World {
-                workers: 4,
-                choice,
-                rule: false,
-                clients,
-                think,
-                blocking: false,
-                timer_grid: 50 * US,
-            };
+            let world = World { clients, blocking: false, ..blocked(choice, false, think) };
             let without = Sim::run(world, 10);
             show("healthy", &world, &without);
             let world = World { rule: true, ..world };

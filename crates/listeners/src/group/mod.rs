@@ -16,7 +16,7 @@ use crate::steal::{PlaceId, Power, Rule};
 use crate::steer::{Candidate, Engine};
 use crate::{Address, GroupKey, Options, Selection, Selector, Transfer, Watcher};
 
-pub use patrol::{Move, Round, Waiting};
+pub use patrol::{Move, Queued, Round, Waiting};
 
 /// The sockets of one shared address. See the crate's documentation for how it is used.
 ///
@@ -59,6 +59,8 @@ struct Place {
     id: PlaceId,
     /// Shared with connections that are to be taken out of its queue.
     socket: Arc<OwnedFd>,
+    /// One more for each [`Queued`] of it.
+    ordered: Arc<()>,
 }
 
 /// A slot.
@@ -181,6 +183,15 @@ impl Group {
 // === impl Place ===
 
 impl Place {
+    fn new(id: PlaceId, socket: OwnedFd) -> Self {
+        Self { id, socket: Arc::new(socket), ordered: Arc::new(()) }
+    }
+
+    /// Connections that are to be taken out, as long as nobody has said that they were.
+    fn ordered(&self) -> u32 {
+        u32::try_from(Arc::strong_count(&self.ordered) - 1).unwrap_or(u32::MAX)
+    }
+
     fn queue(&self) -> Option<Queue> {
         tcp_queue(self.socket.as_fd()).ok()
     }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use rustix::io::Errno;
 use skep_core::SlotId;
@@ -65,7 +64,7 @@ impl Group {
             local: opened.local,
             options: *options,
             form: opened.form,
-            places: vec![Place { id: first, socket: Arc::new(opened.socket) }],
+            places: vec![Place::new(first, opened.socket)],
             slots: Vec::new(),
             identity: opened.identity,
             engine,
@@ -135,7 +134,7 @@ impl Group {
         let id = (0..).map(PlaceId).find(|id| !used(id.0)).expect("fewer places than numbers");
         // A failure leaves this socket to the kernel's hash.
         let _ = self.engine.joined(id, socket.as_fd());
-        self.places.push(Place { id, socket: Arc::new(socket) });
+        self.places.push(Place::new(id, socket));
         Ok(id)
     }
 }

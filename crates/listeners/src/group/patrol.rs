@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::net::{Shutdown, shutdown};
@@ -33,9 +33,23 @@ pub struct Move {
 pub enum Waiting {
     /// Accepted, non-blocking (`ipc`).
     Accepted(OwnedFd),
-    /// In the queue of this socket: any of those that wait there. Whoever accepts it takes it along when he dies, so that
-    /// is left to the owner.
-    Queued(Arc<OwnedFd>),
+    /// In this queue. Whoever accepts it takes it along when he dies, so that is left to the owner.
+    Queued(Queued),
+}
+
+/// A connection that is to be taken out of a queue: any of those that wait there. For as long as this lives the group
+/// takes into account that it may be in there still.
+#[derive(Debug)]
+pub struct Queued {
+    socket: Arc<OwnedFd>,
+    _ordered: Arc<()>,
+}
+
+impl AsFd for Queued {
+    /// The listening socket.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 impl Waiting {
@@ -173,6 +187,7 @@ impl Group {
             queue: queue.map_or(0, |queue| queue.waiting),
             arrivals,
             pending: slot.map_or(0, |slot| slot.pending),
+            ordered: place.ordered(),
         }
     }
 
@@ -183,7 +198,10 @@ impl Group {
             let Some(place) = self.place(*from) else { continue };
             for _ in 0..*at_most {
                 let Some(target) = to.front().copied() else { return moves };
-                let connection = Waiting::Queued(Arc::clone(&place.socket));
+                let connection = Waiting::Queued(Queued {
+                    socket: Arc::clone(&place.socket),
+                    _ordered: Arc::clone(&place.ordered),
+                });
                 if let Some(slot) = self.slots.iter().find(|slot| slot.id == target) {
                     self.engine.moved(*from, slot.place);
                 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use skep_core::SlotId;
@@ -95,12 +94,8 @@ impl Group {
         };
         let maps = descriptors.split_off(note.places.len());
         let engine: Engine = note.engine.clone().revive(maps).ok_or_else(|| refuse(found))?;
-        let places = note
-            .places
-            .iter()
-            .zip(descriptors)
-            .map(|(id, socket)| Place { id: *id, socket: Arc::new(socket) })
-            .collect();
+        let places =
+            note.places.iter().zip(descriptors).map(|(id, socket)| Place::new(*id, socket)).collect();
         let slot = |s: &StoredSlot| Slot {
             id: s.id,
             place: s.place,

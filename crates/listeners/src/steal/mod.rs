@@ -86,6 +86,9 @@ pub struct Observation {
     pub arrivals: Option<u64>,
     /// Connections that were handed to its worker and that it has not acknowledged yet.
     pub pending: u32,
+    /// Connections that earlier orders take out of the queue and that may be in it still: whoever takes them has not said
+    /// yet that he did.
+    pub ordered: u32,
 }
 
 /// What may be done with waiting connections.

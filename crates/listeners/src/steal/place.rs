@@ -96,6 +96,15 @@ impl Memory {
         if since == now { Verdict::Busy } else { Verdict::Standing(now.since(since)) }
     }
 
+    /// How many wait beside those that were ordered out. Of these some may be gone already, which is no sign of life of the
+    /// worker: it is believed to have accepted only what they cannot account for. Without a count of arrivals nobody knows
+    /// who is who, and better one is ordered twice than one is forgotten.
+    pub(super) fn left(&self, seen: &Observation) -> u32 {
+        let (Some(before), Some(after)) = (self.arrivals, seen.arrivals) else { return seen.queue };
+        let came = u32::try_from(after.saturating_sub(before)).unwrap_or(u32::MAX);
+        self.queue.saturating_add(came).clamp(seen.queue.saturating_sub(seen.ordered), seen.queue)
+    }
+
     /// Whether something was accepted since the last look. Without a count of arrivals only a queue that got
     /// shorter proves it.
     fn progressed(&self, seen: &Observation) -> bool {

@@ -47,6 +47,8 @@ struct Line {
     doubtful: bool,
     /// It was just seen accepting.
     accepting: bool,
+    /// More are there, but were ordered out.
+    ordered: bool,
 }
 
 /// The other places that may be given work.
@@ -93,7 +95,7 @@ impl Rule {
             if memory.avoided(now).is_some() {
                 orders.avoid.push(line.place);
             }
-            if line.queue == 0 && memory.closes_at().is_some_and(|at| at <= now) {
+            if line.queue == 0 && !line.ordered && memory.closes_at().is_some_and(|at| at <= now) {
                 orders.close.push(line.place);
             }
         }
@@ -108,14 +110,16 @@ impl Rule {
         if seen.occupant != Occupant::Live {
             memory.forgive();
         }
-        let verdict = memory.look(now, timed, seen);
+        let queue = memory.left(seen);
+        let verdict = memory.look(now, timed, &Observation { queue, ..*seen });
         Line {
             place: seen.place,
             occupant: seen.occupant,
-            queue: seen.queue,
+            queue,
             verdict,
             doubtful: seen.pending > 0 || memory.suspect(now),
             accepting: memory.accepting(),
+            ordered: queue < seen.queue,
             avoided: memory.avoided(now).is_some(),
             counted: seen.arrivals.is_some(),
         }
@@ -227,7 +231,8 @@ impl Rule {
     fn wait(&self, now: Now, line: &Line, all: &[Line], orders: &Orders) -> Option<Span> {
         let taken = orders.steal.iter().find(|(from, _)| *from == line.place).map_or(0, |(_, n)| *n);
         if line.queue <= taken {
-            return None;
+            // How many are left is known only when those that were ordered out are gone.
+            return line.ordered.then(|| line.look());
         }
         let others = Others::of(line.place, all);
         let could_move = others.is_some_and(|others| others.idle && others.shorter_than_half(line));

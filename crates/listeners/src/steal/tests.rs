@@ -38,6 +38,7 @@ impl Bench {
                 queue: *queue,
                 arrivals: self.arrivals.map(|first| if place == 0 { first } else { 0 }),
                 pending: 0,
+                ordered: 0,
             })
             .collect();
         self.orders = self.rule.observe(self.now, &seen);
@@ -255,6 +256,7 @@ fn progress_is_told_from_standstill_by_counting_arrivals() {
             queue,
             arrivals: Some(arrivals),
             pending: 0,
+            ordered: 0,
         })
     };
     let mut rule = Rule::new(Power::Move);
@@ -262,6 +264,35 @@ fn progress_is_told_from_standstill_by_counting_arrivals() {
     // The queue is as long as before, but two came: two were accepted.
     assert_eq!(rule.observe(Now(1_005_000_000), &seen(1, 12)).steal, []);
     assert_eq!(rule.observe(Now(1_010_000_000), &seen(1, 12)).steal, [(place(0), 1)]);
+}
+
+#[test]
+fn what_was_ordered_out_and_leaves_late_is_no_sign_of_life_and_is_not_ordered_twice() {
+    let seen = |queue, arrivals, ordered| {
+        [(queue, ordered), (0, 0)].map(|(queue, ordered)| Observation {
+            place: PlaceId(u32::from(queue == 0)),
+            occupant: Occupant::Live,
+            queue,
+            arrivals: Some(arrivals),
+            pending: 0,
+            ordered,
+        })
+    };
+    let mut rule = Rule::new(Power::Move);
+    let begin = Now(1_000_000_000);
+    rule.observe(begin, &seen(3, 10, 0));
+    let orders = rule.observe(begin + LOOK, &seen(3, 10, 0));
+    assert_eq!((orders.steal.as_slice(), orders.avoid.as_slice()), (&[(place(0), 3)][..], &[place(0)][..]));
+    // Two are gone, and one more has come: one of the queue is to be moved, and the place is avoided still.
+    let orders = rule.observe(begin + Span(LOOK.0 + 500_000), &seen(2, 11, 3));
+    assert_eq!((orders.steal.as_slice(), orders.avoid.as_slice()), (&[(place(0), 1)][..], &[place(0)][..]));
+    // All that were ordered are there still: nothing is left to order, but another look is needed.
+    let orders = rule.observe(begin + Span(LOOK.0 + 600_000), &seen(2, 11, 2));
+    assert_eq!((orders.steal.as_slice(), orders.avoid.as_slice()), (&[][..], &[place(0)][..]));
+    assert!(orders.again.at.is_some());
+    // More are gone than were ordered: its worker has accepted them.
+    let orders = rule.observe(begin + Span(LOOK.0 + 700_000), &seen(0, 13, 1));
+    assert_eq!(orders.avoid, []);
 }
 
 #[test]
@@ -297,6 +328,7 @@ fn who_was_just_seen_accepting_is_given_first_and_who_has_not_acknowledged_last(
                 queue,
                 arrivals: Some(arrivals),
                 pending,
+                ordered: 0,
             }
         })
     };
@@ -324,6 +356,7 @@ fn a_stuck_place_stays_avoided_while_its_heir_has_not_yet_acknowledged() {
         queue,
         arrivals: None,
         pending,
+        ordered: 0,
     };
     let mut rule = Rule::new(Power::Move);
     let begin = Now(1_000_000_000);
