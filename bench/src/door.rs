@@ -3,6 +3,8 @@
 //! Operations a second tell how client and server share a machine's cores; the microseconds of CPU that the server spends
 //! on an operation tell what is hidden by that, and by whatever else the machine does meanwhile.
 
+mod suite;
+
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use crate::report::{Report, Series};
 use crate::results::shown;
 
 /// What `redis-benchmark` is asked for: what it is called here, its arguments, and the promise about it.
-const LOADS: [(&str, &[&str], Option<&str>); 9] = [
+const LOADS: [(&str, &[&str], Option<&str>); 8] = [
     ("SET", &["-t", "set"], Some("door.set")),
     ("GET", &["-t", "get"], Some("door.get")),
     ("INCR", &["-t", "incr"], Some("door.incr")),
@@ -24,7 +26,6 @@ const LOADS: [(&str, &[&str], Option<&str>); 9] = [
     ("GET, 16 at once", &["-t", "get", "-P", "16"], Some("door.get16")),
     ("SET of 100,000 keys, 16 at once", &["-t", "set", "-P", "16", "-r", "100000"], None),
     ("GET of 100,000 keys, 16 at once", &["-t", "get", "-P", "16", "-r", "100000"], None),
-    ("LPUSH, 16 at once", &["-t", "lpush", "-P", "16"], None),
     ("ZADD of 100,000 members, 16 at once", &["-t", "zadd", "-P", "16", "-r", "100000"], None),
 ];
 /// Operations of one measurement for each second that it should take, roughly.
@@ -118,6 +119,7 @@ pub(crate) fn run(effort: Effort, report: &mut Report) -> Result<()> {
             None => println!("       {name}: operations a second beside Redis: {ratio:.3}"),
         }
     }
+    suite::run(ours, &theirs, effort, report)?;
     drop(pair);
     memory(report)
 }

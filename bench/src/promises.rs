@@ -107,6 +107,8 @@ pub(crate) const PROMISES: &[Promise] = &[
     least("door.incr", "the same: INCR", "Redis 7", 1.0),
     least("door.set16", "the same: SET, 16 at once", "Redis 7", 1.0),
     least("door.get16", "the same: GET, 16 at once", "Redis 7", 1.0),
+    least("door.suite", "the same: mean of the 16 usual tests of `redis-benchmark`", "Redis 7", 1.0),
+    least("door.suite16", "the same, 16 at once", "Redis 7", 1.0),
     most("door.memory", "the door's memory of a million small keys", "Redis 7", 1.5),
 ];
 

@@ -2,6 +2,7 @@
 
 use crate::WallMs;
 use crate::error::Result;
+use crate::foresight;
 use crate::key::{Key, Put, StoredName, Table, Take};
 use crate::ranks;
 use crate::record::{self, Kind};
@@ -80,6 +81,8 @@ pub(crate) fn edit<R>(
     match save {
         Save::Now if result.is_ok() => held.save(tx)?,
         Save::Now => {}
+        // With its last element a key goes, and what is then put there is another one: it does not expire when this would have.
+        Save::Later if held.collection.count == 0 && held.before.is_some() => held.save(tx)?,
         Save::Later => tx.held = Some(held),
     }
     result
@@ -129,7 +132,7 @@ impl Held {
     pub(crate) fn save(self, tx: &mut Tx<'_>) -> Result<()> {
         let Self { space, key, kind, before, expires, collection } = self;
         let name = StoredName::new("key", &key)?;
-        if tx.moves.len() > ranks::AHEAD {
+        if tx.moves.len() > foresight::AHEAD {
             tx.foresight(&record::row(space, &name))?;
         }
         if tx.moves.len() > 0 {

@@ -35,6 +35,9 @@ const ID_AT: usize = LAST_AT + 8;
 /// LMDB's trees are no deeper (`CURSOR_STACK`).
 const DEPTH_MAX: usize = 32;
 
+/// Rows whose pages are fetched ahead of their turn: what the processor can wait for at one time, about.
+pub(crate) const AHEAD: usize = 9;
+
 /// A value up to this long lies in the leaf page of its row (longer ones may have pages of their own).
 const SMALL_BYTES: usize = 256;
 
@@ -163,6 +166,32 @@ impl Foresight {
         let Some(start) = self.start(number) else { return };
         for line in (0..PAGE_BYTES).step_by(LINE_BYTES) {
             fetch_line(start.wrapping_add(line));
+        }
+    }
+}
+
+/// Fetches the pages of rows that come in the order of the tree, some ahead of their turn.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    foresight: Option<Foresight>,
+    fetched: Option<u64>,
+}
+
+impl Ahead {
+    pub(crate) fn new(foresight: Option<Foresight>) -> Self {
+        Self { foresight, fetched: None }
+    }
+
+    /// To be called before each row's turn; `next` tells the row after those that it told before.
+    pub(crate) fn fetch<R: AsRef<[u8]>>(&mut self, index: usize, mut next: impl FnMut() -> Option<R>) {
+        let Some(foresight) = self.foresight else { return };
+        for _ in 0..if index == 0 { AHEAD } else { 1 } {
+            let Some(row) = next() else { return };
+            let page = foresight.leaf(row.as_ref());
+            if let Some(number) = page.filter(|_| page != self.fetched) {
+                foresight.fetch(number);
+            }
+            self.fetched = page;
         }
     }
 }

@@ -122,6 +122,12 @@ impl Key {
     }
 }
 
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
 /// A name as it lies in a key: itself, or shortened by a hash when it is long (then the row's value keeps it whole).
 #[derive(Debug, Clone)]
 pub(crate) enum StoredName<'a> {

@@ -38,6 +38,7 @@ mod medium;
 mod mutex;
 mod options;
 mod owner;
+mod putoff;
 mod queue;
 mod ranks;
 mod record;

@@ -60,17 +60,24 @@ fn extend(tx: &mut Tx<'_>, list: &mut Collection, end: End, values: &[&[u8]]) ->
 ///
 /// # Errors
 /// See [`push`].
-pub fn pop(tx: &mut Tx<'_>, space: Space, key: &[u8], end: End) -> Result<Option<Vec<u8>>> {
-    if find(&tx.view(), space, key, Kind::List)?.is_none() {
+pub fn pop(tx: &mut Tx<'_>, space: Space, key: &[u8], end: End, save: Save) -> Result<Option<Vec<u8>>> {
+    let held = tx.held.as_ref().and_then(|held| held.of(space, key, Kind::List));
+    let found = match held {
+        Some(list) => Some(list),
+        None => {
+            tx.settle()?;
+            find(&tx.view(), space, key, Kind::List)?
+        }
+    };
+    if found.is_none_or(|list| list.count == 0) {
         return Ok(None);
     }
-    edit(tx, space, key, Kind::List, Save::Now, |tx, list| {
+    edit(tx, space, key, Kind::List, save, |tx, list| {
         let row = match end {
             End::Front => place(list, 0),
             End::Back => place(list, list.count - 1),
         };
-        let value = tx.get(&row)?.map(<[u8]>::to_vec);
-        tx.delete(&row)?;
+        let value = tx.take(&row)?;
         list.count -= 1;
         list.head += u64::from(end == End::Front);
         Ok(value)

@@ -11,6 +11,7 @@
 use std::ops::ControlFlow;
 
 use crate::error::Result;
+use crate::foresight::Ahead;
 use crate::key::{Key, StoredName, Take};
 use crate::limits::{RANK_BUCKET_MAX, RANK_MOVES_MAX};
 use crate::tx::{Tx, View};
@@ -21,8 +22,6 @@ pub(crate) const BUCKETS: u8 = 3;
 
 /// A position begins with the score.
 const SCORE_BYTES: usize = 8;
-/// Rows whose pages are fetched ahead of their turn: what the processor can wait for at one time, about.
-pub(crate) const AHEAD: usize = 9;
 
 /// Members of one set that were put and taken since its buckets were counted.
 #[derive(Debug, Default)]
@@ -115,19 +114,10 @@ pub(crate) fn settle(tx: &mut Tx<'_>, set: &Key) -> Result<()> {
 /// next ones are fetched meanwhile.
 fn apply(tx: &mut Tx<'_>, set: &Key, noted: &Moves) -> Result<()> {
     let by_score = set.u8(BY_SCORE);
-    let foresight = tx.foreseen();
-    let mut ahead = noted.moves.iter();
-    let mut fetched = None;
+    let mut ahead = Ahead::new(tx.foreseen());
+    let mut next = noted.moves.iter();
     for (index, at) in noted.moves.iter().enumerate() {
-        let asked = if index == 0 { AHEAD } else { 1 };
-        for next in ahead.by_ref().take(if foresight.is_some() { asked } else { 0 }) {
-            let Some(foresight) = foresight else { break };
-            let page = foresight.leaf(by_score.push(noted.position(*next)).as_slice());
-            if let Some(number) = page.filter(|_| page != fetched) {
-                foresight.fetch(number);
-            }
-            fetched = page;
-        }
+        ahead.fetch(index, || next.next().map(|next| by_score.push(noted.position(*next))));
         let position = noted.position(*at);
         let row = by_score.push(position);
         if at.by < 0 {

@@ -144,6 +144,19 @@ pub(crate) fn encode(
     body: &[u8],
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len() + name.long().map_or(0, <[u8]>::len) + 20);
+    encode_into(&mut out, version, name, kind, expires, body);
+    out
+}
+
+/// The same, behind what is in `out` already.
+pub(crate) fn encode_into(
+    out: &mut Vec<u8>,
+    version: u64,
+    name: &StoredName<'_>,
+    kind: Kind,
+    expires: Option<WallMs>,
+    body: &[u8],
+) {
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     out.push(kind as u8 | flag(expires.is_some(), EXPIRES) | flag(name.long().is_some(), LONG_NAME));
     out.put_varint(version);
@@ -154,7 +167,6 @@ pub(crate) fn encode(
         out.put_text(whole);
     }
     out.extend_from_slice(body);
-    out
 }
 
 pub(crate) fn timer(space: Space, stored: &[u8], at: WallMs) -> Key {

@@ -116,6 +116,8 @@ pub fn set(
     Ok(true)
 }
 
+pub use crate::putoff::set_later;
+
 /// The usual case, by one way down the tree: nothing expires, and what was there before was a string, or nothing. `None`: it
 /// is another case.
 fn set_plainly(

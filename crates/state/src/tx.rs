@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::foresight::Foresight;
 use crate::key::{Key, Table};
 use crate::medium::Medium;
+use crate::putoff::{self, PutOff};
 use crate::ranks::Moves;
 use crate::{Owner, WallMs};
 
@@ -106,6 +107,8 @@ pub struct Tx<'t> {
     pub(crate) held: Option<Held>,
     /// Members of the sorted set under change that came and went.
     pub(crate) moves: Moves,
+    /// Strings that are set again and again.
+    pub(crate) put_off: PutOff,
     foresight: Option<Foresight>,
     medium: Medium,
 }
@@ -131,20 +134,23 @@ impl<'t> Tx<'t> {
             due: None,
             held: None,
             moves: Moves::default(),
+            put_off: PutOff::default(),
             foresight: None,
             medium,
         }
     }
 
-    /// Writes what was put off of a collection's changes ([`Save::Later`](crate::Save::Later)). To be called before anything
-    /// else is done with the transaction; the commit does it, too.
+    /// Writes what was put off: a collection's changes ([`Save::Later`](crate::Save::Later)), or strings
+    /// ([`set_later`](crate::strings::set_later)). To be called before anything else is done with the transaction; the commit
+    /// does it, too.
     ///
     /// # Errors
     /// When the store itself fails.
     pub fn settle(&mut self) -> Result<()> {
         match self.held.take() {
             Some(held) => held.save(self),
-            None => Ok(()),
+            None if self.put_off.is_empty() => Ok(()),
+            None => putoff::settle(self),
         }
     }
 
@@ -288,6 +294,17 @@ impl<'t> Tx<'t> {
     /// What [`Tx::foresight`] found.
     pub(crate) fn foreseen(&self) -> Option<Foresight> {
         self.foresight
+    }
+
+    /// Removes a row by one way down the tree; what it held.
+    pub(crate) fn take(&mut self, key: &Key) -> Result<Option<Vec<u8>>> {
+        let only = (std::ops::Bound::Included(key.as_slice()), std::ops::Bound::Included(key.as_slice()));
+        let mut rows = self.db.range_mut(&mut self.txn, &only)?;
+        let Some((_, value)) = rows.next().transpose()? else { return Ok(None) };
+        let value = value.to_vec();
+        // SAFETY: nothing that was read from the map is kept over this change.
+        unsafe { rows.del_current() }?;
+        Ok(Some(value))
     }
 
     /// Removes a row; whether it was there.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use skep_state::lists::End;
 use skep_state::strings::{Expiry, If};
 use skep_state::zsets::Order;
-use skep_state::{Error, Save, Space, hashes, keys, lists, sets, strings, zsets};
+use skep_state::{Error, Save, Space, Tx, WallMs, hashes, keys, lists, sets, strings, zsets};
 
 const SPACE: fn() -> Space = || Space::database(3);
 
@@ -101,11 +101,11 @@ proptest! {
                     model.push_front(value);
                 }
                 3 => {
-                    let popped = store.write(NOW, |tx| lists::pop(tx, SPACE(), b"l", End::Front)).expect("popped");
+                    let popped = store.write(NOW, |tx| lists::pop(tx, SPACE(), b"l", End::Front, Save::Now)).expect("popped");
                     prop_assert_eq!(popped, model.pop_front());
                 }
                 4 => {
-                    let popped = store.write(NOW, |tx| lists::pop(tx, SPACE(), b"l", End::Back)).expect("popped");
+                    let popped = store.write(NOW, |tx| lists::pop(tx, SPACE(), b"l", End::Back, Save::Now)).expect("popped");
                     prop_assert_eq!(popped, model.pop_back());
                 }
                 _ => {
@@ -206,6 +206,93 @@ fn a_large_collection_is_deleted_at_once_and_its_elements_in_slices() {
     store.write(NOW, |tx| sets::add(tx, SPACE(), b"s", b"new")).expect("added");
     while fixture.supervisor.maintain(NOW).expect("swept").is_some() {}
     assert_eq!(fixture.supervisor.stats().rows, 2, "the new set's record and member");
+}
+
+#[test]
+fn strings_that_are_put_off_replace_whatever_was_there_and_the_last_one_counts() {
+    let store = Fixture::new();
+    let all = store.supervisor.store();
+    let (later, long) = (WallMs(NOW.0 + 60_000), "x".repeat(400));
+    all.write(NOW, |tx| {
+        strings::set(tx, SPACE(), b"expires", b"old", Expiry::At(later), If::Always)?;
+        lists::push(tx, SPACE(), b"list", End::Back, &[b"a"], Save::Now)?;
+        keys::expire(tx, SPACE(), b"list", Some(later))?;
+        Ok(())
+    })
+    .expect("committed");
+    all.write(NOW, |tx| {
+        for value in [b"1".as_slice(), b"22", b""] {
+            for key in ["expires", "b", "list", "a", &long] {
+                strings::set_later(tx, SPACE(), key.as_bytes(), value)?;
+            }
+        }
+        for value in [b"several".as_slice(), b"of", b"one"] {
+            strings::set_later(tx, SPACE(), b"again", value)?;
+        }
+        // A value that is not worth a copy is written at once, in its turn.
+        strings::set_later(tx, SPACE(), b"b", long.as_bytes())?;
+        // A collection's put-off record and these are not there at one time.
+        lists::push(tx, SPACE(), b"other", End::Back, &[b"x"], Save::Later)?;
+        strings::set_later(tx, SPACE(), b"other", b"now a string")?;
+        let wrong = lists::push(tx, SPACE(), b"other", End::Back, &[b"x"], Save::Later);
+        assert!(matches!(wrong, Err(Error::WrongType { .. })));
+        let wrong = lists::pop(tx, SPACE(), b"a", End::Back, Save::Later);
+        assert!(matches!(wrong, Err(Error::WrongType { .. })));
+        assert_eq!(strings::get(&tx.view(), SPACE(), b"again")?, Some(b"one".as_slice()));
+        let refused = strings::set_later(tx, SPACE(), &[b'k'; 70_000], b"");
+        assert!(matches!(refused, Err(Error::KeyTooLong { .. })));
+        strings::set_later(tx, SPACE(), b"last", b"by the commit")?;
+        Ok(())
+    })
+    .expect("committed");
+    all.read(NOW, |view| {
+        for (key, value) in [
+            ("expires", b"".as_slice()),
+            ("a", b""),
+            ("list", b""),
+            ("b", long.as_bytes()),
+            ("again", b"one"),
+            ("other", b"now a string"),
+            ("last", b"by the commit"),
+            (&long, b""),
+        ] {
+            assert_eq!(strings::get(view, SPACE(), key.as_bytes())?, Some(value), "{key}");
+            let info = keys::info(view, SPACE(), key.as_bytes())?.expect("it is there");
+            assert_eq!(info.expires, None, "{key}");
+        }
+        Ok(())
+    })
+    .expect("read");
+}
+
+#[test]
+fn a_list_that_runs_empty_takes_its_end_along() {
+    let store = Fixture::new();
+    let all = store.supervisor.store();
+    let pop = |tx: &mut Tx<'_>| lists::pop(tx, SPACE(), b"list", End::Front, Save::Later);
+    all.write(NOW, |tx| {
+        lists::push(tx, SPACE(), b"list", End::Back, &[b"a", b"b"], Save::Now)?;
+        keys::expire(tx, SPACE(), b"list", Some(WallMs(NOW.0 + 60_000)))?;
+        Ok(())
+    })
+    .expect("committed");
+    let popped = all.write(NOW, |tx| {
+        let popped = [pop(tx)?, pop(tx)?, pop(tx)?];
+        lists::push(tx, SPACE(), b"list", End::Back, &[b"c"], Save::Later)?;
+        Ok(popped)
+    });
+    assert_eq!(popped.expect("committed"), [Some(b"a".to_vec()), Some(b"b".to_vec()), None]);
+    let info = all.read(NOW, |view| keys::info(view, SPACE(), b"list")).expect("read").expect("there again");
+    assert_eq!(info.expires, None);
+    // One that came and went in a transaction was never there.
+    all.write(NOW, |tx| {
+        assert_eq!(pop(tx)?, Some(b"c".to_vec()));
+        lists::push(tx, SPACE(), b"list", End::Back, &[b"d"], Save::Later)?;
+        assert_eq!((pop(tx)?, pop(tx)?), (Some(b"d".to_vec()), None));
+        Ok(())
+    })
+    .expect("committed");
+    assert_eq!(all.read(NOW, |view| keys::info(view, SPACE(), b"list")).expect("read"), None);
 }
 
 #[test]

@@ -122,7 +122,11 @@ pub(crate) fn hdel(c: &mut Call<'_, '_>) -> Done {
 
 /// Tells of a collection that ended with its last element.
 pub(crate) fn gone(c: &mut Call<'_, '_>, key: &[u8]) -> Done {
-    if c.door.notify.wants(GENERIC) && keys::info(&c.access.view(), c.space, key)?.is_none() {
+    if !c.door.notify.wants(GENERIC) {
+        return Ok(());
+    }
+    c.access.tx().settle()?;
+    if keys::info(&c.access.view(), c.space, key)?.is_none() {
         c.event(GENERIC, "del", key);
     }
     Ok(())

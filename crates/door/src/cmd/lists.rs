@@ -45,7 +45,7 @@ pub(crate) fn rpushx(c: &mut Call<'_, '_>) -> Done {
 pub(crate) fn take(c: &mut Call<'_, '_>, key: &[u8], end: End, count: u64) -> Result<Vec<Vec<u8>>, Fault> {
     let mut values = Vec::new();
     while (values.len() as u64) < count {
-        match lists::pop(c.access.tx(), c.space, key, end)? {
+        match lists::pop(c.access.tx(), c.space, key, end, Save::Later)? {
             Some(value) => values.push(value),
             None => break,
         }
@@ -69,6 +69,7 @@ fn pop(c: &mut Call<'_, '_>, end: End) -> Done {
         return Ok(());
     };
     let count = positive(count, "ERR value is out of range, must be positive")?;
+    c.access.tx().settle()?;
     if !must_be(c, key, Kind::List)? {
         c.out.null_array();
         return Ok(());

@@ -93,7 +93,7 @@ fn shift(
         return Ok(None);
     }
     must_be(c, to, Kind::List)?;
-    let Some(value) = lists::pop(c.access.tx(), c.space, from, take_at)? else { return Ok(None) };
+    let Some(value) = lists::pop(c.access.tx(), c.space, from, take_at, Save::Now)? else { return Ok(None) };
     lists::push(c.access.tx(), c.space, to, put_at, &[&value], Save::Now)?;
     c.ready(to);
     c.event(LIST, if take_at == End::Front { "lpop" } else { "rpop" }, from);

@@ -41,6 +41,13 @@ fn is_moment(option: &[u8]) -> bool {
 }
 
 pub(crate) fn set(c: &mut Call<'_, '_>) -> Done {
+    if let [_, key, value] = c.args {
+        strings::set_later(c.access.tx(), c.space, key, value)?;
+        c.event(STRING, "set", key);
+        c.out.ok();
+        return Ok(());
+    }
+    c.access.tx().settle()?;
     let (mut expiry, mut condition, mut get) = (None, None, false);
     let mut at = 3;
     while at < c.args.len() {
@@ -182,7 +189,7 @@ fn pairs(c: &Call<'_, '_>) -> Done {
 
 fn set_pairs(c: &mut Call<'_, '_>) -> Done {
     for pair in c.args[1..].chunks_exact(2) {
-        strings::set(c.access.tx(), c.space, pair[0], pair[1], Expiry::Never, If::Always)?;
+        strings::set_later(c.access.tx(), c.space, pair[0], pair[1])?;
         c.event(STRING, "set", pair[0]);
     }
     Ok(())

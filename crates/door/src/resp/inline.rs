@@ -1,5 +1,30 @@
 //! Inline commands: a line of words, quoted as in redis-cli (`sdssplitargs` of Redis).
 
+use std::ops::Range;
+
+/// Tells where the words of a line are, if none needs a closer look; false: nothing was told.
+pub(crate) fn plain(line: &[u8], mut tell: impl FnMut(Range<usize>)) -> bool {
+    if line.iter().any(|byte| matches!(byte, 0 | 0x0b | 0x0c | b'"' | b'\'')) {
+        return false;
+    }
+    let mut begin = None;
+    for (at, byte) in line.iter().chain(b" ").enumerate() {
+        match (ends_word(*byte), begin) {
+            (true, Some(from)) => {
+                tell(from..at);
+                begin = None;
+            }
+            (false, None) => begin = Some(at),
+            (true, None) | (false, Some(_)) => {}
+        }
+    }
+    true
+}
+
+fn ends_word(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
 /// The words of a line; `None`: its quotes are not balanced.
 pub(crate) fn words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
@@ -24,7 +49,7 @@ fn word(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut word = Vec::new();
     while let Some((first, more)) = rest.split_first() {
         match first {
-            first if first.is_ascii_whitespace() => break,
+            first if ends_word(*first) => break,
             b'"' => return quoted(word, more),
             b'\'' => return literal(word, more),
             other => word.push(*other),
@@ -87,7 +112,9 @@ fn literal(mut word: Vec<u8>, mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::words;
+    use proptest::prelude::*;
+
+    use super::{plain, words};
 
     #[test]
     fn words_are_split_as_redis_cli_quotes_them() {
@@ -102,5 +129,20 @@ mod tests {
         assert_eq!(split(b"'open"), None);
         assert_eq!(split(b"   "), Some(vec![]));
         assert_eq!(split(b"a\0b"), Some(vec!["a".into()]));
+        assert_eq!(split(b"\x0c\x0ba\x0cb"), Some(vec!["a\x0cb".into()]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_plain_line_has_the_same_words(line in proptest::collection::vec(prop_oneof![
+            Just(b' '), Just(b'\t'), Just(b'\r'), Just(b'a'), Just(b'b'), Just(0x0b), Just(0x0c), Just(0), Just(b'"')
+        ], 0..12)) {
+            let mut found = Vec::new();
+            if plain(&line, |word| found.push(line[word].to_vec())) {
+                prop_assert_eq!(Some(found), words(&line));
+            } else {
+                prop_assert!(found.is_empty());
+            }
+        }
     }
 }

@@ -228,13 +228,18 @@ impl Request {
         Ok(length)
     }
 
-    /// A line of words: written anew as an array, in its place.
+    /// A line of words. Where one is quoted it is written anew as an array, in its place.
     fn inline(&mut self) -> Result<bool, Garbage> {
         let before = self.at;
         let Some(line) = self.line("too big inline request")? else {
             self.at = before;
             return Ok(false);
         };
+        if inline::plain(&self.buffer[line.clone()], |word| {
+            self.arguments.push(line.start + word.start..line.start + word.end);
+        }) {
+            return Ok(true);
+        }
         let Some(words) = inline::words(&self.buffer[line]) else {
             return Err(Garbage("Protocol error: unbalanced quotes in request".into()));
         };

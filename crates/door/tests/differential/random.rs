@@ -176,8 +176,41 @@ const SHAPES: &[&str] = &[
     "touch K K",
 ];
 
+/// Commands that put off what they write, and some that look: `persist` tells whether a key would have expired.
+const PUT_OFF: &[&str] = &[
+    "set K V",
+    "set K V",
+    "mset K V K V",
+    "mset K V K V K V",
+    "lpush K V",
+    "rpush K V V",
+    "lpop K",
+    "lpop K",
+    "rpop K",
+    "lpop K P",
+    "zadd K F M",
+    "sadd K M",
+    "incr K",
+    "expire K 100",
+    "persist K",
+    "get K",
+    "lrange K 0 -1",
+    "type K",
+    "set K V get",
+    "set K V nx",
+    "del K",
+];
+
 pub(crate) fn command(chance: &mut Chance) -> Vec<Vec<u8>> {
-    let shape = chance.one_of(SHAPES);
+    one_of(chance, SHAPES)
+}
+
+pub(crate) fn put_off(chance: &mut Chance) -> Vec<Vec<u8>> {
+    one_of(chance, PUT_OFF)
+}
+
+fn one_of(chance: &mut Chance, shapes: &[&str]) -> Vec<Vec<u8>> {
+    let shape = chance.one_of(shapes);
     shape.split(' ').map(|word| fill(chance, word).into_bytes()).collect()
 }
 

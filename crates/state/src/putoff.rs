@@ -1,0 +1,133 @@
+//! Strings that a transaction sets, put off until its end or until something else looks: what is set again and again is
+//! written once, and the rest in the order of the tree.
+//!
+//! Invariant: of a collection's put-off record ([`crate::collection::Held`]) and of these at most one is there.
+
+use crate::error::Result;
+use crate::foresight::{self, Ahead};
+use crate::key::{Key, StoredName};
+use crate::record::{self, Kind, Record};
+use crate::spaces::Space;
+use crate::strings::{self, Expiry, If};
+use crate::tx::Tx;
+
+/// So many are put off at most: what is written of them takes no longer than a short transaction.
+const SETS_MAX: usize = 1_024;
+/// Longer values are written at once: they would only be copied.
+const VALUE_BYTES_MAX: usize = 256;
+
+/// What is to be set.
+#[derive(Debug, Default)]
+pub(crate) struct PutOff {
+    /// Rows and records, one behind the other: no allocation for each.
+    bytes: Vec<u8>,
+    sets: Vec<Set>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Set {
+    space: Space,
+    begin: usize,
+    /// Where its row ends and its record begins.
+    middle: usize,
+    end: usize,
+    /// So many bytes at the row's end are its name.
+    name: usize,
+}
+
+impl PutOff {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sets.is_empty()
+    }
+
+    fn row(&self, set: &Set) -> &[u8] {
+        &self.bytes[set.begin..set.middle]
+    }
+
+    fn push(&mut self, space: Space, row: &Key, name: &StoredName<'_>, version: u64, value: &[u8]) {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(row.as_slice());
+        let middle = self.bytes.len();
+        record::encode_into(&mut self.bytes, version, name, Kind::String, None, value);
+        let (end, name) = (self.bytes.len(), name.as_slice().len());
+        // Again the same: only the last value counts.
+        let same = self.sets.last().copied().filter(|last| self.row(last) == row.as_slice());
+        match same {
+            Some(last) => {
+                self.bytes.copy_within(middle..end, last.middle);
+                let end = last.middle + (end - middle);
+                self.bytes.truncate(end);
+                if let Some(last) = self.sets.last_mut() {
+                    last.end = end;
+                }
+            }
+            None => self.sets.push(Set { space, begin, middle, end, name }),
+        }
+    }
+
+    /// In the order of the tree, of each key the last one.
+    fn sort(&mut self) {
+        let Self { bytes, sets } = self;
+        let row = |set: &Set| &bytes[set.begin..set.middle];
+        // The later one of two of a key begins later.
+        sets.sort_unstable_by(|a, b| row(a).cmp(row(b)).then(b.begin.cmp(&a.begin)));
+        sets.dedup_by(|later, kept| row(later) == row(kept));
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.sets.clear();
+    }
+}
+
+/// [`strings::set`] of a key that is to hold these bytes in any case and for ever. Whoever looks at it before the transaction
+/// settles does not see it yet.
+///
+/// # Errors
+/// As there.
+pub fn set_later(tx: &mut Tx<'_>, space: Space, key: &[u8], value: &[u8]) -> Result<()> {
+    let name = StoredName::new("key", key)?;
+    if value.len() > VALUE_BYTES_MAX || name.long().is_some() {
+        tx.settle()?;
+        return strings::set(tx, space, key, value, Expiry::Never, If::Always).map(|_| ());
+    }
+    tx.check_value(value)?;
+    if tx.held.is_some() || tx.put_off.sets.len() >= SETS_MAX {
+        tx.settle()?;
+    }
+    let (row, version) = (record::row(space, &name), tx.id());
+    tx.put_off.push(space, &row, &name, version, value);
+    Ok(())
+}
+
+/// Writes them.
+pub(crate) fn settle(tx: &mut Tx<'_>) -> Result<()> {
+    let mut put_off = std::mem::take(&mut tx.put_off);
+    put_off.sort();
+    if let [first, more @ ..] = put_off.sets.as_slice()
+        && more.len() > foresight::AHEAD
+    {
+        tx.foresight(&Key::copy(put_off.row(first)))?;
+    }
+    let mut ahead = Ahead::new(tx.foreseen());
+    let mut next = put_off.sets.iter();
+    for (index, set) in put_off.sets.iter().enumerate() {
+        ahead.fetch(index, || next.next().map(|next| put_off.row(next)));
+        let (row, record) = (put_off.row(set), &put_off.bytes[set.middle..set.end]);
+        let mut plain = true;
+        tx.replace(&Key::copy(row), |found| {
+            let found = found.map(Record::decode);
+            plain = !found.is_some_and(|found| found.kind != Kind::String || found.expires.is_some());
+            Ok(plain.then_some(record))
+        })?;
+        if !plain {
+            let name = &row[row.len() - set.name..];
+            let value = Record::decode(record).body;
+            strings::set(tx, set.space, name, value, Expiry::Never, If::Always)?;
+        }
+    }
+    // Its memory serves the rest of the transaction.
+    put_off.clear();
+    tx.put_off = put_off;
+    Ok(())
+}
