@@ -54,15 +54,26 @@ pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], field: &[u8]) -> Result
 ///
 /// # Errors
 /// See [`get`].
-pub fn set_all(tx: &mut Tx<'_>, space: Space, key: &[u8], pairs: &[(&[u8], &[u8])]) -> Result<u64> {
-    edit(tx, space, key, Kind::Hash, Save::Now, |tx, hash| {
+pub fn set_all(
+    tx: &mut Tx<'_>,
+    space: Space,
+    key: &[u8],
+    pairs: &[(&[u8], &[u8])],
+    save: Save,
+) -> Result<u64> {
+    // All or nothing.
+    for (field, value) in pairs {
+        tx.check_value(value)?;
+        StoredName::check("field", field)?;
+    }
+    edit(tx, space, key, Kind::Hash, save, |tx, hash| {
         let mut new = 0;
         for (field, value) in pairs {
-            tx.check_value(value)?;
             let field = StoredName::new("field", field)?;
-            let row = hash.elements().name(&field);
-            new += u64::from(tx.get(&row)?.is_none());
-            tx.put(&row, &element(&field, value))?;
+            tx.replace(&hash.elements().name(&field), |found| {
+                new += u64::from(found.is_none());
+                Ok(Some(element(&field, value)))
+            })?;
         }
         hash.count += new;
         Ok(new)

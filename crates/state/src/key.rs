@@ -137,13 +137,18 @@ pub(crate) enum StoredName<'a> {
 
 impl<'a> StoredName<'a> {
     /// Any bytes are a name; only the length is bounded.
+    pub(crate) fn check(what: &'static str, name: &[u8]) -> Result<()> {
+        if name.len() <= KEY_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Error::KeyTooLong { what, bytes: name.len(), max: KEY_BYTES_MAX })
+    }
+
     pub(crate) fn new(what: &'static str, name: &'a [u8]) -> Result<Self> {
         if name.len() <= INLINE_NAME_BYTES_MAX {
             return Ok(Self::Short(name));
         }
-        if name.len() > KEY_BYTES_MAX {
-            return Err(Error::KeyTooLong { what, bytes: name.len(), max: KEY_BYTES_MAX });
-        }
+        Self::check(what, name)?;
         let mut stored = Box::new([0; LONG_NAME_BYTES]);
         let (front, hash) = stored.split_at_mut(LONG_NAME_BYTES - 32);
         front.copy_from_slice(&name[..front.len()]);

@@ -1,9 +1,9 @@
-//! Strings that a transaction sets, put off until its end or until something else looks: what is set again and again is
-//! written once, and the rest in the order of the tree.
+//! Strings that a transaction sets or counts, put off until its end or until something else looks: what is written again and
+//! again is written once, and the rest in the order of the tree.
 //!
 //! Invariant: of a collection's put-off record ([`crate::collection::Held`]) and of these at most one is there.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::foresight::{self, Ahead};
 use crate::key::{Key, StoredName};
 use crate::record::{self, Kind, Record};
@@ -22,6 +22,9 @@ pub(crate) struct PutOff {
     /// Rows and records, one behind the other: no allocation for each.
     bytes: Vec<u8>,
     sets: Vec<Set>,
+    /// The row of a number that was written last, before anything was put off, and never expires.
+    row: Vec<u8>,
+    number: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +48,7 @@ impl PutOff {
     }
 
     fn push(&mut self, space: Space, row: &Key, name: &StoredName<'_>, version: u64, value: &[u8]) {
+        self.number = None;
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(row.as_slice());
         let middle = self.bytes.len();
@@ -65,9 +69,25 @@ impl PutOff {
         }
     }
 
+    /// The number under a row, if it is known without a look.
+    fn number(&self, row: &Key) -> Option<Result<i64>> {
+        match self.sets.last() {
+            Some(last) if self.row(last) == row.as_slice() => {
+                Some(strings::whole_number(Record::decode(&self.bytes[last.middle..last.end]).body))
+            }
+            Some(_) => None,
+            None => self.number.filter(|_| self.row == row.as_slice()).map(Ok),
+        }
+    }
+
+    /// What was known may change now.
+    pub(crate) fn forget(&mut self) {
+        self.number = None;
+    }
+
     /// In the order of the tree, of each key the last one.
     fn sort(&mut self) {
-        let Self { bytes, sets } = self;
+        let Self { bytes, sets, .. } = self;
         let row = |set: &Set| &bytes[set.begin..set.middle];
         // The later one of two of a key begins later.
         sets.sort_unstable_by(|a, b| row(a).cmp(row(b)).then(b.begin.cmp(&a.begin)));
@@ -98,6 +118,33 @@ pub fn set_later(tx: &mut Tx<'_>, space: Space, key: &[u8], value: &[u8]) -> Res
     let (row, version) = (record::row(space, &name), tx.id());
     tx.put_off.push(space, &row, &name, version, value);
     Ok(())
+}
+
+/// [`strings::add`] of a number that is about to be changed again. Whoever looks at it before the transaction settles may see
+/// the one before.
+///
+/// # Errors
+/// As there.
+pub fn add_later(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<i64> {
+    let name = StoredName::new("key", key)?;
+    let row = record::row(space, &name);
+    if tx.held.is_none()
+        && name.long().is_none()
+        && let Some(before) = tx.put_off.number(&row)
+    {
+        let sum = before?.checked_add(by).ok_or(Error::Overflow)?;
+        let version = tx.id();
+        tx.put_off.push(space, &row, &name, version, sum.to_string().as_bytes());
+        return Ok(sum);
+    }
+    tx.settle()?;
+    let (sum, expires) = strings::add_told(tx, space, key, by)?;
+    if expires.is_none() && name.long().is_none() {
+        tx.put_off.row.clear();
+        tx.put_off.row.extend_from_slice(row.as_slice());
+        tx.put_off.number = Some(sum);
+    }
+    Ok(sum)
 }
 
 /// Writes them.

@@ -44,8 +44,12 @@ pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], member: &[u8]) -> Resul
 ///
 /// # Errors
 /// See [`add`].
-pub fn add_all(tx: &mut Tx<'_>, space: Space, key: &[u8], members: &[&[u8]]) -> Result<u64> {
-    edit(tx, space, key, Kind::Set, Save::Now, |tx, set| {
+pub fn add_all(tx: &mut Tx<'_>, space: Space, key: &[u8], members: &[&[u8]], save: Save) -> Result<u64> {
+    // All or nothing.
+    for member in members {
+        StoredName::check("member", member)?;
+    }
+    edit(tx, space, key, Kind::Set, save, |tx, set| {
         let mut new = 0;
         for member in members {
             let member = StoredName::new("member", member)?;

@@ -116,7 +116,7 @@ pub fn set(
     Ok(true)
 }
 
-pub use crate::putoff::set_later;
+pub use crate::putoff::{add_later, set_later};
 
 /// The usual case, by one way down the tree: nothing expires, and what was there before was a string, or nothing. `None`: it
 /// is another case.
@@ -145,6 +145,11 @@ fn set_plainly(
 /// # Errors
 /// [`Error::NotANumber`], [`Error::Overflow`]; see [`get`].
 pub fn add(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<i64> {
+    add_told(tx, space, key, by).map(|(sum, _)| sum)
+}
+
+/// The same, and when the key expires.
+pub(crate) fn add_told(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<(i64, Option<WallMs>)> {
     let name = StoredName::new("key", key)?;
     let (version, now, mut sum) = (tx.id(), tx.now(), None);
     tx.replace(&record::row(space, &name), |found| {
@@ -153,7 +158,7 @@ pub fn add(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<i64> {
         };
         record.must_be(Kind::String)?;
         let number = whole_number(record.body)?.checked_add(by).ok_or(Error::Overflow)?;
-        sum = Some(number);
+        sum = Some((number, record.expires));
         let text = number.to_string();
         Ok(Some(record::encode(version, &name, Kind::String, record.expires, text.as_bytes())))
     })?;
@@ -163,7 +168,7 @@ pub fn add(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<i64> {
     // What has expired, and may be of any kind, must not come back to life.
     record::remove(tx, space, &name)?;
     record::save(tx, space, &name, Kind::String, None, None, by.to_string().as_bytes())?;
-    Ok(by)
+    Ok((by, None))
 }
 
 /// A whole number as Redis reads one: no spaces, no plus sign, no leading zeros.

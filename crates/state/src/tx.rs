@@ -147,6 +147,7 @@ impl<'t> Tx<'t> {
     /// # Errors
     /// When the store itself fails.
     pub fn settle(&mut self) -> Result<()> {
+        self.put_off.forget();
         match self.held.take() {
             Some(held) => held.save(self),
             None if self.put_off.is_empty() => Ok(()),

@@ -152,7 +152,7 @@ fn a_key_of_another_type_is_an_error_that_names_both() {
     store.write(NOW, |tx| sets::add(tx, SPACE(), b"k", b"m")).expect("added");
     let error = store.write(NOW, |tx| hashes::set(tx, SPACE(), b"k", b"f", b"v")).expect_err("a set");
     assert!(matches!(error, Error::WrongType { found: "set", wanted: "hash" }), "{error}");
-    let set = |tx: &mut skep_state::Tx<'_>| strings::set(tx, SPACE(), b"k", b"v", Expiry::Never, If::Always);
+    let set = |tx: &mut Tx<'_>| strings::set(tx, SPACE(), b"k", b"v", Expiry::Never, If::Always);
     assert!(store.write(NOW, set).expect("SET replaces whatever was there"));
     assert_eq!(store.write(NOW, |tx| strings::add(tx, SPACE(), b"n", -5)).expect("added"), -5);
     assert!(matches!(store.write(NOW, |tx| strings::add(tx, SPACE(), b"k", 1)), Err(Error::NotANumber(_))));
@@ -263,6 +263,72 @@ fn strings_that_are_put_off_replace_whatever_was_there_and_the_last_one_counts()
         Ok(())
     })
     .expect("read");
+}
+
+#[test]
+fn numbers_that_are_put_off_add_up() {
+    let store = Fixture::new();
+    let all = store.supervisor.store();
+    let later = WallMs(NOW.0 + 60_000);
+    let sums = all.write(NOW, |tx| {
+        strings::set(tx, SPACE(), b"expires", b"5", Expiry::At(later), If::Always)?;
+        let mut sums = Vec::new();
+        for (key, by) in [
+            ("n", 1),
+            ("n", 1),
+            ("m", 10),
+            ("n", 1),
+            ("expires", 1),
+            ("expires", 1),
+            ("n", -10),
+            ("n", i64::MAX),
+        ] {
+            sums.push(strings::add_later(tx, SPACE(), key.as_bytes(), by)?);
+        }
+        strings::set_later(tx, SPACE(), b"m", b"7")?;
+        sums.push(strings::add_later(tx, SPACE(), b"m", 1)?);
+        let over = strings::add_later(tx, SPACE(), b"m", i64::MAX);
+        assert!(matches!(over, Err(Error::Overflow)));
+        strings::set_later(tx, SPACE(), b"m", b"no number")?;
+        let none = strings::add_later(tx, SPACE(), b"m", 1);
+        assert!(matches!(none, Err(Error::NotANumber(_))));
+        // What was known of it is forgotten when somebody else writes.
+        strings::add_later(tx, SPACE(), b"n", 1)?;
+        tx.settle()?;
+        strings::set(tx, SPACE(), b"n", b"100", Expiry::Never, If::Always)?;
+        sums.push(strings::add_later(tx, SPACE(), b"n", 1)?);
+        Ok(sums)
+    });
+    assert_eq!(sums.expect("committed"), [1, 2, 10, 3, 6, 7, -7, i64::MAX - 7, 8, 101]);
+    all.read(NOW, |view| {
+        assert_eq!(strings::get(view, SPACE(), b"n")?, Some(b"101".as_slice()));
+        assert_eq!(strings::get(view, SPACE(), b"m")?, Some(b"no number".as_slice()));
+        assert_eq!(keys::info(view, SPACE(), b"expires")?.and_then(|info| info.expires), Some(later));
+        Ok(())
+    })
+    .expect("read");
+}
+
+#[test]
+fn fields_and_members_come_all_or_not_at_all() {
+    let store = Fixture::new();
+    let all = store.supervisor.store();
+    let (too_long, name) = (vec![0; 17 * 1024 * 1024], vec![b'n'; 70_000]);
+    for save in [Save::Now, Save::Later] {
+        all.write(NOW, |tx| {
+            let pairs: [(&[u8], &[u8]); 2] = [(b"a", b"1"), (b"b", &too_long)];
+            let refused = hashes::set_all(tx, SPACE(), b"hash", &pairs, save);
+            assert!(matches!(refused, Err(Error::ValueTooLong { .. })));
+            let refused = sets::add_all(tx, SPACE(), b"set", &[b"a", &name], save);
+            assert!(matches!(refused, Err(Error::KeyTooLong { .. })));
+            tx.settle()?;
+            for key in [b"hash".as_slice(), b"set"] {
+                assert_eq!(keys::info(&tx.view(), SPACE(), key)?, None);
+            }
+            Ok(())
+        })
+        .expect("committed");
+    }
 }
 
 #[test]

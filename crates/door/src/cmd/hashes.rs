@@ -1,6 +1,6 @@
 //! Hashes.
 
-use skep_state::{Kind, hashes, keys};
+use skep_state::{Kind, Save, hashes, keys};
 
 use crate::call::{Call, integer, is};
 use crate::fault::{Done, Fault, SYNTAX, arity, text};
@@ -12,7 +12,7 @@ fn set_pairs(c: &mut Call<'_, '_>, name: &str) -> Result<u64, Fault> {
         return Err(arity(name));
     }
     let pairs: Vec<(&[u8], &[u8])> = c.args[2..].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    let new = hashes::set_all(c.access.tx(), c.space, c.args[1], &pairs)?;
+    let new = hashes::set_all(c.access.tx(), c.space, c.args[1], &pairs, Save::Later)?;
     c.event(HASH, "hset", c.args[1]);
     Ok(new)
 }

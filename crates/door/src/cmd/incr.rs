@@ -10,7 +10,7 @@ use crate::numbers;
 
 fn add(c: &mut Call<'_, '_>, by: i64) -> Done {
     let key = c.args[1];
-    let sum = strings::add(c.access.tx(), c.space, key, by)?;
+    let sum = strings::add_later(c.access.tx(), c.space, key, by)?;
     c.event(STRING, "incrby", key);
     c.out.integer(sum);
     Ok(())

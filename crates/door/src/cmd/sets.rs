@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use skep_state::{Kind, keys, sets};
+use skep_state::{Kind, Save, keys, sets};
 
 use crate::call::{Call, integer, is, positive};
 use crate::cmd::hashes::{Sample, choose, gone, must_be, sample};
@@ -11,7 +11,7 @@ use crate::notify::{GENERIC, SET};
 
 pub(crate) fn sadd(c: &mut Call<'_, '_>) -> Done {
     let key = c.args[1];
-    let new = sets::add_all(c.access.tx(), c.space, key, &c.args[2..])?;
+    let new = sets::add_all(c.access.tx(), c.space, key, &c.args[2..], Save::Later)?;
     if new > 0 {
         c.event(SET, "sadd", key);
     }
@@ -230,7 +230,7 @@ fn store(c: &mut Call<'_, '_>, how: Algebra, event: &str) -> Done {
         }
     } else {
         let members: Vec<&[u8]> = members.iter().map(Vec::as_slice).collect();
-        sets::add_all(c.access.tx(), c.space, to, &members)?;
+        sets::add_all(c.access.tx(), c.space, to, &members, Save::Now)?;
         c.event(SET, event, to);
     }
     c.out.size(members.len() as u64);
