@@ -256,9 +256,13 @@ pub fn range(
         return Ok(Vec::new());
     }
     let by_score = set.elements().u8(BY_SCORE);
-    if order == Order::Descending && start == 0 {
-        let rows = view.rows_back(&by_score)?.take(most);
-        return rows.map(|row| row.map(|row| scored(&by_score, row))).collect();
+    // An end needs no rank.
+    if start == 0 {
+        let read = |row: Result<Row<'_>>| row.map(|row| scored(&by_score, row));
+        return match order {
+            Order::Ascending => view.rows(&by_score)?.take(most).map(read).collect(),
+            Order::Descending => view.rows_back(&by_score)?.take(most).map(read).collect(),
+        };
     }
     let count = (most as u64).min(set.count - start);
     let first = match order {
