@@ -4,7 +4,8 @@
 //! waited for before the next is made, and a watcher that only looks now and then (every 5 s) would take longer than one
 //! wait may.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -125,6 +126,34 @@ fn what_is_not_there_yet_is_waited_for_and_keys_and_scores_are_shown_as_counters
         seat.next(deadline).contains("seats is not there"),
         "its time was over, and nobody changed anything"
     );
+}
+
+#[test]
+fn what_a_redis_client_changes_is_shown() {
+    let skep = Skep::new();
+    skep.start(&Start::fixture("app", "http.cjs").port(Port::free().number()));
+    let deadline = Deadline::after(LIMIT);
+    let mut client = BufReader::new(UnixStream::connect(skep.home().join("redis.sock")).expect("a door"));
+    let mut ask = |line: &str| {
+        write!(client.get_mut(), "{line}\r\n").expect("it is taken");
+        let mut answer = String::new();
+        client.read_line(&mut answer).expect("an answer");
+        assert!(!answer.starts_with('-'), "{line}: {answer}");
+    };
+    ask("SET hits 0");
+    let (hits, line) = (Watch::start(&skep, &["db0", "hits"]), Watch::start(&skep, &["db0", "line"]));
+    assert_eq!(hits.next(deadline), "\"0\"");
+    assert!(line.next(deadline).contains("is not there"));
+    for round in 1..=CHANGES {
+        ask("INCR hits");
+        assert_eq!(hits.next(deadline), format!("\"{round}\""));
+    }
+    ask("RPUSH line a b");
+    assert_eq!(line.next(deadline), r#"["a","b"]"#);
+    ask("LPOP line");
+    assert_eq!(line.next(deadline), r#"["b"]"#);
+    ask("LPOP line");
+    assert!(line.next(deadline).contains("is not there"));
 }
 
 #[test]
