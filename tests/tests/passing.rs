@@ -66,11 +66,17 @@ impl Stage {
     }
 
     fn finish(self) {
+        self.finish_without(0);
+    }
+
+    /// At most so many keep-alive connections are gone, each of them once.
+    fn finish_without(self, most: u64) {
         let [short, thinking] = self.load.map(Running::stop);
         println!("{short}{thinking}");
         assert_eq!(short.failures(), 0, "{short}");
-        assert_eq!(thinking.failures(), 0, "{thinking}");
-        assert_eq!(thinking.connects, 6, "keep-alive connections change their worker unnoticed: {thinking}");
+        assert!(thinking.failures() <= most, "{thinking}");
+        let connects = 6 + thinking.failures();
+        assert_eq!(thinking.connects, connects, "connections change their worker unnoticed: {thinking}");
     }
 }
 
@@ -109,13 +115,15 @@ fn out_of_a_draining_workers_hands() {
     }
 }
 
-/// What it was asked it has done, and nobody knows.
+/// What it was asked last it has done, and nobody knows. Idle connections that it was asked to pass on behind that are lost,
+/// for they might have been passed on, too (docs/decisions/0016): at most all of the one worker that was being drained, which
+/// has a few of the six.
 #[test]
 fn out_of_a_draining_workers_hands_over_a_keeper_that_dies() {
     for fault in ["keeper:passed:1", "keeper:passed:2", "keeper:passed:6"] {
         let stage = Stage::new(fault, &[]);
         stage.until_aborted(|stage| drop(stage.skep.ok(["reload", "app"])));
-        stage.finish();
+        stage.finish_without(5);
     }
 }
 
