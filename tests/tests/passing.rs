@@ -69,12 +69,11 @@ impl Stage {
         self.finish_without(0);
     }
 
-    /// At most so many keep-alive connections are gone, each of them once.
+    /// At most so many connections are gone.
     fn finish_without(self, most: u64) {
         let [short, thinking] = self.load.map(Running::stop);
         println!("{short}{thinking}");
-        assert_eq!(short.failures(), 0, "{short}");
-        assert!(thinking.failures() <= most, "{thinking}");
+        assert!(short.failures() + thinking.failures() <= most, "{short}{thinking}");
         let connects = 6 + thinking.failures();
         assert_eq!(thinking.connects, connects, "connections change their worker unnoticed: {thinking}");
     }
@@ -115,9 +114,8 @@ fn out_of_a_draining_workers_hands() {
     }
 }
 
-/// What it was asked last it has done, and nobody knows. Idle connections that it was asked to pass on behind that are lost,
-/// for they might have been passed on, too (docs/decisions/0016): at most all of the one worker that was being drained, which
-/// has a few of the six.
+/// What it was asked last it has done, and nobody knows. What it was asked to pass on behind that is lost, for it might have
+/// been passed on, too (docs/decisions/0016): a few connections of the one worker that was being drained.
 #[test]
 fn out_of_a_draining_workers_hands_over_a_keeper_that_dies() {
     for fault in ["keeper:passed:1", "keeper:passed:2", "keeper:passed:6"] {
