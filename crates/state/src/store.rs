@@ -266,10 +266,11 @@ impl Store {
         self.0.dir()
     }
 
-    /// Lets the store be larger, and sets the longest value. Data never shrinks.
+    /// Sets how large the store may become, and the longest value. Data never shrinks: what is that large already stays so.
     pub fn set_limits(&self, data_bytes_max: u64, value_bytes_max: u64) {
         let header = self.0.control.header();
-        header.data_bytes_max.fetch_max(data_bytes_max.next_multiple_of(4096), Relaxed);
+        let least = header.data_bytes.load(Relaxed);
+        header.data_bytes_max.store(data_bytes_max.next_multiple_of(4096).max(least), Relaxed);
         header.value_bytes_max.store(value_bytes_max.max(1), Relaxed);
     }
 

@@ -52,6 +52,23 @@ fn a_store_grows_while_others_have_it_mapped() {
 }
 
 #[test]
+fn a_limit_may_be_made_smaller_and_larger_again_and_what_is_there_stays() {
+    let fixture = Fixture::with(&Options { data_bytes: 1 << 20, ..Options::default() });
+    let store = fixture.supervisor.store();
+    let fill = |from: usize| (from..).find(|n| put(store, &format!("key{n}"), &[1; 4000]).is_err());
+    store.set_limits(4 << 20, 1 << 20);
+    let first = fill(0).expect("it is full");
+    assert!(fixture.supervisor.stats().data_bytes <= 4 << 20);
+    // Smaller than it is already: it only grows no more.
+    store.set_limits(1 << 20, 1 << 20);
+    assert!(matches!(put(store, "more", &[1; 4000]), Err(Error::Full { .. })));
+    assert_eq!(store.read(NOW, |view| keys::count(view, SPACE())).expect("a count"), first as u64);
+    store.set_limits(8 << 20, 1 << 20);
+    let second = fill(first).expect("it is full again");
+    assert!(second > first + 500, "{first} {second}");
+}
+
+#[test]
 fn a_value_over_the_limit_is_refused_with_both_numbers() {
     let fixture = Fixture::with(&Options { value_bytes_max: 1000, ..Options::default() });
     let error = put(fixture.supervisor.store(), "k", &[0; 1001]).expect_err("too long").to_string();
