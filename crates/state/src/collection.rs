@@ -4,6 +4,7 @@ use crate::WallMs;
 use crate::error::Result;
 use crate::foresight;
 use crate::key::{Key, Put, StoredName, Table, Take};
+use crate::lists;
 use crate::ranks;
 use crate::record::{self, Kind};
 use crate::spaces::Space;
@@ -43,6 +44,15 @@ pub(crate) fn find(view: &View<'_>, space: Space, key: &[u8], kind: Kind) -> Res
     let name = StoredName::new("key", key)?;
     let record = record::load_kind(view, space, &name, kind)?;
     Ok(record.map(|record| Collection::decode(record.body)))
+}
+
+/// The same for who is about to change it: one whose changes are put off is not looked for.
+pub(crate) fn peek(tx: &mut Tx<'_>, space: Space, key: &[u8], kind: Kind) -> Result<Option<Collection>> {
+    if let Some(held) = tx.held.as_ref().and_then(|held| held.of(space, key, kind)) {
+        return Ok(Some(held));
+    }
+    tx.settle()?;
+    find(&tx.view(), space, key, kind)
 }
 
 /// When the record of a changed collection is written.
@@ -122,7 +132,7 @@ impl Held {
             None => {
                 // One that has expired but was not swept must not come back to life with its elements.
                 record::remove(tx, space, &name)?;
-                (Collection { id: tx.try_ticket()?, count: 0, head: crate::lists::MIDDLE }, None)
+                (Collection { id: tx.try_ticket()?, count: 0, head: lists::MIDDLE }, None)
             }
         };
         Ok(Self { space, key: key.to_vec(), kind, before, expires, collection })
@@ -138,6 +148,7 @@ impl Held {
         if tx.moves.len() > 0 {
             ranks::settle(tx, &collection.elements())?;
         }
+        lists::settle(tx)?;
         if before == Some(collection) && space.is_named() {
             // A new version is for WATCH, which is the door's, on its own databases. Scores of a board that change leave
             // its record as it is: that is a page less to copy.

@@ -12,6 +12,7 @@
 //! ([`strings`], [`hashes`], [`lists`], [`sets`], [`zsets`], [`streams`], [`keys`]) for transactions over both.
 
 mod backup;
+mod blocks;
 mod chance;
 mod channel;
 mod client;

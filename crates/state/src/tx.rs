@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use heed::{RoTxn, RwTxn};
 
+use crate::blocks::Block;
 use crate::collection::Held;
 use crate::control::Control;
 use crate::engine::Db;
@@ -107,6 +108,9 @@ pub struct Tx<'t> {
     pub(crate) held: Option<Held>,
     /// Members of the sorted set under change that came and went.
     pub(crate) moves: Moves,
+    /// The block of the list under change that is open, and the memory of the one before.
+    pub(crate) block: Option<Block>,
+    pub(crate) idle_block: Block,
     /// Strings that are set again and again.
     pub(crate) put_off: PutOff,
     foresight: Option<Foresight>,
@@ -134,6 +138,8 @@ impl<'t> Tx<'t> {
             due: None,
             held: None,
             moves: Moves::default(),
+            block: None,
+            idle_block: Block::default(),
             put_off: PutOff::default(),
             foresight: None,
             medium,

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use common::{Fixture, NOW};
 use proptest::prelude::*;
@@ -82,44 +82,6 @@ proptest! {
             let rank = store.read(NOW, |v| zsets::rank(v, SPACE(), b"z", &scored.member, Order::Ascending));
             prop_assert_eq!(rank.expect("a rank"), Some(index as u64));
         }
-    }
-
-    #[test]
-    fn a_list_is_a_row(deeds in proptest::collection::vec((0..6u8, any::<u8>()), 1..300)) {
-        let fixture = Fixture::new();
-        let store = fixture.supervisor.store();
-        let mut model: VecDeque<Vec<u8>> = VecDeque::new();
-        for (deed, byte) in deeds {
-            let value = vec![byte; 3];
-            match deed {
-                0 | 1 => {
-                    store.write(NOW, |tx| lists::push(tx, SPACE(), b"l", End::Back, &[&value], Save::Now)).expect("pushed");
-                    model.push_back(value);
-                }
-                2 => {
-                    store.write(NOW, |tx| lists::push(tx, SPACE(), b"l", End::Front, &[&value], Save::Now)).expect("pushed");
-                    model.push_front(value);
-                }
-                3 => {
-                    let popped = store.write(NOW, |tx| lists::pop(tx, SPACE(), b"l", End::Front, Save::Now)).expect("popped");
-                    prop_assert_eq!(popped, model.pop_front());
-                }
-                4 => {
-                    let popped = store.write(NOW, |tx| lists::pop(tx, SPACE(), b"l", End::Back, Save::Now)).expect("popped");
-                    prop_assert_eq!(popped, model.pop_back());
-                }
-                _ => {
-                    let index = u64::from(byte % 8);
-                    let set = store.write(NOW, |tx| lists::set(tx, SPACE(), b"l", index, &value)).expect("set");
-                    let there = model.get_mut(index as usize).map(|old| *old = value).is_some();
-                    prop_assert_eq!(set, there);
-                }
-            }
-        }
-        let all = store.read(NOW, |v| lists::range(v, SPACE(), b"l", 0, usize::MAX)).expect("a range");
-        prop_assert_eq!(all, model.clone().into_iter().collect::<Vec<_>>());
-        let info = store.read(NOW, |v| keys::info(v, SPACE(), b"l")).expect("looked");
-        prop_assert_eq!(info.is_some(), !model.is_empty(), "an empty list is no key");
     }
 }
 

@@ -71,6 +71,7 @@ const SHAPES: &[&str] = &[
     "hstrlen K M",
     "lpush K V",
     "rpush K V V V",
+    "lpush|rpush K V V V V V V V V V V",
     "lpushx K V",
     "lpop K",
     "rpop K",
@@ -188,7 +189,19 @@ const PUT_OFF: &[&str] = &[
     "lpop K",
     "rpop K",
     "lpop K P",
+    "lpush|rpush K V V V V V V V V V V",
+    "linsert K before|after V V",
+    "lset K I V",
+    "ltrim K 1 -2",
+    "lrem K 2|-1 V",
+    "lmove K K left|right left|right",
     "zadd K F M",
+    "zadd K F M F M F M",
+    "zincrby K F M",
+    "zpopmin|zpopmax K",
+    "zpopmin|zpopmax K",
+    "zpopmin|zpopmax K P",
+    "zrange K 0 -1 withscores",
     "sadd K M",
     "sadd K M M",
     "hset K M V",
@@ -224,6 +237,8 @@ fn one_of(chance: &mut Chance, shapes: &[&str]) -> Vec<Vec<u8>> {
 
 fn fill(chance: &mut Chance, word: &str) -> String {
     match word {
+        // Longer than what shares a row with others.
+        "V" if chance.below(9) == 0 => "long ".repeat(30),
         // Some keys keep to one type, so that more than errors come out; one has any.
         "K" => chance.one_of(&["any", "k1", "k2", "k3", "k4", "k5", "k6", "k7"]).to_owned(),
         "M" => chance.one_of(&["a", "b", "c", "d", "e", "f", "g", ""]).to_owned(),
