@@ -15,6 +15,7 @@ use crate::foresight::Ahead;
 use crate::key::{Key, StoredName, Take};
 use crate::limits::{RANK_BUCKET_MAX, RANK_MOVES_MAX};
 use crate::tx::{Tx, View};
+use crate::zsets::Order;
 
 /// Rows of a sorted set's members by score, and of its buckets.
 pub(crate) const BY_SCORE: u8 = 2;
@@ -29,6 +30,8 @@ pub(crate) struct Moves {
     /// Their positions (bytes of a score and a member), one behind the other: no allocation for each.
     bytes: Vec<u8>,
     moves: Vec<Move>,
+    /// The end that all of them were taken from, one after the other, if so.
+    popped: Option<Order>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +53,23 @@ impl Moves {
         self.note(position, -1);
     }
 
+    /// The member at this end was taken. So that the next one can be, too: see [`Moves::popped_last`].
+    pub(crate) fn popped(&mut self, position: &[u8], end: Order) {
+        let only = self.moves.is_empty() || self.popped == Some(end);
+        self.note(position, -1);
+        self.popped = only.then_some(end);
+    }
+
+    /// If nothing was noted but members that were taken from this end: the position of the last of them, if any.
+    pub(crate) fn popped_last(&self, end: Order) -> Option<Option<&[u8]>> {
+        match self.moves.last() {
+            None => Some(None),
+            Some(last) => (self.popped == Some(end)).then(|| Some(self.position(*last))),
+        }
+    }
+
     fn note(&mut self, position: &[u8], by: i64) {
+        self.popped = None;
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(position);
         self.moves.push(Move { begin, end: self.bytes.len(), by });

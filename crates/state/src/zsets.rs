@@ -1,6 +1,6 @@
 //! Sorted sets: members with scores, in the order of score and then of the member's bytes.
 
-use crate::collection::{Collection, Save, edit, element, find, split};
+use crate::collection::{Collection, Save, edit, element, find, peek, split};
 use crate::error::{Error, Result};
 use crate::key::{Key, StoredName, Take};
 use crate::ranks::{self, BY_SCORE};
@@ -356,6 +356,55 @@ pub fn remove_all(tx: &mut Tx<'_>, space: Space, key: &[u8], members: &[&[u8]]) 
         set.count -= removed;
         Ok(removed)
     })
+}
+
+/// Removes and returns up to `most` members from the end at which `order` begins.
+///
+/// # Errors
+/// See [`update`].
+pub fn pop(
+    tx: &mut Tx<'_>,
+    space: Space,
+    key: &[u8],
+    order: Order,
+    most: usize,
+    save: Save,
+) -> Result<Vec<Scored>> {
+    if peek(tx, space, key, Kind::SortedSet)?.is_none_or(|set| set.count == 0) || most == 0 {
+        return Ok(Vec::new());
+    }
+    edit(tx, space, key, Kind::SortedSet, save, |tx, set| {
+        let taken = first(tx, set, order, most)?;
+        for scored in &taken {
+            let member = StoredName::new("member", &scored.member)?;
+            tx.delete(&member_row(set, &member))?;
+            tx.moves.popped(&position(scored.score, &member), order);
+            count_when_full(tx, set)?;
+        }
+        set.count -= taken.len() as u64;
+        Ok(taken)
+    })
+}
+
+/// The members from an end on. Those that were just taken from it are still in their rows.
+fn first(tx: &mut Tx<'_>, set: &Collection, order: Order, most: usize) -> Result<Vec<Scored>> {
+    if tx.moves.popped_last(order).is_none() {
+        ranks::settle(tx, &set.elements())?;
+    }
+    let by_score = set.elements().u8(BY_SCORE);
+    let last = tx.moves.popped_last(order).flatten().map(|last| by_score.push(last));
+    let view = tx.view();
+    let read = |row: Result<Row<'_>>| row.map(|row| scored(&by_score, row));
+    match (order, last) {
+        (Order::Ascending, None) => view.rows(&by_score)?.take(most).map(read).collect(),
+        (Order::Ascending, Some(last)) => {
+            view.rows_from(&by_score, &last)?.skip(1).take(most).map(read).collect()
+        }
+        (Order::Descending, None) => view.rows_back(&by_score)?.take(most).map(read).collect(),
+        (Order::Descending, Some(last)) => {
+            view.rows_back_from(&by_score, &last)?.skip(1).take(most).map(read).collect()
+        }
+    }
 }
 
 /// How many members have scores between two bounds.

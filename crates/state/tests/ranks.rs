@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use common::{Fixture, NOW};
 use proptest::prelude::*;
 use skep_state::zsets::{self, Order};
-use skep_state::{Error, Save, Space, Store};
+use skep_state::{Error, Save, Space, Store, Tx};
 
 const KEY: &[u8] = b"board";
 
@@ -51,6 +51,15 @@ enum Act {
         from: u32,
         count: u32,
     },
+    /// So many at a time are taken from the ends, and as many members get a score in between, in one transaction.
+    Pop {
+        rounds: Vec<(Order, usize, u32)>,
+    },
+}
+
+fn round() -> impl Strategy<Value = (Order, usize, u32)> {
+    let order = prop_oneof![3 => Just(Order::Ascending), 1 => Just(Order::Descending)];
+    (order, prop_oneof![3 => Just(1), 1 => 0..200_usize], prop_oneof![4 => Just(0), 1 => 1..3_u32])
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -59,6 +68,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0..3_000_u32, 1..3_000_u32, 1..5_000_u32, save)
             .prop_map(|(from, count, scores, save)| Act::Set { from, count, scores, save }),
         1 => (0..3_000_u32, 1..3_000_u32).prop_map(|(from, count)| Act::Remove { from, count }),
+        2 => prop::collection::vec(round(), 1..60).prop_map(|rounds| Act::Pop { rounds }),
     ]
 }
 
@@ -83,7 +93,42 @@ fn perform(store: &Store, act: &Act, expected: &mut BTreeMap<u32, i32>) {
             store.write(NOW, |tx| zsets::remove_all(tx, space(), KEY, &names)).expect("removed");
             expected.retain(|member, _| !(from..from + count).contains(member));
         }
+        Act::Pop { ref rounds } => {
+            // A transaction's body may run again: what it does to the model counts once.
+            let before = expected.clone();
+            let done = store.write(NOW, |tx| {
+                expected.clone_from(&before);
+                rounds.iter().try_for_each(|round| pop(tx, expected, *round))
+            });
+            done.expect("written");
+        }
     }
+}
+
+fn pop(
+    tx: &mut Tx<'_>,
+    expected: &mut BTreeMap<u32, i32>,
+    (order, most, new): (Order, usize, u32),
+) -> Result<(), Error> {
+    let mut all: Vec<(i32, u32)> = expected.iter().map(|(member, score)| (*score, *member)).collect();
+    all.sort_unstable();
+    if order == Order::Descending {
+        all.reverse();
+    }
+    all.truncate(most);
+    let popped = zsets::pop(tx, space(), KEY, order, most, Save::Later)?;
+    let popped: Vec<(f64, Vec<u8>)> =
+        popped.into_iter().map(|scored| (scored.score, scored.member)).collect();
+    let wanted: Vec<(f64, Vec<u8>)> = all.iter().map(|(score, m)| (f64::from(*score), name(*m))).collect();
+    assert_eq!(popped, wanted);
+    for (_, member) in all {
+        expected.remove(&member);
+    }
+    for member in 0..new {
+        zsets::update(tx, space(), KEY, &name(member), Save::Later, |_| Some(0.0))?;
+        expected.insert(member, 0);
+    }
+    Ok(())
 }
 
 proptest! {

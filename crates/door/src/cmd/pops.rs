@@ -209,10 +209,8 @@ pub(crate) fn take_scored(
     most: u64,
 ) -> Result<Vec<Scored>, Fault> {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let taken = zsets::range(&c.access.view(), c.space, key, 0, most, order)?;
+    let taken = zsets::pop(c.access.tx(), c.space, key, order, most, Save::Later)?;
     if !taken.is_empty() {
-        let members: Vec<&[u8]> = taken.iter().map(|scored| scored.member.as_slice()).collect();
-        zsets::remove_all(c.access.tx(), c.space, key, &members)?;
         c.event(ZSET, if order == Order::Ascending { "zpopmin" } else { "zpopmax" }, key);
         gone(c, key)?;
     }

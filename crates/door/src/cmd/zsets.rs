@@ -119,13 +119,15 @@ pub(crate) fn zadd(c: &mut Call<'_, '_>) -> Done {
 
 pub(crate) fn zincrby(c: &mut Call<'_, '_>) -> Done {
     let by = c.float(2)?;
-    let key = c.args[1];
-    must_be(c, key, Kind::SortedSet)?;
-    let before = zsets::score(&c.access.view(), c.space, key, c.args[3])?.unwrap_or(0.0);
-    if (before + by).is_nan() {
+    let (key, member) = (c.args[1], c.args[3]);
+    let mut sum = by;
+    zsets::update(c.access.tx(), c.space, key, member, Save::Later, |before| {
+        sum = before.unwrap_or(0.0) + by;
+        (!sum.is_nan()).then_some(sum)
+    })?;
+    if sum.is_nan() {
         return Err(text("ERR resulting score is not a number (NaN)"));
     }
-    let sum = zsets::add(c.access.tx(), c.space, key, c.args[3], by)?;
     c.ready(key);
     c.event(ZSET, "zincr", key);
     c.out.double(sum);
@@ -191,7 +193,6 @@ fn pop(c: &mut Call<'_, '_>, order: Order) -> Done {
         [count] => Some(positive(count, "ERR value is out of range, must be positive")?),
         _ => return Err(SYNTAX),
     };
-    must_be(c, key, Kind::SortedSet)?;
     let taken = take_scored(c, key, order, count.unwrap_or(1))?;
     tell_scored(c, &taken, true, count.is_some());
     Ok(())

@@ -16,7 +16,7 @@ pub(super) fn look_ahead(
 ) -> Result<(), Error> {
     let (Access::Write(tx), Some((_, [_, key, ..]))) = (access, next.first()) else { return Ok(()) };
     let members = next.iter().take(AHEAD).filter_map(|(command, args)| match args {
-        [_, of, _, member] if command.name == "zadd" && of == key => Some(*member),
+        [_, of, _, member] if ["zadd", "zincrby"].contains(&command.name) && of == key => Some(*member),
         _ => None,
     });
     zsets::foresee(tx, space, key, members)
