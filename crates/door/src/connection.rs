@@ -46,8 +46,9 @@ pub(crate) struct Connection {
     pub(crate) watched: (bool, bool),
     /// Commands that have come wholly were left for later.
     pub(crate) stopped: bool,
-    /// The arguments of the commands at hand, kept for their memory.
+    /// The arguments of the commands at hand, and these, kept for their memory.
     pub(crate) ranges: Vec<Range<usize>>,
+    pub(crate) commands: Vec<(usize, usize)>,
 }
 
 impl Connection {
@@ -61,6 +62,7 @@ impl Connection {
             watched: (true, false),
             stopped: false,
             ranges: Vec::new(),
+            commands: Vec::new(),
         }
     }
 

@@ -22,40 +22,61 @@ pub(crate) struct PutOff {
     /// Rows and records, one behind the other: no allocation for each.
     bytes: Vec<u8>,
     sets: Vec<Set>,
-    /// The row of a number that was written last, before anything was put off, and never expires.
-    row: Vec<u8>,
-    number: Option<i64>,
+    counted: Counted,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Set {
-    space: Space,
     begin: usize,
     /// Where its row ends and its record begins.
     middle: usize,
     end: usize,
-    /// So many bytes at the row's end are its name.
-    name: usize,
+}
+
+/// The number that was counted last, of a key that never expires.
+#[derive(Debug, Default)]
+struct Counted {
+    row: Vec<u8>,
+    /// What it is now, if that is known.
+    number: Option<i64>,
+    /// Whether that is still to be set.
+    due: bool,
 }
 
 impl PutOff {
     pub(crate) fn is_empty(&self) -> bool {
-        self.sets.is_empty()
+        self.sets.is_empty() && !self.counted.due
     }
 
     fn row(&self, set: &Set) -> &[u8] {
         &self.bytes[set.begin..set.middle]
     }
 
-    fn push(&mut self, space: Space, row: &Key, name: &StoredName<'_>, version: u64, value: &[u8]) {
-        self.number = None;
+    /// Sets a key's record behind all others, the number that was counted included.
+    fn push(&mut self, row: &Key, version: u64, value: &[u8]) {
+        self.push_counted(version);
+        self.counted.number = None;
+        self.append(row.as_slice(), version, value);
+    }
+
+    fn push_counted(&mut self, version: u64) {
+        let Some(number) = self.counted.number.filter(|_| std::mem::take(&mut self.counted.due)) else {
+            return;
+        };
+        let row = std::mem::take(&mut self.counted.row);
+        self.append(&row, version, number.to_string().as_bytes());
+        self.counted.row = row;
+    }
+
+    fn append(&mut self, row: &[u8], version: u64, value: &[u8]) {
         let begin = self.bytes.len();
-        self.bytes.extend_from_slice(row.as_slice());
+        self.bytes.extend_from_slice(row);
         let middle = self.bytes.len();
-        record::encode_into(&mut self.bytes, version, name, Kind::String, None, value);
-        let (end, name) = (self.bytes.len(), name.as_slice().len());
+        let (_, name) = record::space_and_name(row);
+        record::encode_into(&mut self.bytes, version, &StoredName::Short(name), Kind::String, None, value);
+        let end = self.bytes.len();
         // Again the same: only the last value counts.
-        let same = self.sets.last().copied().filter(|last| self.row(last) == row.as_slice());
+        let same = self.sets.last().copied().filter(|last| self.row(last) == row);
         match same {
             Some(last) => {
                 self.bytes.copy_within(middle..end, last.middle);
@@ -65,24 +86,32 @@ impl PutOff {
                     last.end = end;
                 }
             }
-            None => self.sets.push(Set { space, begin, middle, end, name }),
+            None => self.sets.push(Set { begin, middle, end }),
         }
     }
 
     /// The number under a row, if it is known without a look.
     fn number(&self, row: &Key) -> Option<Result<i64>> {
-        match self.sets.last() {
-            Some(last) if self.row(last) == row.as_slice() => {
-                Some(strings::whole_number(Record::decode(&self.bytes[last.middle..last.end]).body))
-            }
-            Some(_) => None,
-            None => self.number.filter(|_| self.row == row.as_slice()).map(Ok),
+        if let Some(number) = self.counted.number.filter(|_| self.counted.row == row.as_slice()) {
+            return Some(Ok(number));
         }
+        let last = self.sets.last().filter(|last| !self.counted.due && self.row(last) == row.as_slice())?;
+        Some(strings::whole_number(Record::decode(&self.bytes[last.middle..last.end]).body))
     }
 
-    /// What was known may change now.
+    /// Takes note of a number; `due`: that it is to be set. What was noted of another one is set, if it was due.
+    fn count(&mut self, row: &Key, version: u64, number: i64, due: bool) {
+        if self.counted.row != row.as_slice() {
+            self.push_counted(version);
+            self.counted.row.clear();
+            self.counted.row.extend_from_slice(row.as_slice());
+        }
+        (self.counted.number, self.counted.due) = (Some(number), due);
+    }
+
+    /// A number that is not to be set may change now.
     pub(crate) fn forget(&mut self) {
-        self.number = None;
+        self.counted.number = self.counted.number.filter(|_| self.counted.due);
     }
 
     /// In the order of the tree, of each key the last one.
@@ -97,6 +126,7 @@ impl PutOff {
     fn clear(&mut self) {
         self.bytes.clear();
         self.sets.clear();
+        self.counted.number = None;
     }
 }
 
@@ -116,7 +146,7 @@ pub fn set_later(tx: &mut Tx<'_>, space: Space, key: &[u8], value: &[u8]) -> Res
         tx.settle()?;
     }
     let (row, version) = (record::row(space, &name), tx.id());
-    tx.put_off.push(space, &row, &name, version, value);
+    tx.put_off.push(&row, version, value);
     Ok(())
 }
 
@@ -127,22 +157,19 @@ pub fn set_later(tx: &mut Tx<'_>, space: Space, key: &[u8], value: &[u8]) -> Res
 /// As there.
 pub fn add_later(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<i64> {
     let name = StoredName::new("key", key)?;
-    let row = record::row(space, &name);
+    let (row, version) = (record::row(space, &name), tx.id());
     if tx.held.is_none()
         && name.long().is_none()
         && let Some(before) = tx.put_off.number(&row)
     {
         let sum = before?.checked_add(by).ok_or(Error::Overflow)?;
-        let version = tx.id();
-        tx.put_off.push(space, &row, &name, version, sum.to_string().as_bytes());
+        tx.put_off.count(&row, version, sum, true);
         return Ok(sum);
     }
     tx.settle()?;
     let (sum, expires) = strings::add_told(tx, space, key, by)?;
     if expires.is_none() && name.long().is_none() {
-        tx.put_off.row.clear();
-        tx.put_off.row.extend_from_slice(row.as_slice());
-        tx.put_off.number = Some(sum);
+        tx.put_off.count(&row, version, sum, false);
     }
     Ok(sum)
 }
@@ -150,6 +177,7 @@ pub fn add_later(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<i
 /// Writes them.
 pub(crate) fn settle(tx: &mut Tx<'_>) -> Result<()> {
     let mut put_off = std::mem::take(&mut tx.put_off);
+    put_off.push_counted(tx.id());
     put_off.sort();
     if let [first, more @ ..] = put_off.sets.as_slice()
         && more.len() > foresight::AHEAD
@@ -168,9 +196,8 @@ pub(crate) fn settle(tx: &mut Tx<'_>) -> Result<()> {
             Ok(plain.then_some(record))
         })?;
         if !plain {
-            let name = &row[row.len() - set.name..];
-            let value = Record::decode(record).body;
-            strings::set(tx, set.space, name, value, Expiry::Never, If::Always)?;
+            let ((space, name), value) = (record::space_and_name(row), Record::decode(record).body);
+            strings::set(tx, space, name, value, Expiry::Never, If::Always)?;
         }
     }
     // Its memory serves the rest of the transaction.

@@ -95,6 +95,12 @@ pub(crate) fn row(space: Space, name: &StoredName<'_>) -> Key {
     Key::new(Table::Keys).u32(space.0).name(name)
 }
 
+/// What a [`row`] is of, if the name is a short one.
+pub(crate) fn space_and_name(row: &[u8]) -> (Space, &[u8]) {
+    let mut take = Take(row.get(1..).unwrap_or_default());
+    (Space(take.u32()), take.0)
+}
+
 /// The record of a key that has not expired.
 pub(crate) fn load<'t>(view: &View<'t>, space: Space, name: &StoredName<'_>) -> Result<Option<Record<'t>>> {
     let record = view.get(&row(space, name))?.map(Record::decode);

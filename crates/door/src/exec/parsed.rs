@@ -25,8 +25,13 @@ impl Parsed {
         } else {
             Bounds { arguments: UNKNOWN_ARGUMENTS_MAX, bulk_bytes: UNKNOWN_BULK_BYTES_MAX }
         };
-        let mut parsed = Self { ranges: std::mem::take(&mut own.ranges), ..Self::default() };
+        let mut parsed = Self {
+            ranges: std::mem::take(&mut own.ranges),
+            commands: std::mem::take(&mut own.commands),
+            ..Self::default()
+        };
         parsed.ranges.clear();
+        parsed.commands.clear();
         while parsed.commands.len() < most {
             let mark = own.request.mark();
             match own.request.next(bounds, &mut parsed.ranges) {
@@ -56,9 +61,9 @@ impl Parsed {
     /// Gives the bytes back; the commands from `stopped` on will come again.
     pub(super) fn give_back(self, own: &mut Connection, stopped: Option<usize>) {
         own.request.give_back(self.bytes);
-        own.ranges = self.ranges;
         if let Some(at) = stopped {
             own.request.rewind(self.commands[at].1);
         }
+        (own.ranges, own.commands) = (self.ranges, self.commands);
     }
 }
