@@ -126,6 +126,7 @@ fn a_javascript_file_that_throws_or_hangs_is_told_with_its_line() {
     write(&site, "throws.config.js", "const a = 1;\nmodule.exports = { apps: b.c };\n");
     write(&site, "syntax.config.cjs", "module.exports = {\n  apps: [ }\n");
     write(&site, "nothing.config.js", "module.exports = 7;\n");
+    write(&site, "f.config.js", "module.exports = [{ name: 'f', script: 'a.js', instances: () => 3 }];\n");
     write(&site, "waits.config.mjs", "await new Promise(() => {});\n");
     write(&site, "hangs.config.js", "for (;;);\n");
     let refusal = |name: &str| {
@@ -141,6 +142,7 @@ fn a_javascript_file_that_throws_or_hangs_is_told_with_its_line() {
     );
     assert!(refusal("syntax.config.cjs").contains("syntax.config.cjs:2: cannot be evaluated: SyntaxError"));
     assert!(refusal("nothing.config.js").contains("it exports number"));
+    assert!(refusal("f.config.js").contains("f: instances is a function; write the value that it returns"));
     assert!(refusal("waits.config.mjs").contains("nothing settles"));
     assert!(refusal("hangs.config.js").contains("did not end within 500ms"));
     assert!(!site.home().exists(), "no daemon was started for any of it");

@@ -41,6 +41,14 @@ import(url.pathToFileURL(file).href).then(async (module) => {
   if (value === null || typeof value !== 'object') {
     throw new TypeError('it exports ' + (value === null ? 'null' : typeof value) + ', not an object with apps');
   }
+  // JSON would leave it out, and the app would start without it.
+  for (const app of Object.values(value.apps ?? (Array.isArray(value) ? value : [value]))) {
+    for (const [name, given] of Object.entries(app ?? {})) {
+      if (typeof given === 'function') {
+        throw new TypeError(`${app.name ?? 'the app'}: ${name} is a function; write the value that it returns`);
+      }
+    }
+  }
   const text = JSON.stringify(value, plain);
   for (let at = 0, bytes = Buffer.from(text); at < bytes.length;) at += fs.writeSync(0, bytes, at);
   process.exit(0);

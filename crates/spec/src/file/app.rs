@@ -213,7 +213,7 @@ impl Reader<'_> {
     fn attribute(&mut self, name: &str, canonical: &str, value: &Value) -> Result<(), Problem> {
         match canonical {
             "script" => {
-                let Some(what) = scalar(value).filter(|what| !what.trim().is_empty()) else {
+                let Some(what) = value.as_str().filter(|what| !what.trim().is_empty()) else {
                     return Err(self.problem(
                         name,
                         value,

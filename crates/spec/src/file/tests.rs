@@ -99,7 +99,8 @@ fn every_mistake_is_told_with_app_attribute_value_and_remedy() {
             { "name": "api", "max_restarts": [1], "autorestart": "maybe", "script": "b.js" },
             { "args": 1, "env": "A=1", "cmd": "x", "script": "y" },
             { "name": "none" },
-            3
+            3,
+            { "name": "odd", "script": true }
         ] }"#,
     );
     let lines: Vec<&str> = error.lines().collect();
@@ -112,6 +113,7 @@ fn every_mistake_is_told_with_app_attribute_value_and_remedy() {
         r#"f: app 3: env: "A=1" is no table of variables; write names and values: { "PORT": 3000 }"#,
         r#"f: app 3: script: "y" is the same attribute as cmd; keep one of the two"#,
         r#"f: none: script: is missing; say what to run: a script, a program or a command line"#,
+        r#"f: odd: script: true cannot be run; name a script, a program or a command line"#,
         r#"f: app 5: 3 is no table of attributes; write { "script": "app.js" }"#,
     ] {
         assert!(lines.contains(&expected), "{expected}\nis not in\n{error}");
