@@ -4,11 +4,15 @@
 //! changes come one after the other, too. Who knows the next ones finds their pages in the tree's upper levels, which
 //! are in the cache, and asks for several at the same time.
 //!
-//! They are put where the processor's second cache is: a few pages fill the first one, and push out what is in use.
+//! They are put where the processor's second cache is: a few pages fill the first one, and push out what is in use. Of a
+//! page first the line is asked for that says what of it is used (LMDB copies no more), and later that: a third of a page
+//! is empty, mostly, and memory is what all of this waits for.
 //!
 //! Invariants: only hints are given, so whatever is found here changes no result; only what the last commit wrote is looked
 //! at, which stays as it is for as long as the transaction lasts (copy on write). LMDB's pages are described in its
 //! mdb.c: `MDB_page`, `MDB_node`, `MDB_meta`.
+
+use std::collections::VecDeque;
 
 /// LMDB's pages are as large as the system's; where those have another size there is no foresight.
 const PAGE_BYTES: usize = 4096;
@@ -17,7 +21,9 @@ const LINE_BYTES: usize = 64;
 /// `MDB_page`: number(8) pad(2) flags(2) lower(2) upper(2) places(2 each).
 const HEADER_BYTES: usize = 16;
 const FLAGS_AT: usize = 10;
+/// Where its free part begins, and where that ends.
 const LOWER_AT: usize = 12;
+const UPPER_AT: usize = 14;
 const BRANCH: u16 = 0x01;
 const LEAF: u16 = 0x02;
 const META: u16 = 0x08;
@@ -35,7 +41,8 @@ const ID_AT: usize = LAST_AT + 8;
 /// LMDB's trees are no deeper (`CURSOR_STACK`).
 const DEPTH_MAX: usize = 32;
 
-/// Rows whose pages are fetched ahead of their turn: what the processor can wait for at one time, about.
+/// Rows whose pages are fetched ahead of their turn: what the processor can wait for at one time, about. So many before that
+/// their first lines are.
 pub(crate) const AHEAD: usize = 9;
 
 /// A value up to this long lies in the leaf page of its row (longer ones may have pages of their own).
@@ -152,46 +159,94 @@ impl Foresight {
 
     /// The leaf page in which `key` lies or would lie.
     pub(crate) fn leaf(&self, key: &[u8]) -> Option<u64> {
-        let mut number = self.root;
-        for _ in 1..self.depth {
-            let page = self.page(number).filter(|page| page.is(BRANCH))?;
-            number = page.child(page.child_of(key));
-        }
-        // The leaf itself is not looked at: that is what would be waited for.
-        Some(number)
+        self.way(key).map(|way| way.leaf)
     }
 
-    /// Asks for a page, and waits for nothing.
-    pub(crate) fn fetch(&self, number: u64) {
-        let Some(start) = self.start(number) else { return };
-        for line in (0..PAGE_BYTES).step_by(LINE_BYTES) {
-            fetch_line(start.wrapping_add(line));
+    fn way(&self, key: &[u8]) -> Option<Way> {
+        let mut way = Way { leaf: self.root, branch: None };
+        for _ in 1..self.depth {
+            let page = self.page(way.leaf).filter(|page| page.is(BRANCH))?;
+            let child = page.child_of(key);
+            way = Way { leaf: page.child(child), branch: Some((way.leaf, child)) };
+        }
+        // The leaf itself is not looked at: that is what would be waited for.
+        Some(way)
+    }
+
+    /// The way to a key that does not come before the one that `way` leads to, if that lies in the same leaf or in the next
+    /// one beside it: the usual case, where keys come in the order of the tree.
+    fn near(&self, way: Way, key: &[u8]) -> Option<Way> {
+        let (number, child) = way.branch?;
+        let page = self.page(number)?;
+        let covers = |child: usize| child + 1 < page.rows() && key < page.key(child + 1);
+        if covers(child) {
+            Some(way)
+        } else if child + 1 < page.rows() && covers(child + 1) {
+            Some(Way { leaf: page.child(child + 1), branch: Some((number, child + 1)) })
+        } else {
+            None
         }
     }
+
+    /// Asks for a page's first line, and waits for nothing.
+    pub(crate) fn fetch_header(&self, number: u64) {
+        if let Some(start) = self.start(number) {
+            fetch_line(start);
+        }
+    }
+
+    /// Asks for what is used of a page whose first line has come.
+    pub(crate) fn fetch(&self, number: u64) {
+        let Some(page) = self.page(number) else { return };
+        let start = page.0.as_ptr();
+        let (lower, upper) = (page.short(LOWER_AT).min(PAGE_BYTES), page.short(UPPER_AT).min(PAGE_BYTES));
+        let front = (LINE_BYTES..lower).step_by(LINE_BYTES);
+        let back = (upper - upper % LINE_BYTES..PAGE_BYTES).step_by(LINE_BYTES);
+        front.chain(back).for_each(|line| fetch_line(start.wrapping_add(line)));
+    }
+}
+
+/// Where a leaf page is found.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    leaf: u64,
+    /// The branch page above it, and which of its children it is.
+    branch: Option<(u64, usize)>,
 }
 
 /// Fetches the pages of rows that come in the order of the tree, some ahead of their turn.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     foresight: Option<Foresight>,
-    fetched: Option<u64>,
+    last: Option<Way>,
+    /// For each of the next rows: the page whose first line was asked for, if it is another one than the row's before.
+    asked: VecDeque<Option<u64>>,
 }
 
 impl Ahead {
     pub(crate) fn new(foresight: Option<Foresight>) -> Self {
-        Self { foresight, fetched: None }
+        Self { foresight, last: None, asked: VecDeque::new() }
     }
 
     /// To be called before each row's turn; `next` tells the row after those that it told before.
     pub(crate) fn fetch<R: AsRef<[u8]>>(&mut self, index: usize, mut next: impl FnMut() -> Option<R>) {
         let Some(foresight) = self.foresight else { return };
-        for _ in 0..if index == 0 { AHEAD } else { 1 } {
-            let Some(row) = next() else { return };
-            let page = foresight.leaf(row.as_ref());
-            if let Some(number) = page.filter(|_| page != self.fetched) {
+        let (asks, fetches) = if index == 0 { (2 * AHEAD, AHEAD) } else { (1, 1) };
+        for _ in 0..asks {
+            let Some(row) = next() else { break };
+            let row = row.as_ref();
+            let way = self.last.and_then(|last| foresight.near(last, row)).or_else(|| foresight.way(row));
+            let page = way.map(|way| way.leaf).filter(|leaf| self.last.is_none_or(|last| last.leaf != *leaf));
+            if let Some(number) = page {
+                foresight.fetch_header(number);
+            }
+            self.last = way;
+            self.asked.push_back(page);
+        }
+        for _ in 0..fetches {
+            if let Some(number) = self.asked.pop_front().flatten() {
                 foresight.fetch(number);
             }
-            self.fetched = page;
         }
     }
 }

@@ -149,12 +149,17 @@ pub fn foresee<'a>(
     };
     let row = crate::record::row(space, &StoredName::new("key", key)?);
     let Some(foresight) = tx.foresight(&row)? else { return Ok(()) };
+    let mut pages = Vec::with_capacity(16);
     for member in members {
         // One that is too long is refused when its turn comes.
         let Ok(member) = StoredName::new("member", member) else { continue };
         if let Some(page) = foresight.leaf(member_row(&set, &member).as_slice()) {
-            foresight.fetch(page);
+            foresight.fetch_header(page);
+            pages.push(page);
         }
+    }
+    for page in pages {
+        foresight.fetch(page);
     }
     Ok(())
 }

@@ -26,9 +26,24 @@ fn the_page_of_a_row_is_found_as_the_last_commit_left_it() {
         tx.put(&row(1), b"other")?;
         let foresight = tx.foresight(&row(1))?.expect("it is small, and the system's pages are as usual");
         (0..5_000).for_each(|i| foresight.fetch(i));
+        let mut sorted: Vec<Key> = (0..5_000).map(row).collect();
+        sorted.sort_by(|a, b| a.as_slice().cmp(b.as_slice()));
+        assert!(near_ways(foresight, &sorted) > 4_000, "most are found beside the one before");
         Ok((0..5_000).map(|i| foresight.leaf(row(i).as_slice())).eq(pages.iter().map(|page| Some(*page))))
     });
     assert!(found.expect("it is looked at"), "the pages are those of the rows");
+}
+
+/// Each key is where its whole way leads to, also if it is found from the one before; how many were.
+fn near_ways(foresight: Foresight, sorted: &[Key]) -> usize {
+    let ways = sorted.windows(2).filter_map(|pair| {
+        let before = foresight.way(pair[0].as_slice()).expect("a sound tree");
+        let near = foresight.near(before, pair[1].as_slice())?;
+        let whole = foresight.way(pair[1].as_slice()).expect("a sound tree");
+        assert_eq!((near.leaf, near.branch), (whole.leaf, whole.branch));
+        Some(near)
+    });
+    ways.count()
 }
 
 /// Pages between two that nobody may touch: a look beyond them is a SIGSEGV.
@@ -111,6 +126,9 @@ impl Pages {
         let keys: [&[u8]; 4] = [b"", b"a", b"m", &[0xff; 511]];
         let found: Vec<_> = keys.into_iter().map(|key| foresight.leaf(key)).collect();
         found.iter().flatten().for_each(|page| foresight.fetch(*page));
+        let mut ahead = Ahead::new(Some(foresight));
+        let mut next = keys.iter().cycle().take(40);
+        (0..40).for_each(|index| ahead.fetch(index, || next.next()));
         found
     }
 }
