@@ -1,4 +1,4 @@
-//! Lists: an ordered row of values. Elements lie at consecutive places, sixteen of them in one row ([`crate::blocks`]), so
+//! Lists: an ordered row of values. Elements lie at consecutive places, sixteen of them in one row (`blocks`), so
 //! that an index is a place.
 
 use crate::blocks::{Block, Entries, Entry, PLACES, Row};

@@ -42,7 +42,7 @@ import(url.pathToFileURL(file).href).then(async (module) => {
     throw new TypeError('it exports ' + (value === null ? 'null' : typeof value) + ', not an object with apps');
   }
   // JSON would leave it out, and the app would start without it.
-  for (const app of Object.values(value.apps ?? (Array.isArray(value) ? value : [value]))) {
+  for (const app of Object.values(value.apps ?? value.pm2 ?? (Array.isArray(value) ? value : [value]))) {
     for (const [name, given] of Object.entries(app ?? {})) {
       if (typeof given === 'function') {
         throw new TypeError(`${app.name ?? 'the app'}: ${name} is a function; write the value that it returns`);
