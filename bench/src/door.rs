@@ -18,7 +18,7 @@ use crate::report::{Report, Series};
 use crate::results::shown;
 
 /// What `redis-benchmark` is asked for: what it is called here, its arguments, and the promise about it.
-const LOADS: [(&str, &[&str], Option<&str>); 8] = [
+const LOADS: [(&str, &[&str], Option<&str>); 11] = [
     ("SET", &["-t", "set"], Some("door.set")),
     ("GET", &["-t", "get"], Some("door.get")),
     ("INCR", &["-t", "incr"], Some("door.incr")),
@@ -26,6 +26,9 @@ const LOADS: [(&str, &[&str], Option<&str>); 8] = [
     ("GET, 16 at once", &["-t", "get", "-P", "16"], Some("door.get16")),
     ("SET of 100,000 keys, 16 at once", &["-t", "set", "-P", "16", "-r", "100000"], None),
     ("GET of 100,000 keys, 16 at once", &["-t", "get", "-P", "16", "-r", "100000"], None),
+    ("INCR of 100,000 keys, 16 at once", &["-t", "incr", "-P", "16", "-r", "100000"], None),
+    ("MSET of 100,000 keys, 16 at once", &["-t", "mset", "-P", "16", "-r", "100000"], None),
+    ("HSET of 100,000 fields, 16 at once", &["-t", "hset", "-P", "16", "-r", "100000"], None),
     ("ZADD of 100,000 members, 16 at once", &["-t", "zadd", "-P", "16", "-r", "100000"], None),
 ];
 /// Operations of one measurement for each second that it should take, roughly.
