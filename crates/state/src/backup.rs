@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use sha2::{Digest, Sha256};
 
 use crate::WallMs;
-use crate::control::LAYOUT;
+use crate::control::is_readable;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::key::{Key, Put, Table};
@@ -77,10 +77,11 @@ fn archive(engine: &Engine, out: BufWriter<File>, path: &Path, now: WallMs) -> R
     let failed = |e| Error::io("cannot write the backup", path, e);
     let mut out = Sealed { inner: out, hash: Sha256::new() };
     let last = engine.write(now, |tx| Ok(tx.before_tickets()))?;
-    out.put(&MAGIC).map_err(failed)?;
-    out.put(&LAYOUT.to_be_bytes()).map_err(failed)?;
-    out.put(&last.to_be_bytes()).map_err(failed)?;
     engine.read(now, |view| {
+        out.put(&MAGIC).map_err(failed)?;
+        // Not before: it is raised by what is committed afterwards.
+        out.put(&engine.control.layout().to_be_bytes()).map_err(failed)?;
+        out.put(&last.to_be_bytes()).map_err(failed)?;
         for table in LASTING.into_iter().filter(|table| *table != Table::SavedCounters) {
             for row in view.rows(&Key::new(table))? {
                 let (key, value) = row?;
@@ -102,6 +103,7 @@ fn archive(engine: &Engine, out: BufWriter<File>, path: &Path, now: WallMs) -> R
 
 /// A verified backup's rows.
 struct Contents {
+    layout: u32,
     last_ticket: u64,
     rows: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -131,7 +133,8 @@ fn read_archive(input: &mut impl Read, path: &Path, value_bytes_max: u64) -> Res
         return Err(bad("it begins with something else"));
     }
     let mut numbers = crate::key::Take(&head[8..]);
-    if numbers.u32() != LAYOUT {
+    let layout = numbers.u32();
+    if !is_readable(layout) {
         return Err(bad("it was made by a version with another layout"));
     }
     let last_ticket = numbers.u64();
@@ -161,7 +164,7 @@ fn read_archive(input: &mut impl Read, path: &Path, value_bytes_max: u64) -> Res
     if stored != sum[..] {
         return Err(bad("its checksum does not match"));
     }
-    Ok(Contents { last_ticket, rows })
+    Ok(Contents { layout, last_ticket, rows })
 }
 
 /// Puts the archive of a file in place of everything in the store, and, if there is one of durable queues, that in the
@@ -194,6 +197,7 @@ fn put_in_place(engine: &Engine, contents: &Contents, path: &Path, now: WallMs) 
         if in_use(engine) && !numbers_agree(&tx.view(), contents)? {
             return Err(Error::NamesInUse { path: path.to_path_buf() });
         }
+        engine.control.raise_layout(contents.layout);
         // Whoever waits for jobs looks again afterwards, and takes a new place in line.
         queue::tell_everybody(tx)?;
         for table in LASTING {

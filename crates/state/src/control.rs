@@ -6,7 +6,10 @@
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicI64, AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
@@ -14,8 +17,13 @@ use crate::mutex::RobustMutex;
 use crate::wanted::Wanted;
 use crate::{Options, WallMs};
 
-/// Changes with every incompatible change of the control page or of the encoding of keys and records.
-pub const LAYOUT: u32 = 1;
+/// Changes with every incompatible change of the control page or of the encoding of keys and records. A store has the lowest
+/// one that tells what is in it; those from 1 to this one are read.
+pub const LAYOUT: u32 = LAYOUT_OF_BLOCKS;
+/// What a new store has.
+pub(crate) const FIRST_LAYOUT: u32 = 1;
+/// Some of its lists lie in blocks ([`crate::blocks`]).
+pub(crate) const LAYOUT_OF_BLOCKS: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"SKEPctl\0";
 /// The first page: header and lock.
@@ -25,12 +33,17 @@ const SLOT_BYTES: usize = size_of::<Slot>();
 /// every token that it ever gave, and JavaScript's safe integers last until the year 2255.
 const FENCE_PER_MS: u64 = 1000;
 
+/// Whether this library reads what has such a layout.
+pub(crate) fn is_readable(layout: u32) -> bool {
+    (FIRST_LAYOUT..=LAYOUT).contains(&layout)
+}
+
 /// The fixed part. Read-only fields are written once, before the file has its name.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Header {
     magic: [u8; 8],
-    layout: u32,
+    layout: AtomicU32,
     workers: u32,
     counters: u32,
     /// Whether somebody sleeps on the writer's lock: see `wanted`.
@@ -116,7 +129,7 @@ impl Control {
         let map = Mapping::shared(file.as_fd(), total).map_err(|e| Error::io("cannot map", &temporary, e))?;
         let header = Header {
             magic: MAGIC,
-            layout: LAYOUT,
+            layout: AtomicU32::new(FIRST_LAYOUT),
             workers: options.workers,
             counters: options.counters,
             wanted: Wanted::default(),
@@ -141,7 +154,7 @@ impl Control {
         rustix::fs::rename(&temporary, path).map_err(|e| Error::io("cannot rename to", path, e))
     }
 
-    /// Maps an existing control file after checking that it is one, of this layout, and whole.
+    /// Maps an existing control file after checking that it is one, of a layout that is read, and whole.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let (file, length) = crate::files::open(path)?;
         let foreign = |why: &str| Error::Foreign { path: path.to_path_buf(), why: why.to_owned() };
@@ -155,7 +168,7 @@ impl Control {
             return Err(foreign("its control file begins with something else"));
         }
         let layout: u32 = map.read_at(8);
-        if layout != LAYOUT {
+        if !is_readable(layout) {
             return Err(Error::Version { path: path.to_path_buf(), found: layout, ours: LAYOUT });
         }
         let workers: u32 = map.read_at(12);
@@ -174,6 +187,18 @@ impl Control {
 
     pub(crate) fn header(&self) -> &Header {
         self.map.at(0)
+    }
+
+    /// The layout that who reads the store must know.
+    pub(crate) fn layout(&self) -> u32 {
+        self.header().layout.load(Acquire)
+    }
+
+    /// The same from now on, at least. To be said before what has this layout is committed.
+    pub(crate) fn raise_layout(&self, layout: u32) {
+        if self.layout() < layout {
+            self.header().layout.fetch_max(layout, AcqRel);
+        }
     }
 
     pub(crate) fn slots(&self) -> &[Slot] {

@@ -3,6 +3,7 @@
 
 use crate::blocks::{Block, Entries, Entry, PLACES, Row};
 use crate::collection::{Collection, Save, edit, find, peek};
+use crate::control::LAYOUT_OF_BLOCKS;
 use crate::error::Result;
 use crate::key::{Key, Table, Take};
 use crate::record::Kind;
@@ -66,7 +67,10 @@ pub(crate) fn settle(tx: &mut Tx<'_>) -> Result<()> {
     let row = block_row(block.id());
     match block.row() {
         Row::Same => {}
-        Row::Put(value) => tx.put(&row, value)?,
+        Row::Put(value) => {
+            tx.control.raise_layout(LAYOUT_OF_BLOCKS);
+            tx.put(&row, value)?;
+        }
         Row::Delete => {
             tx.delete(&row)?;
         }
@@ -381,4 +385,48 @@ pub fn remove(tx: &mut Tx<'_>, space: Space, key: &[u8], indexes: &[u64]) -> Res
         };
         shorten(tx, list, end, indexes.len() as u64)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, Supervisor, WallMs};
+
+    const KEY: &[u8] = b"list";
+
+    /// As stores of layout 1 have it: every element in a row of its own.
+    fn push_apart(tx: &mut Tx<'_>, values: &[&str]) -> Result<()> {
+        edit(tx, Space::database(0), KEY, Kind::List, Save::Now, |tx, list| {
+            for value in values {
+                tx.put(&apart(list, list.head + list.count), value.as_bytes())?;
+                list.count += 1;
+            }
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_list_whose_small_values_lie_apart_is_read_and_changed() {
+        let dir = tempfile::tempdir_in("/dev/shm").expect("memory");
+        let now = WallMs(1);
+        let supervisor =
+            Supervisor::open(&dir.path().join("store"), &Options::default(), now).expect("a store");
+        let store = supervisor.store();
+        let space = Space::database(0);
+        let before = supervisor.stats().rows;
+        store.write(now, |tx| push_apart(tx, &["a", "b", "c", "d"])).expect("pushed");
+        let all = |count| store.read(now, |view| range(view, space, KEY, 0, count)).expect("read");
+        assert_eq!(all(9), ["a", "b", "c", "d"].map(|value| value.as_bytes().to_vec()));
+        let changed = store.write(now, |tx| {
+            assert_eq!(pop(tx, space, KEY, End::Front, Save::Later)?, Some(b"a".to_vec()));
+            push(tx, space, KEY, End::Back, &[b"e"], Save::Later)?;
+            tx.settle()?;
+            set(tx, space, KEY, 1, b"C")?;
+            insert(tx, space, KEY, 1, b"new")
+        });
+        assert_eq!(changed.expect("changed"), 5);
+        assert_eq!(all(9), ["b", "new", "C", "d", "e"].map(|value| value.as_bytes().to_vec()));
+        store.write(now, |tx| trim(tx, space, KEY, 0, 0)).expect("emptied");
+        assert_eq!(supervisor.stats().rows, before, "nothing of it is left");
+    }
 }

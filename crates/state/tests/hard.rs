@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use common::{Fixture, NOW};
 use skep_state::strings::{self, Expiry, If};
-use skep_state::{Error, Options, Space, Store, Supervisor, keys};
+use skep_state::{Error, Options, Save, Space, Store, Supervisor, Tx, View, keys, lists};
 
 const SPACE: fn() -> Space = || Space::database(0);
 
@@ -96,7 +96,35 @@ fn another_layout_is_named() {
     let file = std::fs::OpenOptions::new().write(true).open(store.join("control")).expect("opened");
     file.write_all_at(&9u32.to_ne_bytes(), 8).expect("written");
     let error = Store::open(&store).expect_err("another version");
-    assert!(matches!(error, Error::Version { found: 9, ours: 1, .. }), "{error}");
+    assert!(matches!(error, Error::Version { found: 9, ours: 2, .. }), "{error}");
+}
+
+#[test]
+fn what_an_earlier_version_cannot_read_raises_the_layout_and_a_backup_brings_it_along() {
+    let dir = tempfile::tempdir_in("/dev/shm").expect("a folder");
+    let (path, other, file) = (dir.path().join("s"), dir.path().join("other"), dir.path().join("backup"));
+    let layout = |store: &std::path::Path| {
+        let control = std::fs::read(store.join("control")).expect("read");
+        u32::from_ne_bytes(control[8..12].try_into().expect("four bytes"))
+    };
+    let supervisor = Supervisor::open(&path, &Options::default(), NOW).expect("a store");
+    let push = |value: &[u8]| {
+        let space = Space::database(0);
+        let push = |tx: &mut Tx<'_>| lists::push(tx, space, b"list", lists::End::Back, &[value], Save::Now);
+        supervisor.store().write(NOW, push).expect("pushed");
+    };
+    push(&[b'x'; 500]);
+    assert_eq!(layout(&path), 1, "a list of long values lies as it always did");
+    push(b"short");
+    assert_eq!(layout(&path), 2);
+    supervisor.store().backup(&file, NOW).expect("written");
+    let restored = Supervisor::open(&other, &Options::default(), NOW).expect("a store");
+    assert_eq!(layout(&other), 1);
+    restored.restore(&file, NOW).expect("restored");
+    assert_eq!(layout(&other), 2);
+    let list = |view: &View<'_>| lists::range(view, Space::database(0), b"list", 1, 9);
+    assert_eq!(restored.store().read(NOW, list).expect("read"), [b"short".to_vec()]);
+    Store::open(&other).expect("this version reads it");
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod perform;
 use std::path::Path;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use crate::control::{Control, LAYOUT};
+use crate::control::{Control, FIRST_LAYOUT, LAYOUT, is_readable};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::key::{Key, Put, Table, Take};
@@ -100,7 +100,7 @@ fn adopt(store: &Store, data: &Path, now: WallMs) -> Result<()> {
         Some(row) => {
             let mut take = Take(&row);
             let layout = take.u32();
-            if layout != LAYOUT {
+            if !is_readable(layout) {
                 return Err(Error::Version { path: data.to_path_buf(), found: layout, ours: LAYOUT });
             }
             engine.control.header().ticket_base.fetch_max(take.u64(), Relaxed);
@@ -119,7 +119,8 @@ fn adopt(store: &Store, data: &Path, now: WallMs) -> Result<()> {
 
 fn put_format(tx: &mut Tx<'_>, base: u64) -> Result<()> {
     let mut row = Vec::with_capacity(12);
-    row.put_u32(LAYOUT);
+    // It has queues alone, which have not changed.
+    row.put_u32(FIRST_LAYOUT);
     row.put_u64(base);
     tx.put(&Key::new(Table::Format), &row)
 }
