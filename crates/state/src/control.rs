@@ -14,6 +14,7 @@ use std::sync::atomic::{
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
 use crate::mutex::RobustMutex;
+use crate::redo::Pending;
 use crate::wanted::Wanted;
 use crate::{Options, WallMs};
 
@@ -70,6 +71,8 @@ pub(crate) struct Header {
     pub(crate) channel_bytes: AtomicU64,
     pub(crate) stats: Totals,
     pub(crate) lock: RobustMutex,
+    /// What is done and not committed yet. Nothing in stores of versions that did not know it.
+    pub(crate) pending: Pending,
 }
 
 /// Running totals, for `skep state stats` and metrics.
@@ -98,7 +101,9 @@ pub(crate) struct Slot {
     pub(crate) incarnation: AtomicU32,
     /// Whether the process has to be woken, or was: see `wake`.
     pub(crate) signalled: AtomicU32,
-    _pad: u32,
+    /// The incarnation, if the process reads nothing while something is pending ([`Header::pending`]). Earlier versions leave
+    /// it as it is.
+    pub(crate) knows_groups: AtomicU32,
     /// One bit a subscribed channel (a hash of its name), so that a publisher wakes only who may care.
     pub(crate) interest: AtomicU64,
     /// The last channel message that it has read.
@@ -149,6 +154,7 @@ impl Control {
             channel_bytes: AtomicU64::new(0),
             stats: Totals::default(),
             lock: RobustMutex::new().map_err(|e| Error::io("cannot make a lock in", &temporary, e))?,
+            pending: Pending::default(),
         };
         map.write_at(0, header);
         rustix::fs::rename(&temporary, path).map_err(|e| Error::io("cannot rename to", path, e))
@@ -218,6 +224,11 @@ impl Control {
     /// A fencing token above every one given before.
     pub(crate) fn next_fence(&self) -> u64 {
         self.header().fence.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Whether the maintenance was told of nothing as early as `at`.
+    pub(crate) fn is_due_later(&self, at: WallMs) -> bool {
+        self.header().due_ms.load(Relaxed) > at.0
     }
 
     /// Notes that the maintenance has work at `at`; true if it must be told, because it would wake later.

@@ -4,6 +4,8 @@
 //! the map is exactly the file); a frozen writer is an error and no hang; a map that another process has grown is
 //! taken over; nothing is woken before the transaction that it waits for is visible.
 
+mod group;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
@@ -19,8 +21,8 @@ use crate::WallMs;
 use crate::control::{Control, Header};
 use crate::error::{Error, Result};
 use crate::limits::{
-    DISK_WAIT_US, GROW_BYTES_LEAST, GROW_BYTES_MIN, GROW_BYTES_STEP_MAX, READERS_MAX, RESERVE_BYTES,
-    WRITE_SLICE_US, WRITE_SPINS, WRITE_WAIT_US,
+    DISK_WAIT_US, GROW_BYTES_LEAST, GROW_BYTES_MIN, GROW_BYTES_STEP_MAX, READ_WAIT_US, READERS_MAX,
+    RESERVE_BYTES, WRITE_SLICE_US, WRITE_SPINS, WRITE_WAIT_US,
 };
 use crate::medium::Medium;
 use crate::mutex::Won;
@@ -35,6 +37,7 @@ pub(crate) type Db = Database<'static, Bytes, Bytes>;
 /// An open store.
 #[derive(Debug)]
 pub(crate) struct Engine {
+    group: group::Group,
     dir: PathBuf,
     pub(crate) control: Control,
     pub(crate) wakers: Wakers,
@@ -44,6 +47,7 @@ pub(crate) struct Engine {
     /// Held for reading during transactions, for writing while the map changes.
     remap: RwLock<()>,
     patience_us: AtomicU32,
+    read_patience_us: AtomicU32,
     writes: AtomicU64,
     /// Asked for once: it is a system call, and LMDB must not live through a fork anyway.
     pid: u32,
@@ -55,12 +59,15 @@ enum Room {
     Configured,
     /// An eighth more, for what removes rows.
     WithSlack,
+    /// As large as it takes, beyond the maximum step by step: for what was acknowledged already.
+    Whatever,
 }
 
 const SLACK_PART: u64 = 8;
 const SLACK_BYTES_MIN: u64 = 256 * 1024;
 
 /// Holds the writer's lock.
+#[derive(Debug)]
 struct WriterLock<'a>(&'a Header);
 
 impl Drop for WriterLock<'_> {
@@ -99,6 +106,7 @@ impl Engine {
             (env, db)
         };
         Ok(Self {
+            group: group::Group::default(),
             dir: dir.to_path_buf(),
             control,
             wakers: Wakers::new(dir),
@@ -107,6 +115,7 @@ impl Engine {
             medium,
             remap: RwLock::new(()),
             patience_us: AtomicU32::new(patience_us),
+            read_patience_us: AtomicU32::new(READ_WAIT_US),
             writes: AtomicU64::new(0),
             pid,
         })
@@ -125,8 +134,14 @@ impl Engine {
         self.patience_us.store(us, Relaxed);
     }
 
+    /// How long readers of this process wait for what a writer has acknowledged to be committed, in microseconds.
+    pub(crate) fn set_read_patience(&self, us: u32) {
+        self.read_patience_us.store(us, Relaxed);
+    }
+
     /// Runs `f` on a snapshot: sees every write that was acknowledged before.
     pub(crate) fn read<R>(&self, now: WallMs, mut f: impl FnMut(&View<'_>) -> Result<R>) -> Result<R> {
+        self.see_pending()?;
         loop {
             let result = {
                 let _map = self.remap.read().unwrap_or_else(PoisonError::into_inner);
@@ -266,7 +281,11 @@ impl Engine {
 
     /// Bytes of the file ever used.
     pub(crate) fn used_bytes(&self) -> u64 {
-        (self.env.info().last_page_number as u64 + 1) * 4096
+        self.used_pages() * 4096
+    }
+
+    fn used_pages(&self) -> u64 {
+        self.env.info().last_page_number as u64 + 1
     }
 
     /// Makes room off the workers' path. For the supervisor.
@@ -276,7 +295,17 @@ impl Engine {
     }
 
     fn lock(&self) -> Result<WriterLock<'_>> {
-        lock(self.control.header(), self.pid, self.patience_us.load(Relaxed), self.control.path())
+        self.lock_within(self.patience_us.load(Relaxed))
+    }
+
+    fn lock_within(&self, patience_us: u32) -> Result<WriterLock<'_>> {
+        self.end_group()?;
+        let header = self.control.header();
+        let lock = lock(header, self.pid, patience_us, self.control.path())?;
+        if header.pending.is_some() {
+            self.recover(&lock)?;
+        }
+        Ok(lock)
     }
 
     /// Maps what another process has grown the file to.
@@ -291,12 +320,17 @@ impl Engine {
         if self.env.info().map_size as u64 != bytes {
             return self.adopt_size(lock);
         }
-        let max = header.data_bytes_max.load(Relaxed);
-        let max = match room {
-            Room::Configured => max,
-            Room::WithSlack => max + (max / SLACK_PART).next_multiple_of(4096) + SLACK_BYTES_MIN,
+        let configured = header.data_bytes_max.load(Relaxed);
+        let usual = (bytes / 2).clamp(GROW_BYTES_MIN, GROW_BYTES_STEP_MAX).next_multiple_of(4096);
+        // Beyond that step by step: what one takes of it and does not use, others may use for what it is not meant for.
+        let (max, step) = match room {
+            Room::WithSlack if bytes >= configured => (
+                configured + (configured / SLACK_PART).next_multiple_of(4096) + SLACK_BYTES_MIN,
+                GROW_BYTES_LEAST,
+            ),
+            Room::Whatever if bytes >= configured => (u64::MAX, GROW_BYTES_LEAST),
+            Room::Configured | Room::WithSlack | Room::Whatever => (configured, usual),
         };
-        let step = (bytes / 2).clamp(GROW_BYTES_MIN, GROW_BYTES_STEP_MAX).next_multiple_of(4096);
         let larger = (bytes + step).min(max);
         if larger <= bytes {
             return Err(Error::Full { bytes, max });
@@ -318,7 +352,7 @@ impl Engine {
                     larger = bytes + ((larger - bytes) / 2).next_multiple_of(4096);
                 }
                 Err(Error::NoSpace { .. })
-                    if room == Room::WithSlack && crate::files::spend(&self.reserve()) =>
+                    if room != Room::Configured && crate::files::spend(&self.reserve()) =>
                 {
                     larger = bytes + RESERVE_BYTES;
                 }

@@ -43,6 +43,7 @@ mod putoff;
 mod queue;
 mod ranks;
 mod record;
+mod redo;
 pub mod sets;
 mod spaces;
 mod stats;

@@ -105,3 +105,11 @@ pub const ERROR_BYTES_MAX: usize = 4 * 1024;
 
 /// Due or abandoned jobs put back by one pop, so that a pop stays short.
 pub const QUEUE_PROMOTE: usize = 16;
+
+/// What groups of transactions may make a store larger than what is in it: this much, or half of that. The longer a group,
+/// the more pages it copies, and the copied ones are used again only by the next but one.
+pub const GROUP_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// How long a reader waits for a busy Redis door to commit what it has acknowledged, in microseconds. It takes a
+/// fraction of a millisecond; a door that got no processor for a while is no reason for a read to fail.
+pub const READ_WAIT_US: u32 = 1_000_000;

@@ -55,6 +55,13 @@ impl Mapping {
         unsafe { self.place::<T>(offset, 1).write(value) }
     }
 
+    /// Copies bytes to where nobody looks until told.
+    pub(crate) fn write_bytes(&self, offset: usize, bytes: &[u8]) {
+        let place = self.place::<u8>(offset, bytes.len());
+        // SAFETY: in bounds (`place`); `bytes` are not of the mapping, of which only atomic and constant parts are handed out.
+        unsafe { place.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) }
+    }
+
     /// A view of one shared value.
     pub(crate) fn at<T: Shareable>(&self, offset: usize) -> &T {
         // SAFETY: in bounds and aligned (`place`), valid for the life of the mapping, changes are atomic.

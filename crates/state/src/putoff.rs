@@ -27,6 +27,8 @@ pub(crate) struct PutOff {
 
 #[derive(Debug, Clone, Copy)]
 struct Set {
+    /// The first bytes of its row in which those of a sort differ.
+    rank: u64,
     begin: usize,
     /// Where its row ends and its record begins.
     middle: usize,
@@ -64,7 +66,7 @@ impl PutOff {
             return;
         };
         let row = std::mem::take(&mut self.counted.row);
-        self.append(&row, version, number.to_string().as_bytes());
+        self.append(&row, version, itoa::Buffer::new().format(number).as_bytes());
         self.counted.row = row;
     }
 
@@ -86,7 +88,7 @@ impl PutOff {
                     last.end = end;
                 }
             }
-            None => self.sets.push(Set { begin, middle, end }),
+            None => self.sets.push(Set { rank: 0, begin, middle, end }),
         }
     }
 
@@ -118,8 +120,24 @@ impl PutOff {
     fn sort(&mut self) {
         let Self { bytes, sets, .. } = self;
         let row = |set: &Set| &bytes[set.begin..set.middle];
+        let Some(first) = sets.first().copied() else { return };
+        let first = row(&first);
+        let common = sets.iter().fold(first.len(), |most, set| {
+            first.iter().zip(row(set)).take(most).take_while(|(a, b)| a == b).count()
+        });
+        for set in sets.iter_mut() {
+            // Zeros behind a short one are right where it differs, and decide nothing where it does not.
+            let rest = &bytes[set.begin + common..set.middle];
+            let mut rank = [0; 8];
+            let length = rest.len().min(rank.len());
+            rank[..length].copy_from_slice(&rest[..length]);
+            set.rank = u64::from_be_bytes(rank);
+        }
         // The later one of two of a key begins later.
-        sets.sort_unstable_by(|a, b| row(a).cmp(row(b)).then(b.begin.cmp(&a.begin)));
+        sets.sort_unstable_by(|a, b| {
+            let rows = a.rank.cmp(&b.rank).then_with(|| row(a).cmp(row(b)));
+            rows.then(b.begin.cmp(&a.begin))
+        });
         sets.dedup_by(|later, kept| row(later) == row(kept));
     }
 

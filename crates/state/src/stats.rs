@@ -54,6 +54,8 @@ pub struct WorkerView {
 }
 
 pub(crate) fn read(engine: &Engine) -> Stats {
+    // What fails here fails whoever reads, and says so there. Of others' what was committed is enough.
+    let _ = engine.end_group();
     let header = engine.control.header();
     let totals = &header.stats;
     let stat = engine.env().unnamed_database_stat();

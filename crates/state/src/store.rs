@@ -81,6 +81,40 @@ impl Store {
         self.0.write_freeing(now, f)
     }
 
+    /// As [`Store::write`], for a thread that makes many transactions, one soon after the other: several become one for the engine.
+    /// Each counts when this returns (nobody reads without it, and a SIGKILL does not undo it), but others wait for this
+    /// thread then. So [`Store::end_group`] is to be called before it sleeps, ends, or does anything else that takes time.
+    ///
+    /// # Errors
+    /// See [`Store::write`].
+    pub fn write_in_group<R>(&self, now: WallMs, f: impl FnMut(&mut Tx<'_>) -> Result<R>) -> Result<R> {
+        self.0.write_in_group(now, f)
+    }
+
+    /// As [`Store::read`], without ending the group of [`Store::write_in_group`].
+    ///
+    /// # Errors
+    /// See [`Store::read`].
+    pub fn read_in_group<R>(&self, now: WallMs, f: impl FnMut(&View<'_>) -> Result<R>) -> Result<R> {
+        self.0.read_in_group(now, f)
+    }
+
+    /// Ends this thread's group, if there is one: nobody waits for the thread any more.
+    ///
+    /// # Errors
+    /// When the store itself fails. What was acknowledged is kept, and done by whoever uses the store next.
+    pub fn end_group(&self) -> Result<()> {
+        self.0.end_group()
+    }
+
+    /// The same if somebody waits for it: to be called often while there is much to do.
+    ///
+    /// # Errors
+    /// As [`Store::end_group`].
+    pub fn yield_group(&self) -> Result<()> {
+        self.0.yield_group()
+    }
+
     /// The named space, made if it is not there.
     ///
     /// # Errors
@@ -306,6 +340,12 @@ impl Store {
     /// As [`Store::restore`]; what fails for durable queues leaves them as they were, and the rest restored.
     pub fn restore_with(&self, durable: &dyn Fn() -> Result<Self>, file: &Path, now: WallMs) -> Result<()> {
         crate::backup::load(self.engine(), Some(durable), file, now)
+    }
+
+    /// How long readers of this process wait for a frozen writer to commit what it has acknowledged ([`Store::write_in_group`]) before
+    /// [`crate::Error::Busy`], in microseconds.
+    pub fn set_read_patience(&self, us: u32) {
+        self.0.set_read_patience(us);
     }
 
     /// How long writers of this process wait for a frozen one before [`crate::Error::Busy`], in microseconds.

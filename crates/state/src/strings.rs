@@ -127,16 +127,20 @@ fn set_plainly(
     value: &[u8],
     condition: If<'_>,
 ) -> Result<Option<bool>> {
-    let (version, mut done) = (tx.id(), None);
-    tx.replace(&record::row(space, name), |found| {
+    let (version, mut done, mut memory) = (tx.id(), None, std::mem::take(&mut tx.scratch));
+    let (out, told) = (&mut memory, &mut done);
+    tx.replace(&record::row(space, name), move |found| {
         let found = found.map(Record::decode);
         if found.is_some_and(|record| record.kind != Kind::String || record.expires.is_some()) {
             return Ok(None);
         }
         let holds = condition.holds(found);
-        done = Some(holds);
-        Ok(holds.then(|| record::encode(version, name, Kind::String, None, value)))
+        *told = Some(holds);
+        out.clear();
+        record::encode_into(out, version, name, Kind::String, None, value);
+        Ok(holds.then_some(&*out))
     })?;
+    tx.scratch = memory;
     Ok(done)
 }
 
@@ -151,17 +155,23 @@ pub fn add(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<i64> {
 /// The same, and when the key expires.
 pub(crate) fn add_told(tx: &mut Tx<'_>, space: Space, key: &[u8], by: i64) -> Result<(i64, Option<WallMs>)> {
     let name = StoredName::new("key", key)?;
-    let (version, now, mut sum) = (tx.id(), tx.now(), None);
+    let (version, now) = (tx.id(), tx.now());
+    let (mut sum, mut memory) = (None, std::mem::take(&mut tx.scratch));
+    let (out, told) = (&mut memory, &mut sum);
     tx.replace(&record::row(space, &name), |found| {
         let Some(record) = found.map(Record::decode).filter(|record| record.live(now)) else {
             return Ok(None);
         };
         record.must_be(Kind::String)?;
         let number = whole_number(record.body)?.checked_add(by).ok_or(Error::Overflow)?;
-        sum = Some((number, record.expires));
-        let text = number.to_string();
-        Ok(Some(record::encode(version, &name, Kind::String, record.expires, text.as_bytes())))
+        *told = Some((number, record.expires));
+        let mut text = itoa::Buffer::new();
+        out.clear();
+        let body = text.format(number).as_bytes();
+        record::encode_into(out, version, &name, Kind::String, record.expires, body);
+        Ok(Some(&*out))
     })?;
+    tx.scratch = memory;
     if let Some(sum) = sum {
         return Ok(sum);
     }

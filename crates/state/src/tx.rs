@@ -15,6 +15,7 @@ use crate::key::{Key, Table};
 use crate::medium::Medium;
 use crate::putoff::{self, PutOff};
 use crate::ranks::Moves;
+use crate::redo::Log;
 use crate::{Owner, WallMs};
 
 /// One transaction makes at most this many unique numbers: a script or a pipeline may make many keys at once.
@@ -99,6 +100,8 @@ pub struct Tx<'t> {
     db: Db,
     now: WallMs,
     id: u64,
+    /// What tickets begin above, as it was when the transaction began.
+    ticket_base: u64,
     unique: u64,
     pub(crate) control: &'t Control,
     wakes: Vec<usize>,
@@ -115,6 +118,12 @@ pub struct Tx<'t> {
     pub(crate) put_off: PutOff,
     foresight: Option<Foresight>,
     medium: Medium,
+    /// Memory for what is about to be written.
+    pub(crate) scratch: Vec<u8>,
+    /// Of a transaction that stays open for several rounds of changes ([`crate::engine`]'s group commit): what all of them have
+    /// written, and how many there were.
+    pub(crate) log: Option<Log>,
+    rounds: u32,
 }
 
 impl std::fmt::Debug for Tx<'_> {
@@ -132,6 +141,7 @@ impl<'t> Tx<'t> {
             db,
             now,
             id,
+            ticket_base: base,
             unique: base + (id << UNIQUE_BITS),
             control,
             wakes: Vec::new(),
@@ -143,6 +153,9 @@ impl<'t> Tx<'t> {
             put_off: PutOff::default(),
             foresight: None,
             medium,
+            scratch: Vec::new(),
+            log: None,
+            rounds: 0,
         }
     }
 
@@ -159,6 +172,25 @@ impl<'t> Tx<'t> {
             None if self.put_off.is_empty() => Ok(()),
             None => putoff::settle(self),
         }
+    }
+
+    /// Begins a round of changes of a transaction that others have begun.
+    pub(crate) fn begin_round(&mut self, now: WallMs) {
+        self.now = now;
+        self.rounds += 1;
+        self.foresight = None;
+    }
+
+    /// All rounds so far are done, whatever becomes of this process.
+    pub(crate) fn publish(&self) {
+        if let Some(log) = &self.log {
+            self.control.header().pending.set(self.id - 1, log.used());
+        }
+    }
+
+    /// Whether its commit is to wake somebody.
+    pub(crate) fn has_to_tell(&self) -> bool {
+        !self.wakes.is_empty() || self.due.is_some_and(|at| self.control.is_due_later(at))
     }
 
     pub(crate) fn commit(mut self) -> Result<Vec<usize>> {
@@ -192,23 +224,29 @@ impl<'t> Tx<'t> {
     /// transaction must write something, too.
     pub(crate) fn ticket(&mut self) -> u64 {
         self.unique += 1;
-        let base = self.control.header().ticket_base.load(Relaxed);
-        assert!(self.unique - base < (self.id + 1) << UNIQUE_BITS, "no operation makes this many rows");
+        assert!(
+            self.unique - self.ticket_base < (self.id + 1) << UNIQUE_BITS,
+            "no operation makes this many rows"
+        );
         self.unique
     }
 
     /// The same, for what a user can do any number of times in one transaction (a script that makes keys in a loop).
     pub(crate) fn try_ticket(&mut self) -> Result<u64> {
-        let base = self.control.header().ticket_base.load(Relaxed);
         // Some are left for what the transaction does beside, which asks for its tickets without a choice.
-        let end = base + ((self.id + 1) << UNIQUE_BITS) - TICKETS_SPARED;
+        let end = self.ticket_base + ((self.id + 1) << UNIQUE_BITS) - TICKETS_SPARED;
         if self.unique < end { Ok(self.ticket()) } else { Err(Error::TooMuch { most: 1 << UNIQUE_BITS }) }
     }
 
     /// A number above every ticket of earlier transactions and below every one of this and later ones. For transactions
     /// that write nothing: LMDB gives their number to the next one again.
     pub(crate) fn before_tickets(&self) -> u64 {
-        self.control.header().ticket_base.load(Relaxed) + (self.id << UNIQUE_BITS)
+        self.ticket_base + (self.id << UNIQUE_BITS)
+    }
+
+    /// Whether it stays open between rounds of changes, so that who waits may have waited for long.
+    pub fn is_of_group(&self) -> bool {
+        self.log.is_some()
     }
 
     /// Whether another process, or thread, sleeps until this transaction ends.
@@ -231,7 +269,15 @@ impl<'t> Tx<'t> {
     }
 
     pub(crate) fn put(&mut self, key: &Key, value: &[u8]) -> Result<()> {
-        Ok(self.db.put(&mut self.txn, key.as_slice(), value)?)
+        self.put_raw(key.as_slice(), value)
+    }
+
+    pub(crate) fn put_raw(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.db.put(&mut self.txn, key, value)?;
+        if let Some(log) = &mut self.log {
+            log.put(key, value);
+        }
+        Ok(())
     }
 
     /// Writes what `f` makes of a row's value, or of its absence, if it makes anything; whether it did. Costs one way
@@ -248,6 +294,9 @@ impl<'t> Tx<'t> {
             // SAFETY: nothing that was read from the map is kept over this change: `f` gave us bytes of its own, and
             // the old value is not looked at any more.
             unsafe { rows.put_current(key.as_slice(), new.as_ref()) }?;
+            if let Some(log) = &mut self.log {
+                log.put(key.as_slice(), new.as_ref());
+            }
             return Ok(true);
         }
         drop(rows);
@@ -276,6 +325,9 @@ impl<'t> Tx<'t> {
                 let row = Key::copy(row);
                 // SAFETY: as in `replace`; the key is a copy, too.
                 unsafe { rows.put_current(row.as_slice(), new.as_ref()) }?;
+                if let Some(log) = &mut self.log {
+                    log.put(row.as_slice(), new.as_ref());
+                }
             }
             if flow.is_break() {
                 break;
@@ -284,9 +336,10 @@ impl<'t> Tx<'t> {
         Ok(())
     }
 
-    /// The tree as the last commit left it, for what is to be changed soon. `row`: of one that is there, and small.
+    /// The tree as the last commit left it, for what is to be changed soon. `row`: of one that is there, and small. Not for a
+    /// transaction's further rounds, which find what the ones before have copied.
     pub(crate) fn foresight(&mut self, row: &Key) -> Result<Option<Foresight>> {
-        if self.foresight.is_none() && self.medium == Medium::Memory {
+        if self.foresight.is_none() && self.medium == Medium::Memory && self.rounds <= 1 {
             let found = match self.get(row)? {
                 // SAFETY: in memory all of LMDB's pages lie in the map (`Medium::flags`), and a transaction that writes
                 // holds the lock, which lasts longer than what is kept in it.
@@ -311,16 +364,23 @@ impl<'t> Tx<'t> {
         let value = value.to_vec();
         // SAFETY: nothing that was read from the map is kept over this change.
         unsafe { rows.del_current() }?;
+        if let Some(log) = &mut self.log {
+            log.delete(key.as_slice());
+        }
         Ok(Some(value))
     }
 
     /// Removes a row; whether it was there.
     pub(crate) fn delete(&mut self, key: &Key) -> Result<bool> {
-        Ok(self.db.delete(&mut self.txn, key.as_slice())?)
+        self.delete_raw(key.as_slice())
     }
 
     pub(crate) fn delete_raw(&mut self, key: &[u8]) -> Result<bool> {
-        Ok(self.db.delete(&mut self.txn, key)?)
+        let found = self.db.delete(&mut self.txn, key)?;
+        if let Some(log) = self.log.as_mut().filter(|_| found) {
+            log.delete(key);
+        }
+        Ok(found)
     }
 
     /// Removes all rows that begin with the one byte of `table`.
@@ -328,6 +388,9 @@ impl<'t> Tx<'t> {
         let end = table.as_slice()[0] + 1;
         let range = (std::ops::Bound::Included(table.as_slice()), std::ops::Bound::Excluded(&[end][..]));
         self.db.delete_range(&mut self.txn, &range)?;
+        if let Some(log) = &mut self.log {
+            log.fall_short();
+        }
         Ok(())
     }
 

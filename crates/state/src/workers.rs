@@ -70,6 +70,7 @@ pub(crate) fn attach(
         place.pid.store(std::process::id(), Relaxed);
         place.signalled.store(0, Relaxed);
         place.interest.store(0, Relaxed);
+        place.knows_groups.store(incarnation, Relaxed);
         place.cursor.store(0, Relaxed);
         place.joined_ms.store(now.0, Relaxed);
         place.owner.store(owner.number(), Release);

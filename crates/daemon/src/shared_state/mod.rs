@@ -369,6 +369,7 @@ fn open(home: &Path, config: &StateConfig, places: Vec<PathBuf>) -> Result<Super
         match Supervisor::open(&dir, &config::options(config), wall()) {
             Ok(supervisor) => {
                 supervisor.store().set_patience(PATIENCE_US);
+                supervisor.store().set_read_patience(PATIENCE_US);
                 if is_empty && config.save_ms.is_some_and(|every| every > 0) {
                     save::load(supervisor.store(), home);
                 }

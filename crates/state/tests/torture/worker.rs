@@ -17,6 +17,8 @@ pub(crate) const REGISTERS: u64 = 16;
 pub(crate) const LOCKS: u64 = 3;
 /// Every how many operations the parent is told.
 const TELL_EVERY: u64 = 8;
+/// Most operations of a group.
+const GROUP: u64 = 12;
 /// Longest value of a register.
 const VALUE_BYTES_MAX: u64 = 6000;
 
@@ -69,13 +71,14 @@ pub(crate) fn run() {
 impl Worker {
     fn step(&mut self) {
         let register = self.dice.below(REGISTERS);
-        match self.dice.below(12) {
+        match self.dice.below(13) {
             0..3 => self.write(register),
             3..6 => drop(self.read(register)),
             6..8 => self.swap(register),
             8 => self.add(),
             9 => self.locked(),
             10 => self.push(),
+            11 => self.group(),
             _ => self.work(),
         }
     }
@@ -99,6 +102,32 @@ impl Worker {
         self.notes.begin(Deed::Write(register, value));
         self.set(register, value, If::Always);
         self.notes.end(0);
+    }
+
+    /// Several writes and reads that become one commit, as the Redis door makes them.
+    fn group(&mut self) {
+        for _ in 0..1 + self.dice.below(GROUP) {
+            let register = self.dice.below(REGISTERS);
+            let key = register.to_be_bytes();
+            if self.dice.below(3) == 0 {
+                self.notes.begin(Deed::Read(register));
+                let read = |view: &skep_state::View<'_>| {
+                    Ok(unpattern(strings::get(view, Space::database(0), &key)?))
+                };
+                let value = self.client.store().read_in_group(wall(), read).expect("read");
+                self.notes.end(value);
+            } else {
+                let value = self.value();
+                let bytes = pattern(value);
+                self.notes.begin(Deed::Write(register, value));
+                let set = |tx: &mut skep_state::Tx<'_>| {
+                    strings::set(tx, Space::database(0), &key, &bytes, Expiry::Never, If::Always)
+                };
+                self.client.store().write_in_group(wall(), set).expect("written");
+                self.notes.end(0);
+            }
+        }
+        self.client.store().end_group().expect("ended");
     }
 
     fn read(&mut self, register: u64) -> u64 {
