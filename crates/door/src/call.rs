@@ -42,6 +42,14 @@ impl<'t> Access<'_, 't> {
         }
     }
 
+    /// Whether who waits for it may have waited for earlier commands, too.
+    pub(crate) fn is_of_group(&self) -> bool {
+        match self {
+            Self::None | Self::Read(_) => false,
+            Self::Write(tx) => tx.is_of_group(),
+        }
+    }
+
     /// For handing a call's access on to another call.
     pub(crate) fn again(&mut self) -> Access<'_, 't> {
         match self {

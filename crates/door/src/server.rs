@@ -77,11 +77,14 @@ impl Server {
         Ok(server)
     }
 
+    /// Serves. Others wait for the store while its group is open (`Store::write_in_group`), which therefore ends before this sleeps,
+    /// and between two turns if they do. What fails then is told to whoever uses the store next.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
         loop {
             self.look_on(&mut events)?;
             if events.is_empty() {
+                let _ = self.door.store.end_group();
                 let timeout = self.timeout();
                 self.wait(&mut events, timeout.as_ref())?;
             }
@@ -97,6 +100,7 @@ impl Server {
                 }
             }
             self.run_commands(all);
+            let _ = self.door.store.yield_group();
             self.go_on();
         }
     }

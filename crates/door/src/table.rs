@@ -39,6 +39,9 @@ impl Flags {
     /// nothing else.
     pub(crate) const PUTS_OFF: Self = Self(1 << 11);
 
+    /// It takes no longer than a change: it may be done while others wait for the writer's lock.
+    pub(crate) const SHORT: Self = Self(1 << 12);
+
     pub(crate) const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -54,6 +57,7 @@ impl Flags {
 }
 
 const READ: Flags = Flags::STORE;
+const LOOK: Flags = READ.with(Flags::SHORT);
 const WRITE: Flags = Flags::STORE.with(Flags::WRITE);
 const AGAIN: Flags = WRITE.with(Flags::PUTS_OFF);
 const FREES: Flags = WRITE.with(Flags::FREES);
@@ -200,42 +204,42 @@ pub(crate) static COMMANDS: &[Command] = &[
     // Keys
     row("copy", -3, WRITE, TWO, generic::copy),
     row("del", -2, FREES, ALL, generic::del),
-    row("exists", -2, READ, ALL, generic::exists),
+    row("exists", -2, LOOK, ALL, generic::exists),
     row("expire", -3, WRITE, ONE, expiry::expire),
     row("expireat", -3, WRITE, ONE, expiry::expireat),
-    row("expiretime", 2, READ, ONE, expiry::expiretime),
+    row("expiretime", 2, LOOK, ONE, expiry::expiretime),
     row("keys", 2, READ.with(Flags::SLOW), NONE, scan::keys),
     row("move", 3, WRITE, ONE, generic::mv),
     row("object", -2, READ, NONE, generic::object),
     row("persist", 2, WRITE, ONE, expiry::persist),
     row("pexpire", -3, WRITE, ONE, expiry::pexpire),
     row("pexpireat", -3, WRITE, ONE, expiry::pexpireat),
-    row("pexpiretime", 2, READ, ONE, expiry::pexpiretime),
-    row("pttl", 2, READ, ONE, expiry::pttl),
+    row("pexpiretime", 2, LOOK, ONE, expiry::pexpiretime),
+    row("pttl", 2, LOOK, ONE, expiry::pttl),
     row("randomkey", 1, READ, NONE, generic::randomkey),
     row("rename", 3, WRITE, TWO, generic::rename),
     row("renamenx", 3, WRITE, TWO, generic::renamenx),
     row("scan", -2, READ, NONE, scan::scan),
     row("sort", -2, WRITE, ONE, sort::sort),
     row("sort_ro", -2, READ, ONE, sort::sort_ro),
-    row("touch", -2, READ, ALL, generic::exists),
-    row("ttl", 2, READ, ONE, expiry::ttl),
-    row("type", 2, READ, ONE, generic::kind),
+    row("touch", -2, LOOK, ALL, generic::exists),
+    row("ttl", 2, LOOK, ONE, expiry::ttl),
+    row("type", 2, LOOK, ONE, generic::kind),
     row("unlink", -2, FREES, ALL, generic::del),
     // Strings
     row("append", 3, WRITE, ONE, strings::append),
     row("decr", 2, AGAIN, ONE, incr::decr),
     row("decrby", 3, AGAIN, ONE, incr::decrby),
-    row("get", 2, READ, ONE, strings::get),
+    row("get", 2, LOOK, ONE, strings::get),
     row("getdel", 2, FREES, ONE, strings::getdel),
     row("getex", -2, WRITE, ONE, strings::getex),
-    row("getrange", 4, READ, ONE, strings::getrange),
+    row("getrange", 4, LOOK, ONE, strings::getrange),
     row("getset", 3, WRITE, ONE, strings::getset),
     row("incr", 2, AGAIN, ONE, incr::incr),
     row("incrby", 3, AGAIN, ONE, incr::incrby),
     row("incrbyfloat", 3, WRITE, ONE, incr::incrbyfloat),
     row("lcs", -3, READ, TWO, strings::lcs),
-    row("mget", -2, READ, ALL, strings::mget),
+    row("mget", -2, LOOK, ALL, strings::mget),
     row("mset", -3, AGAIN, PAIRS, strings::mset),
     row("msetnx", -3, WRITE, PAIRS, strings::msetnx),
     row("psetex", 4, WRITE, ONE, strings::psetex),
@@ -243,15 +247,15 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("setex", 4, WRITE, ONE, strings::setex),
     row("setnx", 3, WRITE, ONE, strings::setnx),
     row("setrange", 4, WRITE, ONE, strings::setrange),
-    row("strlen", 2, READ, ONE, strings::strlen),
-    row("substr", 4, READ, ONE, strings::getrange),
+    row("strlen", 2, LOOK, ONE, strings::strlen),
+    row("substr", 4, LOOK, ONE, strings::getrange),
     // Bits
     row("bitcount", -2, READ, ONE, bits::bitcount),
     row("bitfield", -2, WRITE, ONE, bits::bitfield),
     row("bitfield_ro", -2, READ, ONE, bits::bitfield_ro),
     row("bitop", -4, WRITE, (2, -1, 1), bits::bitop),
     row("bitpos", -3, READ, ONE, bits::bitpos),
-    row("getbit", 3, READ, ONE, bits::getbit),
+    row("getbit", 3, LOOK, ONE, bits::getbit),
     row("setbit", 4, WRITE, ONE, bits::setbit),
     // HyperLogLog
     row("pfadd", -2, WRITE, ONE, hll::pfadd),
@@ -259,20 +263,20 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("pfmerge", -2, WRITE, ALL, hll::pfmerge),
     // Hashes
     row("hdel", -3, FREES, ONE, hashes::hdel),
-    row("hexists", 3, READ, ONE, hashes::hexists),
-    row("hget", 3, READ, ONE, hashes::hget),
+    row("hexists", 3, LOOK, ONE, hashes::hexists),
+    row("hget", 3, LOOK, ONE, hashes::hget),
     row("hgetall", 2, READ, ONE, hashes::hgetall),
     row("hincrby", 4, WRITE, ONE, hashes::hincrby),
     row("hincrbyfloat", 4, WRITE, ONE, hashes::hincrbyfloat),
     row("hkeys", 2, READ, ONE, hashes::hkeys),
-    row("hlen", 2, READ, ONE, hashes::hlen),
-    row("hmget", -3, READ, ONE, hashes::hmget),
+    row("hlen", 2, LOOK, ONE, hashes::hlen),
+    row("hmget", -3, LOOK, ONE, hashes::hmget),
     row("hmset", -4, AGAIN, ONE, hashes::hmset),
     row("hrandfield", -2, READ, ONE, hashes::hrandfield),
     row("hscan", -3, READ, ONE, scan::hscan),
     row("hset", -4, AGAIN, ONE, hashes::hset),
     row("hsetnx", 4, WRITE, ONE, hashes::hsetnx),
-    row("hstrlen", 3, READ, ONE, hashes::hstrlen),
+    row("hstrlen", 3, LOOK, ONE, hashes::hstrlen),
     row("hvals", 2, READ, ONE, hashes::hvals),
     // Lists
     row("blmove", 6, BLOCK, TWO, pops::blmove),
@@ -282,7 +286,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("brpoplpush", 4, BLOCK, TWO, pops::brpoplpush),
     row("lindex", 3, READ, ONE, lists::lindex),
     row("linsert", 5, WRITE, ONE, lists::linsert),
-    row("llen", 2, READ, ONE, lists::llen),
+    row("llen", 2, LOOK, ONE, lists::llen),
     row("lmove", 5, WRITE, TWO, pops::lmove),
     row("lmpop", -4, FREES, NONE, pops::lmpop),
     row("lpop", -2, AGAIN.with(Flags::FREES), ONE, lists::lpop),
@@ -299,15 +303,15 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("rpushx", -3, WRITE, ONE, lists::rpushx),
     // Sets
     row("sadd", -3, AGAIN, ONE, sets::sadd),
-    row("scard", 2, READ, ONE, sets::scard),
+    row("scard", 2, LOOK, ONE, sets::scard),
     row("sdiff", -2, READ, ALL, sets::sdiff),
     row("sdiffstore", -3, WRITE, ALL, sets::sdiffstore),
     row("sinter", -2, READ, ALL, sets::sinter),
     row("sintercard", -3, READ, NONE, sets::sintercard),
     row("sinterstore", -3, WRITE, ALL, sets::sinterstore),
-    row("sismember", 3, READ, ONE, sets::sismember),
+    row("sismember", 3, LOOK, ONE, sets::sismember),
     row("smembers", 2, READ, ONE, sets::smembers),
-    row("smismember", -3, READ, ONE, sets::smismember),
+    row("smismember", -3, LOOK, ONE, sets::smismember),
     row("smove", 4, WRITE, TWO, sets::smove),
     row("spop", -2, FREES, ONE, sets::spop),
     row("srandmember", -2, READ, ONE, sets::srandmember),
@@ -320,7 +324,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("bzpopmax", -3, BLOCK, (1, -2, 1), pops::bzpopmax),
     row("bzpopmin", -3, BLOCK, (1, -2, 1), pops::bzpopmin),
     row("zadd", -4, AGAIN, ONE, zsets::zadd),
-    row("zcard", 2, READ, ONE, zsets::zcard),
+    row("zcard", 2, LOOK, ONE, zsets::zcard),
     row("zcount", 4, READ, ONE, zranges::zcount),
     row("zdiff", -3, READ, NONE, zalgebra::zdiff),
     row("zdiffstore", -4, WRITE, NONE, zalgebra::zdiffstore),
@@ -330,7 +334,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("zinterstore", -4, WRITE, NONE, zalgebra::zinterstore),
     row("zlexcount", 4, READ, ONE, zranges::zlexcount),
     row("zmpop", -4, FREES, NONE, pops::zmpop),
-    row("zmscore", -3, READ, ONE, zsets::zmscore),
+    row("zmscore", -3, LOOK, ONE, zsets::zmscore),
     row("zpopmax", -2, AGAIN.with(Flags::FREES), ONE, zsets::zpopmax),
     row("zpopmin", -2, AGAIN.with(Flags::FREES), ONE, zsets::zpopmin),
     row("zrandmember", -2, READ, ONE, zsets::zrandmember),
@@ -348,7 +352,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("zrevrangebyscore", -4, READ, ONE, zranges::zrevrangebyscore),
     row("zrevrank", 3, READ, ONE, zsets::zrevrank),
     row("zscan", -3, READ, ONE, scan::zscan),
-    row("zscore", 3, READ, ONE, zsets::zscore),
+    row("zscore", 3, LOOK, ONE, zsets::zscore),
     row("zunion", -3, READ, NONE, zalgebra::zunion),
     row("zunionstore", -4, WRITE, NONE, zalgebra::zunionstore),
     // Streams

@@ -19,6 +19,8 @@ pub(super) struct Patience {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Others {
     Wait,
+    /// For transactions before this one, too, which all are one.
+    WaitForLong,
     No,
 }
 
@@ -33,7 +35,11 @@ impl Patience {
     /// After a command: whether the transaction should end now.
     pub(super) fn is_over(&mut self, access: &Access<'_, '_>) -> bool {
         self.ends(|| {
-            let others = if access.is_waited_for() { Others::Wait } else { Others::No };
+            let others = match (access.is_waited_for(), access.is_of_group()) {
+                (false, _) => Others::No,
+                (true, false) => Others::Wait,
+                (true, true) => Others::WaitForLong,
+            };
             (skep_sys::clock::boottime_ns(), others)
         })
     }
@@ -46,6 +52,7 @@ impl Patience {
         self.unseen = 0;
         let (now_ns, others) = look();
         let most = match others {
+            Others::WaitForLong => return true,
             Others::Wait => BATCH_NS,
             Others::No => BATCH_ALONE_NS,
         };
@@ -61,14 +68,14 @@ mod tests {
 
     /// A transaction of commands that take so long each: how many there were when it ended, and how many of them began
     /// after somebody had come to wait (`wanted_ns`).
-    fn ended(command_ns: u64, wanted_ns: u64) -> (u64, u64) {
+    fn ended(command_ns: u64, wanted_ns: u64, wait: Others) -> (u64, u64) {
         let mut patience = Patience { began_ns: 7, unseen: 0 };
         let (mut lasted_ns, mut commands, mut late) = (0, 0, 0);
         loop {
             late += u64::from(lasted_ns >= wanted_ns);
             lasted_ns += command_ns;
             commands += 1;
-            let others = if lasted_ns >= wanted_ns { Others::Wait } else { Others::No };
+            let others = if lasted_ns >= wanted_ns { wait } else { Others::No };
             if patience.ends(|| (7 + lasted_ns, others)) {
                 return (commands, late);
             }
@@ -77,13 +84,24 @@ mod tests {
 
     #[test]
     fn a_transaction_that_nobody_waits_for_may_last_longer() {
-        assert_eq!(ended(1_000, 0).0, 1_008);
-        assert_eq!(ended(1_000, u64::MAX).0, 4_008);
+        assert_eq!(ended(1_000, 0, Others::Wait).0, 1_008);
+        assert_eq!(ended(1_000, u64::MAX, Others::Wait).0, 4_008);
     }
 
     #[test]
     fn of_slow_commands_there_are_no_more_than_between_two_looks() {
-        assert_eq!(ended(BATCH_ALONE_NS + 1, u64::MAX).0, u64::from(LOOK_EVERY));
+        assert_eq!(ended(BATCH_ALONE_NS + 1, u64::MAX, Others::Wait).0, u64::from(LOOK_EVERY));
+    }
+
+    #[test]
+    fn who_may_have_waited_for_earlier_transactions_waits_for_a_few_commands() {
+        for wanted_ns in (0..3_000_000).step_by(100_000) {
+            let (commands, late) = ended(1_000, wanted_ns, Others::WaitForLong);
+            assert!(
+                late <= u64::from(LOOK_EVERY),
+                "{commands} commands, {late} of them while somebody waited"
+            );
+        }
     }
 
     proptest! {
@@ -94,7 +112,7 @@ mod tests {
             wanted_ns in 0_u64..5_000_000,
         ) {
             let few = u64::from(LOOK_EVERY);
-            let (commands, late) = ended(command_ns, wanted_ns);
+            let (commands, late) = ended(command_ns, wanted_ns, Others::Wait);
             let still_short = commands * command_ns <= BATCH_NS + few * command_ns;
             prop_assert!(late <= few || still_short, "{commands} commands, {late} of them while somebody waited");
             prop_assert!(commands * command_ns <= BATCH_ALONE_NS + few * command_ns, "{commands} commands");

@@ -91,7 +91,8 @@ fn share(door: &mut Door, shares: &mut [Share<'_>]) -> Shared {
     let marks: Vec<(usize, usize)> =
         shares.iter().map(|share| (share.own.reply.bytes.len(), share.done)).collect();
     let rest = shares.iter().flat_map(|share| &share.run[share.done..]);
-    let writes = rest.into_iter().any(|(command, _)| command.flags.has(Flags::WRITE));
+    let writes = rest.clone().any(|(command, _)| command.flags.has(Flags::WRITE));
+    let short = rest.into_iter().all(|(command, _)| command.flags.has(Flags::SHORT));
     let (store, now) = (door.store.clone(), door.now());
     let mut attempt = |access: &mut Access<'_, '_>| -> Result<Shared, Error> {
         undo(door, shares, &marks);
@@ -129,7 +130,9 @@ fn share(door: &mut Door, shares: &mut [Share<'_>]) -> Shared {
         Ok(Shared::Over)
     };
     let result = if writes {
-        store.write(now, |tx| attempt(&mut Access::Write(tx)))
+        store.write_in_group(now, |tx| attempt(&mut Access::Write(tx)))
+    } else if short {
+        store.read_in_group(now, |view| attempt(&mut Access::Read(*view)))
     } else {
         store.read(now, |view| attempt(&mut Access::Read(*view)))
     };
