@@ -32,11 +32,7 @@ pub(super) fn run(ours: &Server, theirs: &Server, effort: Effort, report: &mut R
             report.series(&format!("{test}, {way}: Redis"), "ops/s", redis);
             ratios.push((report.ratio(door, redis), test));
         }
-        ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mean = (ratios.iter().map(|(ratio, _)| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
-        let least = ratios.first().context("redis-benchmark ran no test")?;
-        let most = ratios.last().context("redis-benchmark ran no test")?;
-        let note = format!("{} {:.2} to {} {:.2}", least.1, least.0, most.1, most.0);
+        let (mean, note) = super::mean(ratios)?;
         report.promise(promise, mean, note);
     }
     Ok(())
