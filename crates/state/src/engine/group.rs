@@ -28,12 +28,15 @@ use crate::error::{Error, Result};
 use crate::limits::GROUP_BYTES_MAX;
 use crate::redo::{self, Log};
 use crate::tx::{Tx, View};
-use crate::wake::Urgency;
+use crate::wake::{Urgency, micros};
 
 /// Rounds that are committed one by one after somebody has waited; twice as many when that happens again.
 const PAUSE_MIN: u32 = 16;
 /// At most: a minute of a busy process, so that who reads all the time hardly ever waits.
 const PAUSE_MAX: u32 = 1 << 16;
+
+/// How long the lock is left to who has waited for a group, in microseconds: more than it takes to wake up on an idle processor.
+const HANDOVER_US: u64 = 300;
 
 /// When to leave a transaction open.
 #[derive(Debug)]
@@ -323,9 +326,21 @@ impl Engine {
                 state.reach.after(state.log.as_ref().map_or(0, Log::records), pages);
                 drop(lock);
                 self.after_write(now, &wakes, None);
+                if ended == Ended::Wanted {
+                    self.let_others_in();
+                }
                 Ok(true)
             }
             Err(_) => self.recover(&lock).map(|()| false),
+        }
+    }
+
+    /// Gives who sleeps on the lock the time to wake up and take it: this thread is back at it in microseconds, and would be faster
+    /// again and again.
+    fn let_others_in(&self) {
+        let until = micros() + HANDOVER_US;
+        while self.control.header().wanted.is_said() && micros() < until {
+            std::thread::yield_now();
         }
     }
 
