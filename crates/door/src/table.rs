@@ -39,7 +39,8 @@ impl Flags {
     /// nothing else.
     pub(crate) const PUTS_OFF: Self = Self(1 << 11);
 
-    /// It takes no longer than a change: it may be done while others wait for the writer's lock.
+    /// It takes no longer than the change of a row for each of its arguments: it may be done while others wait to read, in a group
+    /// of transactions ([`skep_state::Store::write_in_group`]).
     pub(crate) const SHORT: Self = Self(1 << 12);
 
     pub(crate) const fn with(self, other: Self) -> Self {
@@ -59,8 +60,10 @@ impl Flags {
 const READ: Flags = Flags::STORE;
 const LOOK: Flags = READ.with(Flags::SHORT);
 const WRITE: Flags = Flags::STORE.with(Flags::WRITE);
-const AGAIN: Flags = WRITE.with(Flags::PUTS_OFF);
+const EDIT: Flags = WRITE.with(Flags::SHORT);
+const AGAIN: Flags = EDIT.with(Flags::PUTS_OFF);
 const FREES: Flags = WRITE.with(Flags::FREES);
+const DROP: Flags = FREES.with(Flags::SHORT);
 const BLOCK: Flags = WRITE.with(Flags::BLOCKING).with(Flags::FREES).with(Flags::NO_SCRIPT);
 const ALONE: Flags = Flags(0);
 const NOSCRIPT: Flags = Flags::NO_SCRIPT;
@@ -203,17 +206,17 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("readwrite", 1, ALONE, NONE, info::cluster),
     // Keys
     row("copy", -3, WRITE, TWO, generic::copy),
-    row("del", -2, FREES, ALL, generic::del),
+    row("del", -2, DROP, ALL, generic::del),
     row("exists", -2, LOOK, ALL, generic::exists),
-    row("expire", -3, WRITE, ONE, expiry::expire),
-    row("expireat", -3, WRITE, ONE, expiry::expireat),
+    row("expire", -3, EDIT, ONE, expiry::expire),
+    row("expireat", -3, EDIT, ONE, expiry::expireat),
     row("expiretime", 2, LOOK, ONE, expiry::expiretime),
     row("keys", 2, READ.with(Flags::SLOW), NONE, scan::keys),
     row("move", 3, WRITE, ONE, generic::mv),
     row("object", -2, READ, NONE, generic::object),
-    row("persist", 2, WRITE, ONE, expiry::persist),
-    row("pexpire", -3, WRITE, ONE, expiry::pexpire),
-    row("pexpireat", -3, WRITE, ONE, expiry::pexpireat),
+    row("persist", 2, EDIT, ONE, expiry::persist),
+    row("pexpire", -3, EDIT, ONE, expiry::pexpire),
+    row("pexpireat", -3, EDIT, ONE, expiry::pexpireat),
     row("pexpiretime", 2, LOOK, ONE, expiry::pexpiretime),
     row("pttl", 2, LOOK, ONE, expiry::pttl),
     row("randomkey", 1, READ, NONE, generic::randomkey),
@@ -225,28 +228,28 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("touch", -2, LOOK, ALL, generic::exists),
     row("ttl", 2, LOOK, ONE, expiry::ttl),
     row("type", 2, LOOK, ONE, generic::kind),
-    row("unlink", -2, FREES, ALL, generic::del),
+    row("unlink", -2, DROP, ALL, generic::del),
     // Strings
-    row("append", 3, WRITE, ONE, strings::append),
+    row("append", 3, EDIT, ONE, strings::append),
     row("decr", 2, AGAIN, ONE, incr::decr),
     row("decrby", 3, AGAIN, ONE, incr::decrby),
     row("get", 2, LOOK, ONE, strings::get),
-    row("getdel", 2, FREES, ONE, strings::getdel),
-    row("getex", -2, WRITE, ONE, strings::getex),
+    row("getdel", 2, DROP, ONE, strings::getdel),
+    row("getex", -2, EDIT, ONE, strings::getex),
     row("getrange", 4, LOOK, ONE, strings::getrange),
-    row("getset", 3, WRITE, ONE, strings::getset),
+    row("getset", 3, EDIT, ONE, strings::getset),
     row("incr", 2, AGAIN, ONE, incr::incr),
     row("incrby", 3, AGAIN, ONE, incr::incrby),
-    row("incrbyfloat", 3, WRITE, ONE, incr::incrbyfloat),
+    row("incrbyfloat", 3, EDIT, ONE, incr::incrbyfloat),
     row("lcs", -3, READ, TWO, strings::lcs),
     row("mget", -2, LOOK, ALL, strings::mget),
     row("mset", -3, AGAIN, PAIRS, strings::mset),
-    row("msetnx", -3, WRITE, PAIRS, strings::msetnx),
-    row("psetex", 4, WRITE, ONE, strings::psetex),
+    row("msetnx", -3, EDIT, PAIRS, strings::msetnx),
+    row("psetex", 4, EDIT, ONE, strings::psetex),
     row("set", -3, AGAIN, ONE, strings::set),
-    row("setex", 4, WRITE, ONE, strings::setex),
-    row("setnx", 3, WRITE, ONE, strings::setnx),
-    row("setrange", 4, WRITE, ONE, strings::setrange),
+    row("setex", 4, EDIT, ONE, strings::setex),
+    row("setnx", 3, EDIT, ONE, strings::setnx),
+    row("setrange", 4, EDIT, ONE, strings::setrange),
     row("strlen", 2, LOOK, ONE, strings::strlen),
     row("substr", 4, LOOK, ONE, strings::getrange),
     // Bits
@@ -256,18 +259,18 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("bitop", -4, WRITE, (2, -1, 1), bits::bitop),
     row("bitpos", -3, READ, ONE, bits::bitpos),
     row("getbit", 3, LOOK, ONE, bits::getbit),
-    row("setbit", 4, WRITE, ONE, bits::setbit),
+    row("setbit", 4, EDIT, ONE, bits::setbit),
     // HyperLogLog
-    row("pfadd", -2, WRITE, ONE, hll::pfadd),
+    row("pfadd", -2, EDIT, ONE, hll::pfadd),
     row("pfcount", -2, READ, ALL, hll::pfcount),
     row("pfmerge", -2, WRITE, ALL, hll::pfmerge),
     // Hashes
-    row("hdel", -3, FREES, ONE, hashes::hdel),
+    row("hdel", -3, DROP, ONE, hashes::hdel),
     row("hexists", 3, LOOK, ONE, hashes::hexists),
     row("hget", 3, LOOK, ONE, hashes::hget),
     row("hgetall", 2, READ, ONE, hashes::hgetall),
-    row("hincrby", 4, WRITE, ONE, hashes::hincrby),
-    row("hincrbyfloat", 4, WRITE, ONE, hashes::hincrbyfloat),
+    row("hincrby", 4, EDIT, ONE, hashes::hincrby),
+    row("hincrbyfloat", 4, EDIT, ONE, hashes::hincrbyfloat),
     row("hkeys", 2, READ, ONE, hashes::hkeys),
     row("hlen", 2, LOOK, ONE, hashes::hlen),
     row("hmget", -3, LOOK, ONE, hashes::hmget),
@@ -275,7 +278,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("hrandfield", -2, READ, ONE, hashes::hrandfield),
     row("hscan", -3, READ, ONE, scan::hscan),
     row("hset", -4, AGAIN, ONE, hashes::hset),
-    row("hsetnx", 4, WRITE, ONE, hashes::hsetnx),
+    row("hsetnx", 4, EDIT, ONE, hashes::hsetnx),
     row("hstrlen", 3, LOOK, ONE, hashes::hstrlen),
     row("hvals", 2, READ, ONE, hashes::hvals),
     // Lists
@@ -312,10 +315,10 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("sismember", 3, LOOK, ONE, sets::sismember),
     row("smembers", 2, READ, ONE, sets::smembers),
     row("smismember", -3, LOOK, ONE, sets::smismember),
-    row("smove", 4, WRITE, TWO, sets::smove),
-    row("spop", -2, FREES, ONE, sets::spop),
+    row("smove", 4, EDIT, TWO, sets::smove),
+    row("spop", -2, DROP, ONE, sets::spop),
     row("srandmember", -2, READ, ONE, sets::srandmember),
-    row("srem", -3, FREES, ONE, sets::srem),
+    row("srem", -3, DROP, ONE, sets::srem),
     row("sscan", -3, READ, ONE, scan::sscan),
     row("sunion", -2, READ, ALL, sets::sunion),
     row("sunionstore", -3, WRITE, ALL, sets::sunionstore),
@@ -343,7 +346,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("zrangebyscore", -4, READ, ONE, zranges::zrangebyscore),
     row("zrangestore", -5, WRITE, TWO, zranges::zrangestore),
     row("zrank", 3, READ, ONE, zsets::zrank),
-    row("zrem", -3, FREES, ONE, zsets::zrem),
+    row("zrem", -3, DROP, ONE, zsets::zrem),
     row("zremrangebylex", 4, FREES, ONE, zranges::zremrangebylex),
     row("zremrangebyrank", 4, FREES, ONE, zranges::zremrangebyrank),
     row("zremrangebyscore", 4, FREES, ONE, zranges::zremrangebyscore),
@@ -394,3 +397,19 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("evalsha_ro", -3, NOSCRIPT.with(READ), NONE, scripts::evalsha),
     row("script", -2, NOSCRIPT, NONE, scripts::script),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_done_while_readers_wait_neither_waits_nor_takes_long_itself() {
+        for command in COMMANDS.iter().filter(|command| command.flags.has(Flags::SHORT)) {
+            assert!(command.flags.has(Flags::STORE) && command.flags.is_plain(), "{}", command.name);
+        }
+        for long in ["smembers", "lrange", "sinterstore", "sort", "exec", "eval", "blpop", "scan", "watch"] {
+            let command = COMMANDS.iter().find(|command| command.name == long).expect("it is known");
+            assert!(!command.flags.has(Flags::SHORT), "{long}");
+        }
+    }
+}

@@ -188,8 +188,8 @@ fn attempt(door: &mut Door, own: &mut Connection, run: &Run<'_>, from: From) -> 
     let space = Space::database(own.client.database);
     let database = own.client.database;
     let Connection { reply, client, .. } = own;
-    // The others look at versions, which all changes of a group share, or take long.
-    let plain = from == From::Client && run.iter().all(|(command, _)| command.flags.is_plain());
+    // The others look at versions, which all changes of a group share, or take long, for which no reader should wait.
+    let short = run.iter().all(|(command, _)| command.flags.has(Flags::SHORT));
     let result = if run.iter().any(|(command, _)| command.flags.has(Flags::WRITE)) {
         let frees = run
             .iter()
@@ -198,7 +198,7 @@ fn attempt(door: &mut Door, own: &mut Connection, run: &Run<'_>, from: From) -> 
             begin(door, client, reply, (mark, database));
             each(door, client, reply, space, run, from, &mut Access::Write(tx))
         };
-        match (frees, plain) {
+        match (frees, short) {
             (true, _) => store.write_freeing(now, &mut body),
             (false, true) => store.write_in_group(now, &mut body),
             (false, false) => store.write(now, &mut body),
@@ -208,7 +208,6 @@ fn attempt(door: &mut Door, own: &mut Connection, run: &Run<'_>, from: From) -> 
             begin(door, client, reply, (mark, database));
             each(door, client, reply, space, run, from, &mut Access::Read(*view))
         };
-        let short = run.iter().all(|(command, _)| command.flags.has(Flags::SHORT));
         if short { store.read_in_group(now, &mut body) } else { store.read(now, &mut body) }
     };
     if result.is_err() {

@@ -129,12 +129,11 @@ fn share(door: &mut Door, shares: &mut [Share<'_>]) -> Shared {
         }
         Ok(Shared::Over)
     };
-    let result = if writes {
-        store.write_in_group(now, |tx| attempt(&mut Access::Write(tx)))
-    } else if short {
-        store.read_in_group(now, |view| attempt(&mut Access::Read(*view)))
-    } else {
-        store.read(now, |view| attempt(&mut Access::Read(*view)))
+    let result = match (writes, short) {
+        (true, true) => store.write_in_group(now, |tx| attempt(&mut Access::Write(tx))),
+        (true, false) => store.write(now, |tx| attempt(&mut Access::Write(tx))),
+        (false, true) => store.read_in_group(now, |view| attempt(&mut Access::Read(*view))),
+        (false, false) => store.read(now, |view| attempt(&mut Access::Read(*view))),
     };
     result.unwrap_or_else(|_| {
         // Whose command it was shows when each has a transaction of its own.
