@@ -5,6 +5,7 @@
 //! taken over; nothing is woken before the transaction that it waits for is visible.
 
 mod group;
+mod pace;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
